@@ -1,0 +1,40 @@
+"""PreAlign: early cross-lingual alignment for causal language models.
+
+Align translated words before pretraining, keep them aligned during pretraining by input-only code-switching
+(Li et al., EMNLP 2024, arXiv 2407.16222), and measure what it bought.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ARMS": "prealign.arms",
+    "CloneLanguage": "prealign.text.clone",
+    "CodeSwitcher": "prealign.codeswitch",
+    "Group": "prealign.lexicon",
+    "Lexicon": "prealign.lexicon",
+    "PrealignError": "prealign.errors",
+    "Recipe": "prealign.recipe",
+    "Switched": "prealign.codeswitch",
+    "WordAlignmentLoss": "prealign.alignment.loss",
+    "clone_language": "prealign.text.clone",
+    "load_recipe": "prealign.recipe_file",
+    "word_starts": "prealign.text.words",
+    "word_states": "prealign.alignment.states",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prealign' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,28 @@
+"""The exceptions a user can meet. Each message says what is wrong, where, and what to do.
+
+The command line turns a `PrealignError` into exit code 2 and its one message; anything else is a bug (exit code 1).
+"""
+
+
+class PrealignError(Exception):
+    """Something the user can fix; `str(error)` is the whole message."""
+
+
+class RecipeError(PrealignError):
+    """A recipe that does not hold together: unknown key, wrong value, settings that contradict each other."""
+
+
+class LexiconError(PrealignError):
+    """A dictionary that cannot be read, or that has no use for this corpus."""
+
+
+class CorpusError(PrealignError):
+    """Text that is missing, empty or not what it says it is."""
+
+
+class TokenizerError(PrealignError):
+    """A tokenizer that cannot do what is asked of it."""
+
+
+class RunFolderError(PrealignError):
+    """A run folder that holds something else than this recipe expects."""
