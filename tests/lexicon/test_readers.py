@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prealign.errors import LexiconError
+from prealign.lexicon import Lexicon, ReadReport
+from prealign.lexicon.readers import FORMATS
+
+# No deadline: the machine may be busy. In tmp_path each example overwrites the last one's file.
+checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+EXAMPLES = {
+    "muse": "bank Bank\nbank\tUfer\nhouse Haus\n",
+    "tsv": "bank\tBank\nbank\tUfer des Flusses\nfree of charge\tumsonst\n",
+    "paper_pairs": '{"src_text":"bank", "tgt_text":"银行"}\n{"src_text":"apple","tgt_text":"苹果"}',
+    "paper_words": '{"words":"bank $ 银行 $ 水岸"}\n{"words":"苹果 $ apple"}',
+    "paper_indexed": '{"words":"bank $ 银行 $ 水岸", "index": 0}\n{"words":"cash $ 3 $", "index": 1}',
+    "jsonl": (
+        '{"prealign_lexicon": 1, "source": "en", "targets": ["de"]}\n'
+        '{"word": "bank", "translations": {"de": ["Bank", "bank"]}}\n'
+    ),
+}
+EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
+    "muse": {"bank": ("Bank", "Ufer"), "house": ("Haus",)},
+    "tsv": {"bank": ("Bank", "Ufer des Flusses"), "free of charge": ("umsonst",)},
+    "paper_pairs": {"bank": ("银行",), "apple": ("苹果",)},
+    "paper_words": {"bank": ("银行", "水岸"), "苹果": ("apple",)},
+    "paper_indexed": {"bank": ("银行", "水岸"), "cash": ("3 $",)},
+    "jsonl": {"bank": ("Bank", "bank")},
+}
+
+
+def write(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "dictionary.txt"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def read(path: Path, format: str | None = None) -> tuple[dict[str, tuple[str, ...]], ReadReport]:
+    lexicon = Lexicon.read(path, format=format, source="en", target="de")
+    assert lexicon.report is not None
+    assert lexicon.targets == ("de",)
+    return {group.word: group.translations["de"] for group in lexicon}, lexicon.report
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_every_format_is_read_and_recognised(tmp_path: Path, format: str, ends: str, mark: str) -> None:
+    path = write(tmp_path, mark + EXAMPLES[format].replace("\n", ends))
+    pairs, report = read(path, format)
+    assert pairs == EXPECTED[format]
+    recognised, same_report = read(path)
+    assert recognised == pairs
+    assert report == same_report
+    assert report.format == format
+
+
+def test_the_entries_origin_is_the_format_and_the_file(tmp_path: Path) -> None:
+    lexicon = Lexicon.read(write(tmp_path, EXAMPLES["muse"]), source="en", target="de")
+    assert [group.origin for group in lexicon] == [("muse:dictionary.txt",)] * 2
+
+
+def test_paper_words_may_carry_an_index(tmp_path: Path) -> None:
+    assert read(write(tmp_path, EXAMPLES["paper_indexed"]), "paper_words")[0] == EXPECTED["paper_indexed"]
+
+
+def test_phrases_after_many_single_words_are_still_a_tsv(tmp_path: Path) -> None:
+    lines = [f"a{i}\tb{i}" for i in range(5000)] + ["free of charge\tumsonst"]
+    pairs, report = read(write(tmp_path, "\n".join(lines)))
+    assert (pairs["free of charge"], report.format) == (("umsonst",), "tsv")
+
+
+def test_identical_duplicate_empty_and_malformed_lines_are_counted(tmp_path: Path) -> None:
+    good = [f"word{i} Wort{i}" for i in range(300)]
+    lines = [*good, "", "  ", "the the", "word7 Wort7", "lonely", "one two three", "word8 Zweites"]
+    path = write(tmp_path, "\n".join(lines) + "\n")
+    pairs, report = read(path, "muse")
+    assert (report.lines, report.empty, report.entries, report.kept) == (307, 2, 303, 301)
+    assert (report.identical, report.duplicates, report.other_targets) == (1, 1, 0)
+    assert [str(line) for line in report.malformed] == [
+        f"{path}:305: expected two words separated by one space or tab, found 1 field(s): 'lonely'",
+        f"{path}:306: expected two words separated by one space or tab, found 3 field(s): 'one two three'",
+    ]
+    assert (len(pairs), pairs["word8"], "the" in pairs) == (300, ("Wort8", "Zweites"), False)
+    assert str(report) == (
+        f"{path} (muse): 307 lines, 301 entries kept; dropped: 2 empty lines, 2 malformed lines, "
+        "1 entries identical on both sides, 1 duplicate entries"
+    )
+
+
+malformed = {
+    "muse": ["one", "one two three", "a  b", "a\t\tb"],
+    "tsv": ["one", "one two", "a\tb\tc", "a\t"],
+    "paper_pairs": [
+        '{"src_text": "a"}',
+        '{"src_text": "a", "tgt_text": 1}',
+        '{"src_text": "a", "tgt_text": " "}',
+        "[]",
+    ],
+    "paper_words": [
+        '{"words": "a"}',
+        '{"words": "a $ "}',
+        '{"words": ["a", "b"]}',
+        "a $ b",
+        '{"words": "a$b"}',
+    ],
+    "paper_indexed": [
+        '{"words": "a $ b"}',
+        '{"words": "a $ b", "index": "0"}',
+        '{"words": "a $ b", "index": true}',
+    ],
+}
+
+
+@pytest.mark.parametrize(("format", "line"), [(name, line) for name, lines in malformed.items() for line in lines])
+def test_each_kind_of_malformed_line_is_skipped_with_its_number(tmp_path: Path, format: str, line: str) -> None:
+    good = EXAMPLES[format].strip().split("\n") * 50
+    path = write(tmp_path, "\n".join([*good, line, *good]))
+    pairs, report = read(path, format)
+    assert pairs == EXPECTED[format]
+    assert [(bad.path, bad.line) for bad in report.malformed] == [(str(path), len(good) + 1)]
+    assert report.malformed[0].reason
+
+
+def test_over_one_percent_of_malformed_lines_is_an_error_that_names_the_first_five(tmp_path: Path) -> None:
+    lines = [f"word{i} Wort{i}" for i in range(594)]
+    allowed = write(tmp_path, "\n".join([*lines, *["lonely"] * 6]))
+    assert len(read(allowed, "muse")[1].malformed) == 6  # 6 of 600 are 1 %, not over
+    path = write(tmp_path, "\n".join(["", "lonely", *lines, *["lonely"] * 6]))
+    with pytest.raises(LexiconError) as caught:
+        read(path, "muse")
+    message = str(caught.value)
+    assert f"{path}: 7 of 601 lines are malformed, more than 1%" in message
+    named = [line.strip().split(": ")[0] for line in message.split("\n")[1:]]
+    assert named == [f"{path}:{number}" for number in (2, 597, 598, 599, 600)]
+
+
+def test_bytes_that_are_not_utf8_cost_one_line(tmp_path: Path) -> None:
+    good = "".join(f"word{i} Wört{i}\n" for i in range(200)).encode()
+    pairs, report = read(write(tmp_path, good + "gebäude Geb".encode() + b"\xe4ude\n" + good), "muse")
+    assert len(pairs) == 200
+    assert [(line.line, line.reason) for line in report.malformed] == [
+        (201, "not UTF-8 at byte 12 of the line (counted from 0)")
+    ]
+
+
+def test_words_are_nfc_so_that_equal_words_meet(tmp_path: Path) -> None:
+    composed, decomposed = "café", unicodedata.normalize("NFD", "café")
+    path = write(tmp_path, f"{decomposed} Kaffeehaus\n{composed} Café\n{composed} {decomposed}\nx {decomposed}\n")
+    pairs, report = read(path, "muse")
+    assert pairs == {"café": ("Kaffeehaus", "Café"), "x": ("café",)}
+    assert report.identical == 1
+
+
+def test_half_a_surrogate_pair_is_malformed(tmp_path: Path) -> None:
+    good = "\n".join(['{"words": "a $ b"}'] * 200)
+    _, report = read(write(tmp_path, good + '\n{"words": "a $ \\ud83d"}'))
+    assert "half a surrogate pair" in report.malformed[0].reason
+
+
+def test_nested_json_is_malformed_and_no_crash(tmp_path: Path) -> None:
+    good = "\n".join(['{"words": "a $ b"}'] * 200)
+    _, report = read(write(tmp_path, f"{good}\n{'[' * 200_000}"), "paper_words")
+    assert report.malformed[0].line == 201
+
+
+@pytest.mark.parametrize("content", ["", "\n \n\t\r\n", "\ufeff", "\ufeff\n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(LexiconError, match=r"dictionary\.txt.* is empty"):
+        Lexicon.read(path, source="en", target="de")
+    with pytest.raises(LexiconError, match=r"dictionary\.txt.* is empty"):
+        Lexicon.load(path)
+
+
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(LexiconError, match=r"nowhere\.txt: cannot read"):
+        Lexicon.read(tmp_path / "nowhere.txt", source="en", target="de")
+    with pytest.raises(LexiconError, match="cannot read"):
+        Lexicon.load(tmp_path)
+
+
+def test_a_dictionary_of_identical_words_only_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LexiconError, match="all 2 are identical"):
+        Lexicon.read(write(tmp_path, "the the\nparis paris\n"), source="en", target="de")
+
+
+@pytest.mark.parametrize(("named", "meant"), [("mues", "muse"), ("paper-words", "paper_words"), ("json", "jsonl")])
+def test_an_unknown_format_is_met_with_the_one_meant(tmp_path: Path, named: str, meant: str) -> None:
+    with pytest.raises(LexiconError, match=f"unknown dictionary format `{named}`; did you mean `{meant}`"):
+        read(write(tmp_path, EXAMPLES["muse"]), named)
+
+
+@pytest.mark.parametrize("content", ['{"source": "a", "target": "b"}\n', "one\ntwo\n", "a,b,c d e\n"])
+def test_content_of_no_known_format_is_an_error_that_lists_them(tmp_path: Path, content: str) -> None:
+    with pytest.raises(LexiconError, match=r"not recognised.*paper_indexed, paper_words, jsonl"):
+        read(write(tmp_path, content))
+
+
+def test_source_and_target_must_differ(tmp_path: Path) -> None:
+    with pytest.raises(LexiconError, match="both source and target"):
+        Lexicon.read(write(tmp_path, EXAMPLES["muse"]), source="de", target="de")
+
+
+# --- properties -----------------------------------------------------------------------------------
+
+plain = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6)
+entries = st.lists(st.tuples(plain, plain), min_size=1, max_size=30)
+WRITERS = {
+    "muse": lambda source, target: f"{source} {target}",
+    "tsv": lambda source, target: f"{source}\t{target}",
+    "paper_pairs": lambda source, target: json.dumps({"src_text": source, "tgt_text": target}),
+    "paper_words": lambda source, target: json.dumps({"words": f"{source} $ {target}"}),
+    "paper_indexed": lambda source, target: json.dumps({"index": 4, "words": f"{source} $ {target}"}),
+}
+
+
+@pytest.mark.parametrize("format", WRITERS)
+@checked
+@given(entries)
+def test_all_formats_read_the_same_pairs(tmp_path: Path, format: str, pairs: list[tuple[str, str]]) -> None:
+    path = write(tmp_path, "\n".join(WRITERS[format](*pair) for pair in pairs))
+    expected: dict[str, list[str]] = {}
+    identical = 0
+    for pair in pairs:
+        source, target = (unicodedata.normalize("NFC", word) for word in pair)
+        if source == target:
+            identical += 1
+        elif target not in expected.setdefault(source, []):
+            expected[source].append(target)
+    expected = {word: senses for word, senses in expected.items() if senses}
+    if not expected:
+        with pytest.raises(LexiconError, match="identical"):
+            read(path, format)
+        return
+    found, report = read(path, format)
+    assert {word: list(senses) for word, senses in found.items()} == expected
+    assert list(found) == list(expected)
+    assert (report.lines, report.entries, report.identical) == (len(pairs), len(pairs), identical)
+    assert report.kept == sum(map(len, expected.values()))
+
+
+bits = st.sampled_from(
+    [
+        b"\n",
+        b"\r\n",
+        b"\t",
+        b" ",
+        b" $ ",
+        b'"',
+        b"{",
+        b"}",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"\x00",
+        b"a",
+        b"\xc3\xa9",
+    ]
+    + [
+        b'{"words": "a $ b", "index": 1}\n',
+        b'{"src_text": "a", "tgt_text": "b"}\n',
+        b"a b\n",
+        b"a\tb\n",
+        b"\\ud800",
+    ]
+    + [example.encode() for example in EXAMPLES.values()]
+)
+noise = st.binary(max_size=60) | st.lists(bits | st.binary(max_size=4), max_size=12).map(b"".join)
+
+
+@pytest.mark.parametrize("format", [*FORMATS, None])
+@checked
+@given(noise)
+def test_arbitrary_bytes_are_read_or_refused_and_every_entry_accounted_for(
+    tmp_path: Path, format: str | None, content: bytes
+) -> None:
+    try:
+        pairs, report = read(write(tmp_path, content), format)
+    except LexiconError as error:
+        assert "dictionary.txt" in str(error)
+        return
+    assert report.kept == sum(map(len, pairs.values())) > 0
+    assert report.entries == report.kept + report.identical + report.duplicates + report.other_targets
+    assert report.lines == len(content.removesuffix(b"\n").split(b"\n"))
+
+
+# --- real dictionaries ----------------------------------------------------------------------------
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs the dictionaries beside the checkout, ../shared/data")
+@pytest.mark.parametrize(
+    ("file", "target", "format", "lines", "identical"),
+    [
+        ("muse/en-de.txt", "de", "muse", 101_931, 48_738),
+        ("muse/en-zh.txt", "zh", "muse", 39_334, 17_861),
+        ("wiktionary_wechsel/german.txt", "de", "tsv", 60_708, None),
+    ],
+)
+def test_real_dictionaries_agree_with_their_published_counts(
+    file: str, target: str, format: str, lines: int, identical: int | None
+) -> None:
+    report = Lexicon.read(DATA / file, source="en", target=target).report
+    assert report is not None
+    assert (report.format, report.lines, report.malformed) == (format, lines, ())
+    assert identical is None or report.identical == identical
