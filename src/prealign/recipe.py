@@ -1,0 +1,217 @@
+"""The recipe: every setting of an experiment, typed and strict.
+
+A recipe describes text, lexicon, model and the two stages once; an *arm* (`prealign.arms`) is the same recipe with a
+few settings changed, so that two arms differ in exactly what their names say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+CLONE_SUFFIX = "-clone"
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SourceText(Section):
+    """The language the model is mostly trained on, and which code-switching replaces words of."""
+
+    language: str = "en"
+    text: list[str] = Field(min_length=1)
+    """Files, folders or globs (.txt; .jsonl: a document a line, key `text`), or `package:NAME` (its .txt files)."""
+    documents: Literal["file", "line"] = "file"
+    """What a document of a .txt file is."""
+
+
+class TargetText(Section):
+    """A language that is to profit. `xx-clone` needs no text: it is the source language with every token id swapped."""
+
+    language: str
+    text: list[str] = []
+    documents: Literal["file", "line"] = "file"
+    share: Share = 0.05
+    """Clone only: share of the source's training documents that become clone text (and leave the source)."""
+
+    @model_validator(mode="after")
+    def _text_or_clone(self) -> TargetText:
+        if self.is_clone == bool(self.text):
+            raise ValueError(
+                "a clone is made from the source text: remove `text`" if self.is_clone else "`text` is missing"
+            )
+        return self
+
+    @property
+    def is_clone(self) -> bool:
+        """Whether this is the clone of the source language."""
+        return self.language.endswith(CLONE_SUFFIX)
+
+
+class SplitSection(Section):
+    """How many whole documents are held out, per language; the choice depends on `seed` alone."""
+
+    validation: Positive = 8
+    test: Positive = 16
+    seed: int = 0
+
+
+class TokenizerSection(Section):
+    """A pretrained fast tokenizer (`path`: folder or hub id), or a byte-level BPE trained on the training text."""
+
+    path: str | None = None
+    vocab_size: Positive = 4000
+
+
+class LexiconFile(Section):
+    """One dictionary file, from the source language to `target`."""
+
+    path: str
+    target: str
+    format: str | None = None
+    """muse, tsv, paper_pairs, paper_words, paper_indexed or jsonl; None: recognised from the content."""
+
+
+class LexiconSection(Section):
+    """Stage 0. Clone targets get their perfect dictionary from the corpus; others read `files`."""
+
+    files: list[LexiconFile] = []
+    minimum_count: Positive = 5
+    """Source words rarer than this in the training text are left out."""
+    maximum_senses: Positive = 4
+    """At most this many translations a word and target language (the first ones win)."""
+    coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the dictionary's words that is used, drawn by seed."""
+    held_out: Share = 0.05
+    """Share of the used words that neither stage ever sees; retrieval is measured on them separately."""
+
+
+class ModelSection(Section):
+    """The causal LM: a preset, a Hugging Face config folder, or a pretrained checkpoint."""
+
+    preset: Literal["nano", "micro", "mini", "70m", "150m", "400m", "1b"] | None = "nano"
+    config: str | None = None
+    pretrained: str | None = None
+    tie_embeddings: bool = False
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    trust_remote_code: bool = False
+
+
+class AlignSection(Section):
+    """Stage 1: weight · L_align + lm_weight · L_LM. `steps: 0` leaves the stage out (that is joint training)."""
+
+    steps: Count = 5000
+    pairs_per_batch: Positive = 256
+    """Translation groups a device and step."""
+    temperature: Rate = 0.1
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    lm_weight: Annotated[float, Field(ge=0)] = 1.0
+    lm_batch_size: Positive = 16
+    layers: Literal["all", "embedding", "output"] = "all"
+    learning_rate: Rate = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Share = 0.05
+    bos: bool = False
+    """Encode each word after BOS; BOS itself is never part of a word's representation."""
+
+
+class SwitchSection(Section):
+    """Stage 2's code-switching of source text."""
+
+    ratio: Share = 0.05
+    mode: Literal["input_only", "vanilla"] = "input_only"
+
+
+class SustainSection(Section):
+    """Sustained alignment: every `every`-th step of stage 2 adds weight · L_align. `weight: 0` is the paper."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    groups: Positive = 64
+    every: Positive = 1
+
+
+class AnchorSection(Section):
+    """Anchored vocabulary: target rows are M · source rows + residual + one vector per language."""
+
+    enabled: bool = False
+    frequency_ratio: Rate = 20.0
+    """Anchored are tokens at least this many times more frequent in target than in source text."""
+    em_rounds: Positive = 3
+    sources_per_row: Positive = 8
+
+
+class MixtureSection(Section):
+    """What stage 2 (and L_LM of stage 1) reads."""
+
+    languages: Literal["all", "targets"] = "all"
+    clone_ids: Literal["twin", "merged"] = "twin"
+    """`merged` maps the clone back to source ids: perfect alignment by construction, the upper bound."""
+
+
+class PretrainSection(Section):
+    """Stage 2. Arms without stage 1 get its FLOPs as extra steps; `steps` is the recipe of an arm that has it."""
+
+    steps: Positive = 1000
+    batch_size: Positive = 16
+    context: Annotated[int, Field(ge=8)] = 128
+    learning_rate: Rate = 3e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Share = 0.05
+    validations: Positive = 8
+    """How often validation perplexity is measured over the course of the stage."""
+    validation_blocks: Positive = 64
+
+
+class EvaluateSection(Section):
+    """What is measured on held-out data, after training."""
+
+    stride: Positive | None = None
+    """Tokens a perplexity window moves on; None: half the context. Every token is scored once, after at least
+    context - stride others."""
+    batch_size: Positive = 32
+    retrieval_words: Positive = 1000
+    """At most this many pairs of each kind (seen, held-out) are retrieved, drawn by seed."""
+    csls_neighbours: Positive = 10
+
+
+class Variant(Section):
+    """An arm of one's own: a named arm with settings (dotted keys) changed."""
+
+    extends: str
+    set: dict[str, Any]
+
+
+class Recipe(Section):
+    """A whole experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    seeds: list[int] = Field(default=[0], min_length=1)
+    arms: list[str] = Field(default=["joint", "prealign"], min_length=1)
+    baseline: str = "joint"
+    jobs: Positive = 1
+    """Arms trained side by side, each on its share of the cores."""
+    source: SourceText
+    targets: list[TargetText] = Field(min_length=1)
+    split: SplitSection = SplitSection()
+    tokenizer: TokenizerSection = TokenizerSection()
+    lexicon: LexiconSection = LexiconSection()
+    model: ModelSection = ModelSection()
+    align: AlignSection = AlignSection()
+    switch: SwitchSection = SwitchSection()
+    sustain: SustainSection = SustainSection()
+    anchor: AnchorSection = AnchorSection()
+    mixture: MixtureSection = MixtureSection()
+    pretrain: PretrainSection = PretrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    variants: dict[str, Variant] = {}
+    trainer: dict[str, Any] = {}
+    """Passed on to `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""
