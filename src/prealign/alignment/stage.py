@@ -1,0 +1,79 @@
+"""Stage 1: align words before any pretraining, with weight · L_align + lm_weight · L_LM in every step.
+
+1. Blocks of the unswitched pretraining mixture feed L_LM; batches of translation groups feed L_align.
+2. Train with `AlignmentTrainer` for `align.steps` steps, from the model that the caller built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from prealign.alignment.states import bos_id
+from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
+from prealign.alignment.words import WordForms
+from prealign.compute import BACKWARD, training_flops
+from prealign.recipe import Recipe
+from prealign.text.words import Tokenizer
+from prealign.training import OnProgress, run_trainer, schedule, training_arguments
+
+
+def words_flops(model: Any, groups: float, words: WordForms) -> float:
+    """Return the training FLOPs of L_align on `groups` translation groups: word forwards, similarities, backward.
+
+    Similarities are 2 · W² · D a layer; L + 2 layers are counted, tied or not.
+    """
+    tokens, forms = groups * words.mean_tokens_per_group, groups * words.mean_forms_per_group
+    length = words.mean_tokens_per_group / words.mean_forms_per_group
+    encode = training_flops(model, tokens, length, logits=False)
+    config = model.config
+    return encode + (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
+
+
+def align_step_flops(model: Any, recipe: Recipe, words: WordForms) -> float:
+    """Return the FLOPs of one step of stage 1 on one device."""
+    section, context = recipe.align, recipe.pretrain.context
+    text = training_flops(model, section.lm_batch_size * context, context) if section.lm_weight else 0.0
+    return text + words_flops(model, section.pairs_per_batch, words)
+
+
+def align(
+    model: Any,
+    tokenizer: Tokenizer,
+    words: WordForms,
+    blocks: Dataset,
+    validation: dict[str, Dataset],
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history."""
+    section = recipe.align
+    flops = section.steps * align_step_flops(model, recipe, words)
+    tokens = section.pairs_per_batch * words.mean_tokens_per_group
+    tokens += section.lm_batch_size * recipe.pretrain.context if section.lm_weight else 0
+    trainer = AlignmentTrainer(
+        with_word_states(model),
+        training_arguments(recipe, folder, steps=section.steps, batch_size=1, seed=seed, **schedule(section)),
+        data_collator=collate,
+        train_dataset=AlignmentSteps(
+            blocks, words, batch_size=section.lm_batch_size, groups=section.pairs_per_batch, seed=seed
+        ),
+        eval_dataset=validation,
+        weight=section.weight,
+        lm_weight=section.lm_weight,
+        temperature=section.temperature,
+        layers=layer_slice(section.layers, model),
+        bos=bos_id(tokenizer) if section.bos else None,
+    )
+    seconds, history = run_trainer(trainer, "align", tokens, on_progress)
+    return {
+        "steps": section.steps,
+        "tokens": round(section.steps * tokens),
+        "flops": flops,
+        "seconds": seconds,
+        "history": history,
+    }

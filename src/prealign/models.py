@@ -1,0 +1,66 @@
+"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, set_seed
+
+from prealign.errors import RecipeError
+from prealign.recipe import ModelSection
+
+PRESETS: dict[str, dict[str, int]] = {
+    # name: blocks, width, feed-forward width, heads; the last four are the shapes of the paper's code
+    "nano": {"num_hidden_layers": 4, "hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4},
+    "micro": {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 4},
+    "mini": {"num_hidden_layers": 8, "hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8},
+    "70m": {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+    "150m": {"num_hidden_layers": 12, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16},
+    "400m": {"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16},
+    "1b": {"num_hidden_layers": 24, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 16},
+}
+
+
+def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: int, eos_token_id: int) -> Any:
+    """Return the model in float32, with at least `vocab_size` embedding rows; the seed decides its initialisation.
+
+    Raises RecipeError if the model's positions are fewer than `context`.
+    """
+    set_seed(seed)
+    trust = section.trust_remote_code
+    if section.pretrained:
+        model = AutoModelForCausalLM.from_pretrained(
+            section.pretrained, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=trust
+        )
+        if model.get_input_embeddings().weight.shape[0] < vocab_size:
+            model.resize_token_embeddings(vocab_size)
+    else:
+        config = _config(section, vocab_size, context, eos_token_id)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=trust
+        )
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and positions < context:
+        raise RecipeError(
+            f"pretrain.context is {context}, but the model has only {positions} positions. "
+            f"Set pretrain.context to at most {positions}."
+        )
+    return model
+
+
+def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:
+    if section.config:
+        config = AutoConfig.from_pretrained(section.config, trust_remote_code=section.trust_remote_code)
+        config.vocab_size = max(config.vocab_size, vocab_size)
+        return config
+    assert section.preset is not None, "validation leaves exactly one of preset, config and pretrained"
+    return LlamaConfig(
+        **PRESETS[section.preset],
+        vocab_size=vocab_size,
+        max_position_embeddings=context,
+        tie_word_embeddings=section.tie_embeddings,
+        bos_token_id=None,
+        eos_token_id=eos_token_id,
+        pad_token_id=None,
+    )

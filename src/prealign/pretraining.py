@@ -1,0 +1,97 @@
+"""Stage 2: ordinary causal-LM pretraining on switched, packed blocks.
+
+1. Without sustained alignment it is the stock `transformers.Trainer` on the blocks: input-only switching lives in their
+   labels and nowhere else.
+2. With it, `AlignmentTrainer` adds sustain.weight · L_align of a small batch of groups to every `sustain.every`-th step.
+3. With an anchored vocabulary the embeddings are parametrised before and written out plainly after training.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import Trainer
+
+from prealign.alignment.stage import words_flops
+from prealign.alignment.states import bos_id
+from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
+from prealign.alignment.words import WordForms
+from prealign.compute import training_flops
+from prealign.recipe import Recipe
+from prealign.text.words import Tokenizer
+from prealign.training import OnProgress, run_trainer, schedule, training_arguments
+
+
+def pretrain_step_flops(model: Any, recipe: Recipe, words: WordForms | None) -> float:
+    """Return the FLOPs of one step of stage 2 on one device, averaged over steps with and without L_align."""
+    context = recipe.pretrain.context
+    text = training_flops(model, recipe.pretrain.batch_size * context, context)
+    if words is None or not recipe.sustain.weight:
+        return text
+    return text + words_flops(model, recipe.sustain.groups, words) / recipe.sustain.every
+
+
+def matched_steps(budget: float, spent: float, step: float) -> int:
+    """Return how many steps of `step` FLOPs the budget leaves after `spent`; never fewer than one."""
+    return max(1, math.floor((budget - spent) / step))
+
+
+def pretrain(
+    model: Any,
+    tokenizer: Tokenizer,
+    words: WordForms | None,
+    blocks: Dataset,
+    validation: dict[str, Dataset],
+    recipe: Recipe,
+    steps: int,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
+
+    words: the lexicon's forms for sustained alignment; unused, and may be None, without it.
+    """
+    section, sustain = recipe.pretrain, recipe.sustain
+    flops = steps * pretrain_step_flops(model, recipe, words)
+    tokens: float = section.batch_size * section.context
+    settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
+    trainer: Trainer
+    if sustain.weight and words is not None:
+        tokens += sustain.groups * words.mean_tokens_per_group / sustain.every
+        trainer = AlignmentTrainer(
+            with_word_states(model),
+            training_arguments(recipe, folder, batch_size=1, **settings),
+            data_collator=collate,
+            train_dataset=AlignmentSteps(
+                blocks,
+                words,
+                batch_size=section.batch_size,
+                groups=sustain.groups,
+                every=sustain.every,
+                seed=seed,
+            ),
+            eval_dataset=validation,
+            weight=sustain.weight,
+            temperature=recipe.align.temperature,
+            layers=layer_slice(recipe.align.layers, model),
+            bos=bos_id(tokenizer) if recipe.align.bos else None,
+        )
+    else:
+        trainer = Trainer(
+            model,
+            training_arguments(recipe, folder, batch_size=section.batch_size, **settings),
+            train_dataset=blocks,
+            eval_dataset=validation,
+        )
+    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress)
+    return {
+        "steps": steps,
+        "tokens": round(steps * tokens),
+        "flops": flops,
+        "seconds": seconds,
+        "history": history,
+    }

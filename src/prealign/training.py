@@ -1,0 +1,140 @@
+"""What both stages share: the arguments of `transformers.Trainer`, progress, and the record of a training run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from prealign.recipe import Recipe
+
+LOG_POINTS = 50
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage is. `tokens` were read in `seconds`; `loss` is the last one logged."""
+
+    stage: str
+    step: int
+    steps: int
+    tokens: float = 0
+    seconds: float = 0
+    loss: float | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def bf16_available() -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def precision(recipe: Recipe) -> str:
+    """Return what the stages compute in: "bf16 autocast" where the processor has it, unless the recipe says otherwise."""
+    if recipe.trainer.get("fp16"):
+        return "fp16 autocast"
+    return "bf16 autocast" if recipe.trainer.get("bf16", bf16_available()) else "fp32"
+
+
+def training_arguments(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    warmup: float,
+    seed: int,
+) -> TrainingArguments:
+    """Return the arguments of a stage: cosine schedule, AdamW, examples in the order they were written."""
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": recipe.evaluate.batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_steps": warmup,
+        "lr_scheduler_type": "cosine",
+        "adam_beta2": 0.95,
+        "seed": seed,
+        "data_seed": seed,
+        "train_sampling_strategy": "sequential",
+        "remove_unused_columns": False,
+        "logging_steps": max(1, steps // LOG_POINTS),
+        "eval_strategy": "steps",
+        "eval_steps": max(1, steps // recipe.pretrain.validations),
+        "prediction_loss_only": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "bf16": precision(recipe) == "bf16 autocast",
+        "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+    }
+    return TrainingArguments(**settings | recipe.trainer)
+
+
+class ProgressCallback(TrainerCallback):
+    """Reports each step, at most ten times a second."""
+
+    def __init__(self, stage: str, tokens_per_step: float, on_progress: OnProgress) -> None:
+        self.stage, self.tokens_per_step, self.on_progress = stage, tokens_per_step, on_progress
+        self.began = self.reported = time.monotonic()
+        self.loss: float | None = None
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Keep the last loss."""
+        self.loss = (logs or {}).get("loss", self.loss)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report."""
+        now = time.monotonic()
+        if now - self.reported >= 0.1 or state.global_step == state.max_steps:
+            self.reported = now
+            tokens = state.global_step * self.tokens_per_step
+            self.on_progress(
+                Progress(self.stage, state.global_step, state.max_steps, tokens, now - self.began, self.loss)
+            )
+
+
+def run_trainer(
+    trainer: Trainer, stage: str, tokens_per_step: float, on_progress: OnProgress
+) -> tuple[float, list[dict[str, Any]]]:
+    """Train; return the seconds spent training and the history, a point a log entry.
+
+    A point holds "step", "tokens", and some of "loss", "lm_loss", "align_loss", "learning_rate", "validation"
+    (perplexity by language).
+    """
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressCallback(stage, tokens_per_step, on_progress))
+    output = trainer.train()
+    points: dict[int, dict[str, Any]] = {}
+    for entry in trainer.state.log_history:
+        step = int(entry["step"])
+        point = points.setdefault(step, {"step": step, "tokens": round(step * tokens_per_step)})
+        point |= {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
+        for key, value in entry.items():
+            language = key.removeprefix("eval_").removesuffix("_loss")
+            if key == f"eval_{language}_loss":
+                point.setdefault("validation", {})[language] = float(torch.tensor(value, dtype=torch.float64).exp())
+    return float(output.metrics["train_runtime"]), [points[step] for step in sorted(points)]
+
+
+def schedule(section: Any) -> dict[str, float]:
+    """Return the optimiser settings of a stage's section."""
+    return {
+        "learning_rate": section.learning_rate,
+        "weight_decay": section.weight_decay,
+        "warmup": section.warmup,
+    }
