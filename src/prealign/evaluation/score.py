@@ -1,0 +1,73 @@
+"""Scores and comparisons: one object is one entry of results.json, its fields are the entry's keys.
+
+A score is a value with its 95 % interval, what it was measured on, and a signature that says how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Stage = Literal["init", "align", "pretrain"]
+Split = Literal["test", "seen", "held_out"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One measured number. Evaluators leave `arm` and `seed` alone; the experiment fills them in.
+
+    `low`, `high`: 95 % interval over the `n` items, None where one item is all there is. `chance`: the
+    value of guessing, None where there is no such thing. `layer`: 0 input embedding, 1..L blocks, L+1
+    output embedding.
+    """
+
+    arm: str = ""
+    seed: int = 0
+    task: str
+    language: str
+    metric: str
+    layer: int | None = None
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    chance: float | None = None
+    signature: str
+    stage: Stage
+    split: Split
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of `scores` in results.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """An arm against a baseline on one number: `difference` = arm - baseline, `ratio` = arm / baseline.
+
+    `unit` says over what interval and p-value are taken: paired seeds, or the documents of a single seed.
+    """
+
+    arm: str
+    baseline: str
+    task: str
+    language: str
+    metric: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    unit: Literal["seeds", "documents"]
+    ratio: float
+    stage: Stage
+    split: Split
+    layer: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of `comparisons` in results.json."""
+        return asdict(self)
+
+
+def signature(**parts: object) -> str:
+    """How a number was measured, in one word: `signature(docs=16, ctx=128)` is `docs:16|ctx:128`."""
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
