@@ -1,0 +1,104 @@
+"""The finding follows the numbers: better, worse, unclear, untested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import synthetic
+
+from prealign.report.finding import finding
+
+
+def with_difference(
+    language: str, low: float | None, high: float | None, made: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    made = made or synthetic.results(["joint", "prealign"], [0, 1, 2])
+    for row in made["comparisons"]:
+        if row["language"] == language:
+            row |= {"low": low, "high": high}
+    return made
+
+
+def test_a_gain_is_told_with_its_size_and_its_cost() -> None:
+    made = synthetic.results()
+    values = {"joint": 400.0, "prealign": 300.0}
+    for row in made["scores"]:
+        if (row["language"], row["metric"]) == ("en-clone", "perplexity"):
+            row["value"] = values[row["arm"]]
+    for row in made["comparisons"]:
+        if row["language"] == "en-clone":
+            row |= {"difference": -100.0, "low": -120.0, "high": -80.0, "ratio": 0.75, "p": 0.002}
+    found = finding(made)
+    assert found.verdict == "better"
+    assert found.headline.startswith(
+        "PreAlign lowers English-Clone perplexity by 25.0 % (400.0 → 300.0) "
+        "against Joint training at 1.00× its training FLOPs; "
+    )
+    assert "English shows no clear change" in found.headline
+    assert "English-Clone: difference −100.0 [−120.0, −80.00], p = 0.002, paired over documents." in found.details
+
+
+def test_harm_is_called_harm() -> None:
+    found = finding(synthetic.results(["joint", "prealign"], [0, 1, 2], effect=-1.0))
+    assert found.verdict == "worse"
+    assert "does not help: it raises English-Clone perplexity" in found.headline
+    assert "lowers" not in found.headline
+
+
+def test_an_interval_with_zero_in_it_is_no_gain() -> None:
+    found = finding(with_difference("en-clone", -90.0, 1.0))
+    assert found.verdict == "unclear"
+    assert "no clear difference to English-Clone perplexity" in found.headline
+
+
+def test_a_price_paid_in_the_source_is_in_the_headline() -> None:
+    assert "English pays for it" in finding(with_difference("en", 0.5, 2.0)).headline
+
+
+def test_nothing_is_claimed_without_an_interval() -> None:
+    found = finding(with_difference("en-clone", None, None))
+    assert found.verdict == "untested"
+    assert "no interval to test it" in found.headline
+
+
+@pytest.mark.parametrize("arms", [["joint"], ["prealign"], ["joint", "merged_ids"]])
+def test_no_pair_to_compare_is_said(arms: list[str]) -> None:
+    found = finding(synthetic.results(arms))
+    assert found.verdict == "untested"
+    assert found.headline.startswith("There is no pair")
+
+
+def test_without_language_modelling_there_is_no_finding() -> None:
+    made = synthetic.results()
+    made["scores"] = [row for row in made["scores"] if row["task"] != "lm"]
+    assert "no finding on perplexity" in finding(made).headline
+
+
+def test_the_best_method_is_named_when_it_is_another() -> None:
+    found = finding(synthetic.results(["joint", "prealign", "prealign_sustained", "merged_ids"], [0, 1]))
+    assert any(
+        line.startswith("Lowest English-Clone perplexity of the 3 methods: PreAlign, sustained")
+        for line in found.details
+    )
+    assert found.headline.startswith("PreAlign lowers")
+
+
+def test_limits_are_told() -> None:
+    made = synthetic.results(["joint", "prealign"], [0, 1, 2])
+    assert not any("One seed" in line for line in finding(made).details)
+    made["scores"] = [row for row in made["scores"] if (row["arm"], row["seed"]) != ("prealign", 2)]
+    made["scores"].append({**made["scores"][0], "task": "transfer", "metric": "accuracy"})
+    text = " ".join(finding(made).details)
+    assert "PreAlign (seed 2)" in text
+    assert "transfer (1 scores)" in text
+    assert any("One seed" in line for line in finding(synthetic.results()).details)
+
+
+def test_two_targets_both_get_their_clause() -> None:
+    made, other = synthetic.results(), synthetic.results(language="de")
+    for section in ("scores", "comparisons"):
+        made[section] += [row for row in other[section] if row["language"] == "de"]
+    headline = finding(made).headline
+    assert "English-Clone perplexity" in headline
+    assert "German perplexity" in headline
