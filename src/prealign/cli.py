@@ -1,0 +1,289 @@
+"""The command line. The only module that prints or exits.
+
+Exit codes: 0 fine, 2 something the user can mend (one message), 1 a bug, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from prealign.errors import PrealignError, RecipeError
+
+# Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+app = typer.Typer(
+    name="prealign",
+    help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only switching.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings to change, such as pretrain.steps=500.", metavar="KEY=VALUE")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME if not given.")]
+Force = Annotated[bool, typer.Option("--force", help="Run stages again even if their inputs are unchanged.")]
+Arm = Annotated[str, typer.Option("--arm", help="The arm.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The seed; the recipe's first if not given.")]
+
+
+@app.command()
+def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
+    """Run every arm and seed of a recipe: prepare, align, pretrain, evaluate, report."""
+    _experiment(_load(recipe, overrides), out, force)
+
+
+def _experiment(settings: Any, out: Path | None, force: bool) -> None:
+    from prealign.experiment import run_experiment
+    from prealign.report.page import write_report
+    from prealign.runfolder import RunFolder
+    from prealign.training import precision
+
+    folder = RunFolder(out or Path("runs") / settings.name)
+    console.print(
+        f"[bold]{settings.name}[/bold]: {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "
+        f"{settings.jobs} at a time, {precision(settings)} → {folder.root}"
+    )
+    with Watch(console) as watch:
+        results = run_experiment(
+            settings, folder, watch.show, command=shlex.join(["prealign", *sys.argv[1:]]), force=force
+        )
+    write_report(results, folder.report)
+    _print_results(results)
+    console.print(f"\nresults {folder.results}\nreport  {folder.report}")
+
+
+class Watch:
+    """Shows events: bars with rate and time left on a terminal, a plain line every few seconds elsewhere."""
+
+    LINE_EVERY = 15.0  # seconds
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description:<44}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.tasks: dict[tuple[str, int, str], TaskID] = {}
+        self.printed: dict[tuple[str, int], float] = {}
+
+    def __enter__(self) -> Watch:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def show(self, event: Any) -> None:
+        """Show one event."""
+        if event.stages is not None:
+            self._finish(event)
+        elif self.console.is_terminal:
+            self._bar(event)
+        else:
+            self._line(event)
+
+    def _finish(self, event: Any) -> None:
+        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
+        done = [stage for stage, ran in event.stages.items() if ran]
+        fresh = [stage for stage, ran in event.stages.items() if not ran]
+        words = ([f"done: {', '.join(done)}"] if done else []) + (
+            [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
+        )
+        self.console.print(f"  {name:<32} {'; '.join(words)}")
+        for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
+            self.bars.remove_task(self.tasks.pop(key))
+
+    def _bar(self, event: Any) -> None:
+        p = event.progress
+        key = (event.arm, event.seed, p.stage)
+        if key not in self.tasks:
+            self.tasks[key] = self.bars.add_task(f"{event.arm} seed {event.seed} · {p.stage}", total=p.steps, rate="")
+        self.bars.update(self.tasks[key], completed=p.step, rate=_rate(p))
+
+    def _line(self, event: Any) -> None:
+        p, key = event.progress, (event.arm, event.seed)
+        if p.step < p.steps and time.monotonic() - self.printed.get(key, 0.0) < self.LINE_EVERY:
+            return
+        self.printed[key] = time.monotonic()
+        left = p.seconds / max(p.step, 1) * (p.steps - p.step)
+        self.console.print(
+            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)} {left:.0f} s left",
+            soft_wrap=True,
+        )
+
+
+def _rate(progress: Any) -> str:
+    loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
+    return f"{progress.tokens / progress.seconds:,.0f} tokens/s{loss}" if progress.tokens and progress.seconds else ""
+
+
+def _print_results(results: dict[str, Any]) -> None:
+    from prealign.report import tables
+
+    parts = (tables.language_modelling, tables.retrieval, tables.budget, tables.switching)
+    for table in (table for part in parts for table in part(results)):
+        grid = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
+        for number, column in enumerate(table.columns):
+            grid.add_column(column, justify="left" if number < table.labels else "right")
+        for row in table.rows:
+            grid.add_row(*row)
+        console.print(grid)
+
+
+@app.command()
+def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Check a recipe without running it: all errors at once, and settings that have no effect."""
+    settings = _load(recipe, overrides)
+    console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
+
+
+@app.command()
+def lexicon(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
+    """Stage 0: prepare text and lexicon, and show what was read and how much of the text it covers."""
+    settings = _load(recipe, overrides)
+    prepared, folder = _prepare(settings, out)
+    record = prepared.record["lexicon"]
+    for reading in record["reading"]:
+        console.print(reading["summary"], soft_wrap=True)
+    console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
+    for language, share in record["coverage"].items():
+        console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
+
+
+@app.command()
+def align(
+    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
+) -> None:
+    """Stage 1 of one arm: align words before pretraining."""
+    _one_arm(recipe, overrides, arm, seed, out, "align")
+
+
+@app.command()
+def pretrain(
+    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
+) -> None:
+    """Stage 2 of one arm (and stage 1 before it, unless it is done)."""
+    _one_arm(recipe, overrides, arm, seed, out, "pretrain")
+
+
+@app.command()
+def evaluate(
+    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
+) -> None:
+    """Measure one arm (training it first, unless that is done)."""
+    _one_arm(recipe, overrides, arm, seed, out, "evaluate")
+
+
+def _one_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str) -> None:
+    from prealign.experiment import Event
+    from prealign.stages import ArmRun
+
+    settings = _load(path, overrides)
+    prepared, folder = _prepare(settings, out)
+    chosen = settings.seeds[0] if seed is None else seed
+    with Watch(console) as watch:
+        arm_run = ArmRun(arm, chosen, settings, prepared, folder, lambda p: watch.show(Event(arm, chosen, p)))
+        if last not in arm_run.marks():
+            raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
+        watch.show(Event(arm, chosen, stages=arm_run.execute(last=last)))
+    console.print(f"→ {arm_run.folder(last)}")
+
+
+def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
+    from prealign.experiment import Event
+    from prealign.preparation import prepare
+    from prealign.recipe_file import dump_recipe
+    from prealign.runfolder import RunFolder
+
+    folder = RunFolder(out or Path("runs") / settings.name)
+    folder.claim(settings.name, dump_recipe(settings))
+    with Watch(console) as watch:
+        prepared, made = prepare(settings, folder, lambda p: watch.show(Event("all arms", 0, p)))
+        watch.show(Event("all arms", 0, stages={"prepare": made}))
+    return prepared, folder
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="A results.json, or the run folder that holds one.")],
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Also write the page for docs, with its figures beside it.")
+    ] = None,
+) -> None:
+    """Make the report (report.html beside results.json) and print its tables."""
+    from prealign.report.page import write_markdown, write_report
+    from prealign.report.results import read_results
+
+    path = results / "results.json" if results.is_dir() else results
+    content = read_results(path)
+    write_report(content, path.with_name("report.html"))
+    _print_results(content)
+    console.print(f"report  {path.with_name('report.html')}")
+    if markdown is not None:
+        write_markdown(content, markdown, markdown.parent)
+        console.print(f"page    {markdown}")
+
+
+@app.command()
+def env() -> None:
+    """Print versions, processor and precision: what to paste into a bug report."""
+    from prealign.experiment import provenance
+    from prealign.recipe import Recipe, SourceText, TargetText
+
+    blank = Recipe(name="env", source=SourceText(text=["-"]), targets=[TargetText(language="en-clone")])
+    record = provenance(blank, "prealign env")
+    for key, value in {"prealign": record["prealign"], **record["environment"]}.items():
+        console.print(f"{key:<14} {value}")
+
+
+def _load(path: Path, overrides: list[str] | None) -> Any:
+    from prealign.recipe_file import ineffective, load_recipe
+
+    settings = load_recipe(path, overrides or ())
+    for warning in ineffective(settings):
+        console.print(f"[yellow]warning[/yellow] {warning}", soft_wrap=True)
+    return settings
+
+
+def main() -> None:
+    """Entry point: turn errors into messages and exit codes."""
+    _exit_codes(app)
+
+
+def _exit_codes(command: Callable[[], Any]) -> None:
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        command()
+    except PrealignError as error:
+        if debug:
+            raise
+        Console(stderr=True, highlight=False).print("error:", str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; finished stages are kept, run the same command to go on")
+        sys.exit(130)

@@ -1,0 +1,252 @@
+"""All arms and seeds of a recipe, and the results they add up to.
+
+1. Prepare the shared data (`prealign.preparation`).
+2. Run each (seed, arm) that is not fresh, `jobs` of them side by side, each on its share of the cores.
+3. After each, write results.json anew from the finished folders: so an interrupted experiment has the results it has.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+
+from prealign import __version__
+from prealign.evaluation.score import Comparison
+from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_seeds
+from prealign.preparation import Prepared, prepare
+from prealign.recipe import Recipe
+from prealign.recipe_file import dump_recipe
+from prealign.runfolder import STAGE_FILE, RunFolder, read_json, write_json
+from prealign.stages import ArmRun
+from prealign.training import Progress, precision
+
+# A list of the environment that changes numbers or speed
+_PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the command line may show. `stages` (stage -> was it run now) comes once, when an arm is done."""
+
+    arm: str
+    seed: int
+    progress: Progress | None = None
+    stages: dict[str, bool] | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+def run_experiment(
+    recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
+) -> dict[str, Any]:
+    """Run everything that is not fresh; return what results.json holds.
+
+    Raises PrealignError for what the user can mend, before any training where it can be known before.
+    """
+    run.claim(recipe.name, dump_recipe(recipe))
+    write_json(run.provenance, provenance(recipe, command))
+    prepared, made = prepare(recipe, run, lambda p: on_event(Event("all arms", 0, p)))
+    on_event(Event("all arms", 0, stages={"prepare": made}))
+    pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
+    results = collect_results(recipe, prepared, run)
+    for arm, seed, stages in _execute(recipe, prepared, run, pairs, on_event, force):
+        on_event(Event(arm, seed, stages=stages))
+        results = collect_results(recipe, prepared, run)
+        write_json(run.results, results)
+    return results
+
+
+def _execute(
+    recipe: Recipe,
+    prepared: Prepared,
+    run: RunFolder,
+    pairs: list[tuple[str, int]],
+    on_event: OnEvent,
+    force: bool,
+) -> Iterator[tuple[str, int, dict[str, bool]]]:
+    if recipe.jobs == 1 or len(pairs) == 1:
+        for arm, seed in pairs:
+            yield arm, seed, _run_arm(recipe, prepared, run, arm, seed, on_event, force)
+        return
+    context = get_context("spawn")
+    queue: Queue[Event] = context.Queue()
+    cores = max(1, (os.cpu_count() or 1) // recipe.jobs)
+    with ProcessPoolExecutor(recipe.jobs, context, _start_worker, (queue, cores)) as pool:
+        futures = {pool.submit(_work, recipe, prepared, run, *pair, force): pair for pair in pairs}
+        try:
+            for future in _as_completed(set(futures), queue, on_event):
+                yield *futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+
+
+def _as_completed(
+    pending: set[Future[dict[str, bool]]], queue: Queue[Event], on_event: OnEvent
+) -> Iterator[Future[dict[str, bool]]]:
+    while pending:
+        done, pending = wait(pending, timeout=0.2)
+        while True:
+            try:
+                on_event(queue.get_nowait())
+            except Empty:
+                break
+        yield from done
+
+
+_WORKER_QUEUE: Queue[Event] | None = None
+
+
+def _start_worker(queue: Queue[Event], threads: int) -> None:
+    global _WORKER_QUEUE
+    _WORKER_QUEUE = queue
+    torch.set_num_threads(threads)
+
+
+def _work(recipe: Recipe, prepared: Prepared, run: RunFolder, arm: str, seed: int, force: bool) -> dict[str, bool]:
+    assert _WORKER_QUEUE is not None, "the pool was started without its initialiser"
+    return _run_arm(recipe, prepared, run, arm, seed, _WORKER_QUEUE.put, force)
+
+
+def _run_arm(
+    recipe: Recipe, prepared: Prepared, run: RunFolder, arm: str, seed: int, on_event: OnEvent, force: bool
+) -> dict[str, bool]:
+    return ArmRun(arm, seed, recipe, prepared, run, lambda p: on_event(Event(arm, seed, p))).execute(force=force)
+
+
+def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
+    """Return what a number depends on besides the recipe: versions, machine, precision, time."""
+    return {
+        "prealign": __version__,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "environment": {
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+            "platform": platform.platform(),
+            "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
+            "cores": os.cpu_count(),
+            "accelerators": torch.accelerator.device_count() if torch.accelerator.is_available() else 0,
+            "precision": precision(recipe),
+        },
+    }
+
+
+def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder) -> dict[str, Any]:
+    """Return results.json from the finished stages of this recipe's arms and seeds (format: DESIGN and docs/results)."""
+    origin = read_json(run.provenance)
+    records = {
+        (arm, seed): _records(run, arm, seed)
+        for seed in recipe.seeds
+        for arm in recipe.arms
+        if (run.stage(arm, seed, "evaluate") / STAGE_FILE).exists()
+    }
+    budget, history, switching, scores = [], [], [], []
+    for (arm, seed), stages in records.items():
+        scores += stages["evaluate"]["scores"]
+        for stage in ("align", "pretrain"):
+            if stage in stages:
+                name = {"arm": arm, "seed": seed, "stage": stage}
+                budget.append(name | {k: stages[stage][k] for k in ("tokens", "flops", "seconds", "steps")})
+                history.append(name | {"points": stages[stage]["history"]})
+        if stages["blocks"]["coverage"] is not None:
+            switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
+    return {
+        "schema": 1,
+        "name": recipe.name,
+        "version": __version__,
+        "created": origin["created"],
+        "command": origin["command"],
+        "recipe": recipe.model_dump(),
+        "environment": origin["environment"],
+        "scores": scores,
+        "budget": budget,
+        "comparisons": compare(recipe, run, scores),
+        "history": history,
+        "switching": switching,
+        "lexicon": prepared.record["lexicon"] | {"held_out": round(recipe.lexicon.held_out * len(prepared.lexicon))},
+        "corpus": prepared.record["corpus"],
+    }
+
+
+def _records(run: RunFolder, arm: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Return the record of each finished stage of one arm and seed."""
+    paths = {stage: run.stage(arm, seed, stage) / STAGE_FILE for stage in ("blocks", "align", "pretrain", "evaluate")}
+    return {stage: read_json(path) for stage, path in paths.items() if path.exists()}
+
+
+def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
+    kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
+    return {k: blocks[k] for k in kept} | {
+        "expected": blocks["ratio"] * blocks["coverage"],
+        "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
+        "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),
+    }
+
+
+_COMPARED = ("task", "language", "metric", "layer", "stage", "split")
+
+
+def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare every arm's final numbers with the baseline's: paired over seeds, or over documents if there is one seed."""
+    values: dict[tuple[Any, ...], dict[tuple[str, int], float]] = {}
+    for score in scores:
+        if score["stage"] == "pretrain":
+            key = tuple(score[k] for k in _COMPARED)
+            values.setdefault(key, {})[score["arm"], score["seed"]] = score["value"]
+    comparisons = []
+    for key, by_arm in values.items():
+        for arm in recipe.arms:
+            seeds = [s for s in recipe.seeds if (arm, s) in by_arm and (recipe.baseline, s) in by_arm]
+            if arm == recipe.baseline or not seeds:
+                continue
+            own, base = ([by_arm[name, s] for s in seeds] for name in (arm, recipe.baseline))
+            named = dict(zip(_COMPARED, key, strict=True))
+            found = _difference(run, recipe, arm, seeds, own, base, named)
+            comparisons.append(
+                Comparison(
+                    arm=arm,
+                    baseline=recipe.baseline,
+                    **named,
+                    **found._asdict(),
+                    unit="seeds" if len(seeds) > 1 else "documents",
+                    ratio=float(np.mean(own) / np.mean(base)) if np.mean(base) else float("nan"),
+                ).as_dict()
+            )
+    return comparisons
+
+
+def _difference(
+    run: RunFolder,
+    recipe: Recipe,
+    arm: str,
+    seeds: list[int],
+    own: list[float],
+    base: list[float],
+    named: dict[str, Any],
+) -> Difference:
+    if len(seeds) > 1 or named["task"] != "lm":
+        return paired_seeds(own, base)
+    ours, theirs = (
+        read_json(run.stage(name, seeds[0], "evaluate") / "lm.json")[named["language"]]
+        for name in (arm, recipe.baseline)
+    )
+    perplexity = named["metric"] == "perplexity"
+    sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
+    transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
+    return paired_bootstrap(np.array(ours["nats"]), np.array(theirs["nats"]), sizes, transform)

@@ -1,0 +1,114 @@
+"""Where everything of a run lies. The only module that knows folder and file names.
+
+    RUN/recipe.yaml, provenance.json, results.json, report.html
+    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, corpus.json
+    RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate}/
+
+A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
+when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from prealign.errors import RunFolderError
+
+STAGE_FILE = "stage.json"
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hex digits that change with any of the JSON-serialisable parts."""
+    return xxhash.xxh64_hexdigest(json.dumps(parts, sort_keys=True, default=str).encode())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON aside and rename it."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a file that is not JSON is a RunFolderError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{path}: damaged ({error}). Remove it and run again.") from None
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    recipe = property(lambda self: self.root / "recipe.yaml")
+    provenance = property(lambda self: self.root / "provenance.json")
+    results = property(lambda self: self.root / "results.json")
+    report = property(lambda self: self.root / "report.html")
+    data = property(lambda self: self.root / "data")
+
+    def stage(self, arm: str, seed: int, name: str) -> Path:
+        """Return the folder of a stage of one arm and seed."""
+        return self.root / "arms" / arm / f"seed-{seed}" / name
+
+    def stages(self, name: str) -> list[Path]:
+        """Return the finished folders of a stage, over all arms and seeds."""
+        return sorted(path.parent for path in self.root.glob(f"arms/*/seed-*/{name}/{STAGE_FILE}"))
+
+    def claim(self, name: str, recipe: str) -> None:
+        """Write the recipe; RunFolderError if the folder is of another recipe or holds something else altogether."""
+        if self.recipe.exists():
+            first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
+            if first != f"name: {name}":
+                raise RunFolderError(
+                    f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
+                    "Choose another folder with --out, or remove that one."
+                )
+        elif self.root.exists() and any(self.root.iterdir()):
+            raise RunFolderError(f"{self.root} is not empty and no run folder. Choose another folder with --out.")
+        write_text(self.recipe, recipe)
+
+
+def finished(folder: Path, mark: str) -> dict[str, Any] | None:
+    """Return a stage's record if it is complete and its fingerprint is `mark`."""
+    path = folder / STAGE_FILE
+    record = read_json(path) if path.exists() else None
+    return record if record is not None and record["fingerprint"] == mark else None
+
+
+def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    record = {"fingerprint": mark, **work(partial)}
+    write_json(partial / STAGE_FILE, record)
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return record
+
+
+def link_stage(folder: Path, other: Path) -> None:
+    """Let a stage be another arm's: a relative link, so the run folder can be moved."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.symlink_to(os.path.relpath(other, folder.parent), target_is_directory=True)

@@ -1,0 +1,255 @@
+"""One arm with one seed, from blocks to scores. Stages meet only through files (`prealign.runfolder`).
+
+1. `blocks`: the switched, packed training blocks of stage 2, as many as the arm's budget needs.
+2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result by a link.
+3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
+4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
+
+The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM
+
+from prealign import __version__
+from prealign.alignment.anchored import (
+    anchor_vocabulary,
+    anchored_languages,
+    estimate_anchors,
+    export_plain,
+    word_pairs,
+)
+from prealign.alignment.stage import align, align_step_flops
+from prealign.alignment.words import WordForms, word_forms
+from prealign.arms import resolve_arm
+from prealign.codeswitch import CodeSwitcher
+from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
+from prealign.evaluation.score import Stage
+from prealign.lexicon import Lexicon
+from prealign.models import build_model
+from prealign.packing import text_blocks, write_blocks
+from prealign.preparation import Prepared
+from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
+from prealign.recipe import Recipe
+from prealign.runfolder import RunFolder, fingerprint, finished, link_stage, run_stage, write_json
+from prealign.training import OnProgress
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """An arm of `base` with one seed, on the run's shared data."""
+
+    arm: str
+    seed: int
+    base: Recipe
+    prepared: Prepared
+    run: RunFolder
+    on_progress: OnProgress
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The arm's own recipe."""
+        return resolve_arm(self.base, self.arm)
+
+    @cached_property
+    def lexicons(self) -> tuple[Lexicon, Lexicon]:
+        """Words for training and words held out, by seed."""
+        return self.prepared.training_lexicon(self.recipe, self.seed)
+
+    @cached_property
+    def words(self) -> WordForms:
+        """The training words in tokens."""
+        return word_forms(self.lexicons[0], self.prepared.tokenizer)
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of stage 2 that bring this arm to the budget of PreAlign."""
+        reference, own = resolve_arm(self.base, "prealign"), self.recipe
+        with torch.device("meta"):
+            model = self._initial_model()
+        budget = reference.align.steps * align_step_flops(model, reference, self.words)
+        budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
+        spent = own.align.steps * align_step_flops(model, own, self.words) if own.align.steps else 0.0
+        return matched_steps(budget, spent, pretrain_step_flops(model, own, self.words))
+
+    def folder(self, stage: str) -> Path:
+        """Return the folder of one of this arm's stages."""
+        return self.run.stage(self.arm, self.seed, stage)
+
+    def marks(self) -> dict[str, str]:
+        """Return the fingerprint of each stage: its settings and the stages it reads."""
+        section = {name: getattr(self.recipe, name) for name in type(self.recipe).model_fields}
+        dump = {name: s.model_dump() for name, s in section.items() if hasattr(s, "model_dump")}
+        pretraining = dump["pretrain"]
+        data = [__version__, self.prepared.mark, self.seed, dump["lexicon"], dump["mixture"], pretraining["context"]]
+        model = [dump["model"], dump["anchor"], section["trainer"], pretraining["validations"]]
+        marks = {"blocks": fingerprint(data, dump["switch"], pretraining["batch_size"], self.steps)}
+        if self.recipe.align.steps:
+            marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"])
+        marks["pretrain"] = fingerprint(marks, model, pretraining, dump["sustain"], dump["align"])
+        marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"])
+        return marks
+
+    def execute(self, *, last: str = "evaluate", force: bool = False) -> dict[str, bool]:
+        """Run every stage up to `last` that is not fresh. Returns the stages, and whether each was run now."""
+        work: dict[str, Callable[[Path], dict[str, Any]]] = {
+            "blocks": self._blocks,
+            "align": self._align,
+            "pretrain": self._pretrain,
+            "evaluate": self._evaluate,
+        }
+        ran = {}
+        for stage, mark in self.marks().items():
+            ran[stage] = force or finished(self.folder(stage), mark) is None
+            if ran[stage] and (force or stage != "align" or not self._share_alignment(mark)):
+                run_stage(self.folder(stage), mark, work[stage])
+            if stage == last:
+                break
+        return ran
+
+    def _share_alignment(self, mark: str) -> bool:
+        for other in self.run.stages("align"):
+            if not other.is_symlink() and finished(other, mark):
+                link_stage(self.folder("align"), other)
+                return True
+        return False
+
+    def _blocks(self, folder: Path) -> dict[str, Any]:
+        own, mixture, coverage = self.recipe, self.prepared.mixture(self.recipe), None
+        if own.switch.ratio and mixture.source in mixture.tokens:
+            switcher = CodeSwitcher(
+                self.prepared.tokenizer,
+                self.lexicons[0],
+                ratio=own.switch.ratio,
+                mode=own.switch.mode,
+                source=mixture.source,
+                seed=self.seed,
+            )
+            coverage = switcher.coverage(
+                row["input_ids"] for row in mixture.tokens[mixture.source].with_format("numpy")
+            )
+            mixture = replace(mixture, switcher=switcher)
+        blocks = self.steps * own.pretrain.batch_size
+        _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
+        return {**counts.as_dict(), "ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
+
+    def _align(self, folder: Path) -> dict[str, Any]:
+        own = self.recipe
+        blocks, _ = write_blocks(
+            self.prepared.mixture(own),
+            folder / "blocks",
+            blocks=own.align.steps * own.align.lm_batch_size,
+            context=own.pretrain.context,
+            seed=self.seed,
+        )
+        model = self._anchor(self._initial_model(), fresh=True)
+        record = align(
+            model,
+            self.prepared.tokenizer,
+            self.words,
+            blocks,
+            self._validation(),
+            own,
+            self.seed,
+            folder / "trainer",
+            self.on_progress,
+        )
+        shutil.rmtree(folder / "blocks")
+        self._save(model, folder)
+        return record
+
+    def _pretrain(self, folder: Path) -> dict[str, Any]:
+        aligned = bool(self.recipe.align.steps)
+        model = load_model(self.folder("align")) if aligned else self._initial_model()
+        record = pretrain(
+            self._anchor(model, fresh=not aligned),
+            self.prepared.tokenizer,
+            self.words,
+            Dataset.from_file(str(next(self.folder("blocks").glob("*.arrow")))),
+            self._validation(),
+            self.recipe,
+            self.steps,
+            self.seed,
+            folder / "trainer",
+            self.on_progress,
+        )
+        self._save(model, folder)
+        return record
+
+    def _evaluate(self, folder: Path) -> dict[str, Any]:
+        """Measure the final model on test documents, and word retrieval of the model at every stage."""
+        final = load_model(self.folder("pretrain"))
+        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
+        models: dict[Stage, Any] = {"init": self._initial_model()}
+        if self.recipe.align.steps:
+            models["align"] = load_model(self.folder("align"))
+        models["pretrain"] = final
+        retrieval = {}
+        for stage, model in models.items():
+            found, retrieval[stage] = evaluate_retrieval(
+                model, self.prepared, self.recipe, *self.lexicons, stage=stage, seed=self.seed
+            )
+            scores.extend(found)
+        write_json(folder / "lm.json", lm)
+        write_json(folder / "retrieval.json", retrieval)
+        return {"scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores]}
+
+    def _initial_model(self) -> Any:
+        return build_model(
+            self.recipe.model,
+            vocab_size=self.prepared.vocab_size,
+            context=self.recipe.pretrain.context,
+            seed=self.seed,
+            eos_token_id=self.prepared.eos,
+        )
+
+    def _anchor(self, model: Any, *, fresh: bool) -> Any:
+        anchor = self.recipe.anchor
+        if not anchor.enabled:
+            return model
+        source, *targets = self.prepared.languages
+        counts = {language: self.prepared.token_counts(language) for language in (source, *targets)}
+        language = anchored_languages(
+            counts[source], np.stack([counts[target] for target in targets]), anchor.frequency_ratio
+        )
+        anchors = estimate_anchors(
+            word_pairs(self.words), language >= 0, rounds=anchor.em_rounds, sources_per_row=anchor.sources_per_row
+        )
+        return anchor_vocabulary(model, anchors, language, fresh=fresh)
+
+    def _validation(self) -> dict[str, Dataset]:
+        """Blocks of validation text by language, for the perplexity curves."""
+        own, prepared = self.recipe, self.prepared
+        merged = own.mixture.clone_ids == "merged"
+        return {
+            language: text_blocks(
+                prepared.tokens(language, "validation", merged=merged),
+                blocks=own.pretrain.validation_blocks,
+                context=own.pretrain.context,
+                eos=prepared.eos,
+            )
+            for language in prepared.languages
+        }
+
+    def _save(self, model: Any, folder: Path) -> None:
+        shutil.rmtree(folder / "trainer", ignore_errors=True)
+        if self.recipe.anchor.enabled:
+            export_plain(model)
+        model.save_pretrained(folder)
+        self.prepared.tokenizer.save_pretrained(folder)
+
+
+def load_model(folder: Path) -> Any:
+    """Load a stage's checkpoint in float32."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
