@@ -10,10 +10,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -29,11 +31,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 app = typer.Typer(
     name="prealign",
     help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only switching.",
+    epilog="--debug, anywhere, shows the traceback of an error. Exit codes: 0 fine, 2 something to mend, 1 a bug.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
+# Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
+wide = Console(highlight=False, width=max(console.width, 132))
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to change, such as pretrain.steps=500.", metavar="KEY=VALUE")
@@ -44,7 +49,30 @@ Arm = Annotated[str, typer.Option("--arm", help="The arm.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The seed; the recipe's first if not given.")]
 
 
-@app.command()
+_debug = False
+
+
+def command(verb: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a verb of the command line whose errors become messages and exit codes."""
+
+    @wraps(verb)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        complain = Console(stderr=True, highlight=False).print
+        try:
+            verb(*args, **kwargs)
+        except PrealignError as error:
+            if _debug:
+                raise
+            complain("error:", str(error), style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            complain("interrupted: finished stages are kept; run the same command to go on")
+            raise typer.Exit(130) from None
+
+    return app.command()(guarded)
+
+
+@command
 def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
     """Run every arm and seed of a recipe: prepare, align, pretrain, evaluate, report."""
     _experiment(_load(recipe, overrides), out, force)
@@ -59,7 +87,8 @@ def _experiment(settings: Any, out: Path | None, force: bool) -> None:
     folder = RunFolder(out or Path("runs") / settings.name)
     console.print(
         f"[bold]{settings.name}[/bold]: {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "
-        f"{settings.jobs} at a time, {precision(settings)} → {folder.root}"
+        f"{settings.jobs} at a time, {precision(settings)} → {folder.root}",
+        soft_wrap=True,
     )
     with Watch(console) as watch:
         results = run_experiment(
@@ -112,7 +141,7 @@ class Watch:
         words = ([f"done: {', '.join(done)}"] if done else []) + (
             [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
         )
-        self.console.print(f"  {name:<32} {'; '.join(words)}")
+        self.console.print(f"  {name:<32} {'; '.join(words)}", soft_wrap=True)
         for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
             self.bars.remove_task(self.tasks.pop(key))
 
@@ -145,22 +174,29 @@ def _print_results(results: dict[str, Any]) -> None:
 
     parts = (tables.language_modelling, tables.retrieval, tables.budget, tables.switching)
     for table in (table for part in parts for table in part(results)):
-        grid = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
+        grid = Table(
+            title=table.title,
+            caption=table.note,
+            title_justify="left",
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
         for number, column in enumerate(table.columns):
-            grid.add_column(column, justify="left" if number < table.labels else "right")
+            grid.add_column(column, justify="left" if number < table.labels else "right", no_wrap=True)
         for row in table.rows:
             grid.add_row(*row)
-        console.print(grid)
+        wide.print(grid)
 
 
-@app.command()
+@command
 def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
     settings = _load(recipe, overrides)
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
 
 
-@app.command()
+@command
 def lexicon(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
     """Stage 0: prepare text and lexicon, and show what was read and how much of the text it covers."""
     settings = _load(recipe, overrides)
@@ -173,7 +209,7 @@ def lexicon(recipe: RecipePath, overrides: Overrides = None, out: Out = None) ->
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
 
 
-@app.command()
+@command
 def align(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
@@ -181,7 +217,7 @@ def align(
     _one_arm(recipe, overrides, arm, seed, out, "align")
 
 
-@app.command()
+@command
 def pretrain(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
@@ -189,7 +225,7 @@ def pretrain(
     _one_arm(recipe, overrides, arm, seed, out, "pretrain")
 
 
-@app.command()
+@command
 def evaluate(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
@@ -226,7 +262,7 @@ def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
     return prepared, folder
 
 
-@app.command()
+@command
 def report(
     results: Annotated[Path, typer.Argument(help="A results.json, or the run folder that holds one.")],
     markdown: Annotated[
@@ -247,7 +283,7 @@ def report(
         console.print(f"page    {markdown}")
 
 
-@app.command()
+@command
 def env() -> None:
     """Print versions, processor and precision: what to paste into a bug report."""
     from prealign.experiment import provenance
@@ -269,21 +305,7 @@ def _load(path: Path, overrides: list[str] | None) -> Any:
 
 
 def main() -> None:
-    """Entry point: turn errors into messages and exit codes."""
-    _exit_codes(app)
-
-
-def _exit_codes(command: Callable[[], Any]) -> None:
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
-    try:
-        command()
-    except PrealignError as error:
-        if debug:
-            raise
-        Console(stderr=True, highlight=False).print("error:", str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; finished stages are kept, run the same command to go on")
-        sys.exit(130)
+    """Entry point. `--debug` may stand anywhere."""
+    global _debug
+    _debug = "--debug" in sys.argv
+    app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

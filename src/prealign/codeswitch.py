@@ -9,7 +9,7 @@ inputs (the label at position j is predicted from position j-1):
 2. Draw one uniform number u per word from a generator keyed by (seed, epoch, document). The word is a candidate if
    u < rho; u / rho is then uniform again and later picks the translation. So the choice at a word depends on nothing
    but (seed, epoch, document, word position).
-3. Look the candidates' token sequences up in the lexicon's table (hash, binary search, exact comparison). Those found
+3. Look the candidates' token sequences up in the lexicon's table (hash, bucket, exact comparison). Those found
    are switched; the target language and then the translation are drawn uniformly.
 4. Write inputs and labels: repeat every token by its count in the output, then fill in the substitutes.
 """
@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from prealign.errors import LexiconError, RecipeError
 from prealign.lexicon import Lexicon
 from prealign.text.languages import CONTEXTS, encode_words
-from prealign.text.ragged import IntArray, Ragged, spans
+from prealign.text.ragged import IntArray, Ragged, edges, spans
 from prealign.text.words import Tokenizer, WordTable, word_table
 
 IGNORE = -100
@@ -62,17 +62,28 @@ class SwitchTable:
         """Number of translations of each slot."""
         return np.diff(self.senses)
 
+    @cached_property
+    def _buckets(self) -> tuple[np.uint64, NDArray[np.int32], int]:
+        """Entries by the top bits of their key: the shift that leaves those, each bucket's first entry, the largest size."""
+        bits = len(self.keys).bit_length() + 1
+        shift = np.uint64(64 - bits)
+        first = np.searchsorted(self.keys, np.arange(1 << bits, dtype=np.uint64) << shift)
+        return shift, first.astype(np.int32), int(np.diff(first, append=len(self.keys)).max())
+
     def find(self, words: Ragged) -> IntArray:
         """Return each word's entry, -1 where the lexicon has none."""
+        shift, first, size = self._buckets
         keys = words.hashes()
-        entries = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        found = (self.keys[entries] == keys) & (self.sources.lengths[entries] == words.lengths)
-        rows = np.flatnonzero(found)
-        same = words.take(rows).values == self.sources.take(entries[rows]).values
-        lengths = words.lengths[rows]
-        wrong = np.repeat(np.arange(len(rows)), lengths)[~same]
-        found[rows[wrong]] = False
-        return np.where(found, entries, -1)
+        entries = first[keys >> shift].astype(np.int64)
+        for _ in range(size - 1):
+            entries += self.keys.take(entries, mode="clip") < keys
+        entries = np.minimum(entries, len(self.keys) - 1)
+        lengths = words.lengths
+        unknown = self.sources.lengths[entries] != lengths
+        # The key names the only entry that can be the word's; equal length and tokens prove that it is.
+        tokens = self.sources.values.take(spans(self.sources.offsets[entries], lengths), mode="clip")
+        unknown[np.repeat(np.arange(len(words)), lengths)[tokens != words.values]] = True
+        return np.where(unknown, -1, entries)
 
     def draw(self, entries: IntArray, u: NDArray[np.floating[Any]]) -> tuple[IntArray, IntArray]:
         """Return (slot, translation) of each entry; u (K,) uniform in [0, 1)."""
@@ -80,7 +91,7 @@ class SwitchTable:
         slot = first + np.minimum((u * count).astype(np.int64), count - 1)
         rest = u * count - (slot - first)
         first, count = self.senses[slot], self.senses_of_slot[slot]
-        return slot, first + np.clip((rest * count).astype(np.int64), 0, count - 1)
+        return slot, first + np.minimum((rest * count).astype(np.int64), count - 1)
 
 
 def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str]) -> SwitchTable:
@@ -99,7 +110,7 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
         pairs = [(t, [cased(s) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
             encoded = _encode_translations(tokenizer, pairs, targets, context)
-            for row, ids in enumerate(encode_words(tokenizer, words, lexicon.source, context)):
+            for row, ids in enumerate(_encode(tokenizer, words, lexicon.source, context)):
                 slots = encoded[row * len(targets) : (row + 1) * len(targets)]
                 if len(ids) and ids.tobytes() not in claimed and any(senses for _, senses in slots):
                     claimed.add(ids.tobytes())
@@ -121,8 +132,8 @@ def _assemble(sources: Ragged, rows: list[list[tuple[int, list[IntArray]]]], tar
     return SwitchTable(
         keys=keys[order],
         sources=sources.take(order),
-        languages=np.concatenate([[0], np.cumsum([len(rows[entry]) for entry in order])]),
-        senses=np.concatenate([[0], np.cumsum([len(senses) for _, senses in slots])]),
+        languages=edges(np.array([len(rows[entry]) for entry in order])),
+        senses=edges(np.array([len(senses) for _, senses in slots])),
         slot_language=np.array([language for language, _ in slots]),
         translations=Ragged.of([ids for _, senses in slots for ids in senses]),
         targets=targets,
@@ -136,12 +147,20 @@ def _encode_translations(
     encoded: list[tuple[int, list[IntArray]]] = [(targets.index(language), []) for language, _ in pairs]
     for target in targets:
         where = [(i, sense) for i, (language, senses) in enumerate(pairs) if language == target for sense in senses]
-        for (i, _), ids in zip(
-            where, encode_words(tokenizer, [sense for _, sense in where], target, context), strict=True
-        ):
+        rows = _encode(tokenizer, [sense for _, sense in where], target, context)
+        for (i, _), ids in zip(where, rows, strict=True):
             if len(ids):
                 encoded[i][1].append(ids)
     return encoded
+
+
+def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
+    """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
+    added = tokenizer.added_tokens_decoder
+    special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
+    rows = encode_words(tokenizer, words, language, context)
+    unknown = set(np.repeat(np.arange(len(rows)), rows.lengths)[np.isin(rows.values, special)].tolist())
+    return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
 
 
 def _as_it_is(word: str) -> str:
@@ -200,13 +219,12 @@ def switch_tokens(
     `starts` (words,) are the first tokens of the words, `u` (words,) uniform in [0, 1): see the module's algorithm.
     """
     candidates = np.flatnonzero(u < ratio)
-    ends = np.append(starts[1:], len(ids))
-    start, n = starts[candidates], ends[candidates] - starts[candidates]
-    offsets = np.concatenate([[0], np.cumsum(n)])
-    entries = table.find(Ragged(ids[spans(start, n)], offsets))
-    hit = np.flatnonzero(entries >= 0)
-    word, start, n = candidates[hit], start[hit], n[hit]
-    slot, translation = table.draw(entries[hit], u[word] / ratio)
+    words = Ragged(ids, np.append(starts, len(ids))).take(candidates)
+    entries = table.find(words)
+    known = np.flatnonzero(entries >= 0)
+    word, n = candidates[known], words.lengths[known]
+    start = starts[word]
+    slot, translation = table.draw(entries[known], u[word] / ratio)
     substitutes = table.translations.take(translation)
     m = substitutes.lengths
     p = start + np.cumsum(m - n) - (m - n)
@@ -269,14 +287,15 @@ class CodeSwitcher:
     def switch(self, ids: ArrayLike, *, epoch: int = 0, document: int = 0) -> Switched:
         """Switch one document's token ids (T,). Ids outside the vocabulary are a ValueError."""
         ids = np.asarray(ids, dtype=np.int64)
-        starts = np.flatnonzero(self.words.starts(ids))
+        begins = self.words.starts(ids)
+        starts = np.flatnonzero(begins)
         u = self._draws(len(starts), epoch, document)
         input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, self.ratio, self.mode)
         return Switched(
             input_ids=input_ids,
             labels=labels,
             switched_words=len(switches.word),
-            source_words=self._count_words(ids, starts),
+            source_words=self._count_words(ids, begins),
             switched_tokens=int(switches.n.sum()),
             source_tokens=len(ids),
             switches=switches,
@@ -287,18 +306,19 @@ class CodeSwitcher:
         known = words = 0
         for document in documents:
             ids = np.asarray(document, dtype=np.int64)
-            starts = np.flatnonzero(self.words.starts(ids))
+            begins = self.words.starts(ids)
+            starts = np.flatnonzero(begins)
             known += int(np.count_nonzero(self.table.find(Ragged(ids, np.append(starts, len(ids)))) >= 0))
-            words += self._count_words(ids, starts)
+            words += self._count_words(ids, begins)
         return known / words if words else 0.0
 
-    def _count_words(self, ids: IntArray, starts: IntArray) -> int:
+    def _count_words(self, ids: IntArray, begins: NDArray[np.bool_]) -> int:
         """Count the words that have a letter or digit; the others are punctuation.
 
-        A word's last token tells: where letters and signs meet, a new word begins.
+        A word's last token, the one before a beginning, tells: where letters and signs meet, a new word begins.
         """
-        last = np.append(starts[1:], len(ids))[: len(starts)] - 1
-        return int(np.count_nonzero(self.words.wordlike[ids[last]]))
+        wordlike = self.words.wordlike[ids]
+        return int(np.count_nonzero(wordlike[:-1] & begins[1:]) + np.count_nonzero(wordlike[-1:]))
 
     def _draws(self, words: int, epoch: int, document: int) -> NDArray[np.float32]:
         """One uniform number a word. A longer document starts with the same numbers."""

@@ -11,6 +11,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
-from prealign.runfolder import STAGE_FILE, RunFolder, read_json, write_json
+from prealign.runfolder import RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
 from prealign.training import Progress, precision
 
@@ -47,6 +48,8 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+Marks = dict[tuple[str, int], dict[str, str]]
+"""The fingerprint of every stage of every arm and seed."""
 
 
 def run_experiment(
@@ -61,10 +64,12 @@ def run_experiment(
     prepared, made = prepare(recipe, run, lambda p: on_event(Event("all arms", 0, p)))
     on_event(Event("all arms", 0, stages={"prepare": made}))
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
-    results = collect_results(recipe, prepared, run)
+    # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
+    marks = {pair: ArmRun(*pair, recipe, prepared, run, lambda _: None).marks() for pair in pairs}
+    results = collect_results(recipe, prepared, run, marks)
     for arm, seed, stages in _execute(recipe, prepared, run, pairs, on_event, force):
         on_event(Event(arm, seed, stages=stages))
-        results = collect_results(recipe, prepared, run)
+        results = collect_results(recipe, prepared, run, marks)
         write_json(run.results, results)
     return results
 
@@ -84,15 +89,18 @@ def _execute(
     context = get_context("spawn")
     queue: Queue[Event] = context.Queue()
     cores = max(1, (os.cpu_count() or 1) // recipe.jobs)
-    with ProcessPoolExecutor(recipe.jobs, context, _start_worker, (queue, cores)) as pool:
+    with ProcessPoolExecutor(recipe.jobs, context, _start_worker, (queue, cores, os.getpid())) as pool:
         futures = {pool.submit(_work, recipe, prepared, run, *pair, force): pair for pair in pairs}
+        workers = dict(pool._processes)
         try:
             for future in _as_completed(set(futures), queue, on_event):
                 yield *futures[future], future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
+            # Arms take hours: one that failed, or an interrupt, ends the others at once. Finished stages stay.
+            for future in futures:
+                future.cancel()
+            for worker in workers.values():
+                worker.terminate()
             raise
 
 
@@ -109,18 +117,26 @@ def _as_completed(
         yield from done
 
 
-_WORKER_QUEUE: Queue[Event] | None = None
+_tell: OnEvent | None = None
 
 
-def _start_worker(queue: Queue[Event], threads: int) -> None:
-    global _WORKER_QUEUE
-    _WORKER_QUEUE = queue
+def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
+    global _tell
+
+    def tell(event: Event) -> None:
+        if os.getppid() != parent:
+            os._exit(1)  # the experiment was killed: nobody waits for this arm
+        queue.put(event)
+
+    _tell = tell
+    # The parent hears the interrupt and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
 
 
 def _work(recipe: Recipe, prepared: Prepared, run: RunFolder, arm: str, seed: int, force: bool) -> dict[str, bool]:
-    assert _WORKER_QUEUE is not None, "the pool was started without its initialiser"
-    return _run_arm(recipe, prepared, run, arm, seed, _WORKER_QUEUE.put, force)
+    assert _tell is not None, "the pool was started without its initialiser"
+    return _run_arm(recipe, prepared, run, arm, seed, _tell, force)
 
 
 def _run_arm(
@@ -147,17 +163,11 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
     }
 
 
-def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder) -> dict[str, Any]:
-    """Return results.json from the finished stages of this recipe's arms and seeds (format: DESIGN and docs/results)."""
+def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
+    """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    records = {
-        (arm, seed): _records(run, arm, seed)
-        for seed in recipe.seeds
-        for arm in recipe.arms
-        if (run.stage(arm, seed, "evaluate") / STAGE_FILE).exists()
-    }
     budget, history, switching, scores = [], [], [], []
-    for (arm, seed), stages in records.items():
+    for (arm, seed), stages in _fresh_records(run, marks):
         scores += stages["evaluate"]["scores"]
         for stage in ("align", "pretrain"):
             if stage in stages:
@@ -166,6 +176,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder) -> dict[
                 history.append(name | {"points": stages[stage]["history"]})
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
+    held_out = len(prepared.training_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": 1,
         "name": recipe.name,
@@ -179,15 +190,18 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder) -> dict[
         "comparisons": compare(recipe, run, scores),
         "history": history,
         "switching": switching,
-        "lexicon": prepared.record["lexicon"] | {"held_out": round(recipe.lexicon.held_out * len(prepared.lexicon))},
+        "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
     }
 
 
-def _records(run: RunFolder, arm: str, seed: int) -> dict[str, dict[str, Any]]:
-    """Return the record of each finished stage of one arm and seed."""
-    paths = {stage: run.stage(arm, seed, stage) / STAGE_FILE for stage in ("blocks", "align", "pretrain", "evaluate")}
-    return {stage: read_json(path) for stage, path in paths.items() if path.exists()}
+def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
+    """Yield the stages' records: numbers of a former recipe, at another budget, must not stand beside this one's."""
+    for pair, expected in marks.items():
+        found = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
+        fresh = {stage: record for stage, record in found.items() if record is not None}
+        if len(fresh) == len(expected):
+            yield pair, fresh
 
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:

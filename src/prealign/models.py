@@ -25,35 +25,64 @@ PRESETS: dict[str, dict[str, int]] = {
 def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: int, eos_token_id: int) -> Any:
     """Return the model in float32, with at least `vocab_size` embedding rows; the seed decides its initialisation.
 
-    Raises RecipeError if the model's positions are fewer than `context`.
+    Raises RecipeError if the model's positions are fewer than `context`, or its folder or hub id cannot be read.
     """
+    config = _config(section, vocab_size, context, eos_token_id)
     set_seed(seed)
-    trust = section.trust_remote_code
-    if section.pretrained:
-        model = AutoModelForCausalLM.from_pretrained(
-            section.pretrained, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=trust
-        )
-        if model.get_input_embeddings().weight.shape[0] < vocab_size:
-            model.resize_token_embeddings(vocab_size)
+    if not section.pretrained:
+        return _from_config(section, config)
+    model = load_weights(section, section.pretrained)
+    if model.get_input_embeddings().weight.shape[0] < vocab_size:
+        model.resize_token_embeddings(vocab_size)
+    return model
+
+
+def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_token_id: int) -> Any:
+    """Return the same model on the meta device, without weights: all that counting FLOPs needs. Errors as above."""
+    config = _config(section, vocab_size, context, eos_token_id)
+    with torch.device("meta"):
+        return _from_config(section, config)
+
+
+def load_weights(section: ModelSection, folder: str) -> Any:
+    """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation=section.attention,
+        trust_remote_code=section.trust_remote_code,
+    )
+
+
+def _from_config(section: ModelSection, config: Any) -> Any:
+    return AutoModelForCausalLM.from_config(
+        config,
+        dtype=torch.float32,
+        attn_implementation=section.attention,
+        trust_remote_code=section.trust_remote_code,
+    )
+
+
+def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:
+    if path := section.pretrained or section.config:
+        try:
+            config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        except (OSError, ValueError) as error:
+            key = "pretrained" if section.pretrained else "config"
+            raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
+        config.vocab_size = max(config.vocab_size, vocab_size)
     else:
-        config = _config(section, vocab_size, context, eos_token_id)
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=trust
-        )
-    positions = getattr(model.config, "max_position_embeddings", None)
+        config = _preset(section, vocab_size, context, eos_token_id)
+    positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and positions < context:
         raise RecipeError(
             f"pretrain.context is {context}, but the model has only {positions} positions. "
             f"Set pretrain.context to at most {positions}."
         )
-    return model
+    return config
 
 
-def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:
-    if section.config:
-        config = AutoConfig.from_pretrained(section.config, trust_remote_code=section.trust_remote_code)
-        config.vocab_size = max(config.vocab_size, vocab_size)
-        return config
+def _preset(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> LlamaConfig:
     assert section.preset is not None, "validation leaves exactly one of preset, config and pretrained"
     return LlamaConfig(
         **PRESETS[section.preset],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,10 @@ def write_blocks(
         for number, (ids, labels) in enumerate(cut_blocks(epochs(), context)):
             key = [xxhash.xxh64_intdigest(b"block order", seed=seed), number]
             for i in np.random.Generator(np.random.Philox(key=key)).permutation(len(ids)):
-                if counts.blocks == blocks:
-                    return
                 counts.blocks += 1
                 yield {"input_ids": ids[i].astype(np.int32), "labels": labels[i].astype(np.int32)}
 
-    return arrow_from_rows(rows, _BLOCKS, folder), counts
+    return arrow_from_rows(lambda: islice(rows(), blocks), _BLOCKS, folder), counts
 
 
 def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Dataset:

@@ -125,6 +125,7 @@ def data_fingerprint(recipe: Recipe) -> str:
     lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out"})
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
     files += [Path(file.path) for file in recipe.lexicon.files]
+    files += sorted(Path(recipe.tokenizer.path).rglob("*")) if recipe.tokenizer.path else []
     stats = [(str(p), s.st_size, s.st_mtime_ns) for p in files if p.exists() and (s := p.stat())]
     sections = [s.model_dump() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
     return fingerprint(sections, lexicon, stats)

@@ -61,10 +61,11 @@ def pretrain(
     settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
     trainer: Trainer
     if sustain.weight and words is not None:
-        tokens += sustain.groups * words.mean_tokens_per_group / sustain.every
+        tokens += min(sustain.groups, words.groups) * words.mean_tokens_per_group / sustain.every
+        arguments = training_arguments(recipe, folder, batch_size=1, **settings)
         trainer = AlignmentTrainer(
             with_word_states(model),
-            training_arguments(recipe, folder, batch_size=1, **settings),
+            arguments,
             data_collator=collate,
             train_dataset=AlignmentSteps(
                 blocks,
@@ -73,6 +74,7 @@ def pretrain(
                 groups=sustain.groups,
                 every=sustain.every,
                 seed=seed,
+                ranks=arguments.world_size,
             ),
             eval_dataset=validation,
             weight=sustain.weight,

@@ -74,7 +74,7 @@ class RunFolder:
         """Write the recipe; RunFolderError if the folder is of another recipe or holds something else altogether."""
         if self.recipe.exists():
             first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
-            if first != f"name: {name}":
+            if first != recipe.partition("\n")[0]:
                 raise RunFolderError(
                     f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
                     "Choose another folder with --out, or remove that one."

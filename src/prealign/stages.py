@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM
 
 from prealign import __version__
 from prealign.alignment.anchored import (
@@ -37,7 +35,7 @@ from prealign.codeswitch import CodeSwitcher
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.score import Stage
 from prealign.lexicon import Lexicon
-from prealign.models import build_model
+from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
@@ -76,8 +74,7 @@ class ArmRun:
     def steps(self) -> int:
         """Steps of stage 2 that bring this arm to the budget of PreAlign."""
         reference, own = resolve_arm(self.base, "prealign"), self.recipe
-        with torch.device("meta"):
-            model = self._initial_model()
+        model = model_shapes(own.model, **self._model_needs)
         budget = reference.align.steps * align_step_flops(model, reference, self.words)
         budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
         spent = own.align.steps * align_step_flops(model, own, self.words) if own.align.steps else 0.0
@@ -97,8 +94,9 @@ class ArmRun:
         marks = {"blocks": fingerprint(data, dump["switch"], pretraining["batch_size"], self.steps)}
         if self.recipe.align.steps:
             marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"])
-        marks["pretrain"] = fingerprint(marks, model, pretraining, dump["sustain"], dump["align"])
-        marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"])
+        sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
+        marks["pretrain"] = fingerprint(marks, model, pretraining, sustained)
+        marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
         return marks
 
     def execute(self, *, last: str = "evaluate", force: bool = False) -> dict[str, bool]:
@@ -171,7 +169,7 @@ class ArmRun:
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
-        model = load_model(self.folder("align")) if aligned else self._initial_model()
+        model = self._load(self.folder("align")) if aligned else self._initial_model()
         record = pretrain(
             self._anchor(model, fresh=not aligned),
             self.prepared.tokenizer,
@@ -189,11 +187,11 @@ class ArmRun:
 
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
-        final = load_model(self.folder("pretrain"))
+        final = self._load(self.folder("pretrain"))
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
         models: dict[Stage, Any] = {"init": self._initial_model()}
         if self.recipe.align.steps:
-            models["align"] = load_model(self.folder("align"))
+            models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
         retrieval = {}
         for stage, model in models.items():
@@ -205,14 +203,16 @@ class ArmRun:
         write_json(folder / "retrieval.json", retrieval)
         return {"scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores]}
 
+    @property
+    def _model_needs(self) -> dict[str, int]:
+        prepared, context = self.prepared, self.recipe.pretrain.context
+        return {"vocab_size": prepared.vocab_size, "context": context, "eos_token_id": prepared.eos}
+
     def _initial_model(self) -> Any:
-        return build_model(
-            self.recipe.model,
-            vocab_size=self.prepared.vocab_size,
-            context=self.recipe.pretrain.context,
-            seed=self.seed,
-            eos_token_id=self.prepared.eos,
-        )
+        return build_model(self.recipe.model, seed=self.seed, **self._model_needs)
+
+    def _load(self, folder: Path) -> Any:
+        return load_weights(self.recipe.model, str(folder))
 
     def _anchor(self, model: Any, *, fresh: bool) -> Any:
         anchor = self.recipe.anchor
@@ -248,8 +248,3 @@ class ArmRun:
             export_plain(model)
         model.save_pretrained(folder)
         self.prepared.tokenizer.save_pretrained(folder)
-
-
-def load_model(folder: Path) -> Any:
-    """Load a stage's checkpoint in float32."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def training_arguments(
         "per_device_eval_batch_size": recipe.evaluate.batch_size,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
-        "warmup_steps": warmup,
+        # A share of 1 or more would be read as a number of steps.
+        "warmup_steps": math.ceil(steps * warmup),
         "lr_scheduler_type": "cosine",
         "adam_beta2": 0.95,
         "seed": seed,
@@ -74,7 +76,7 @@ def training_arguments(
         "remove_unused_columns": False,
         "logging_steps": max(1, steps // LOG_POINTS),
         "eval_strategy": "steps",
-        "eval_steps": max(1, steps // recipe.pretrain.validations),
+        "eval_steps": -(-steps // recipe.pretrain.validations),
         "prediction_loss_only": True,
         "save_strategy": "no",
         "report_to": "none",

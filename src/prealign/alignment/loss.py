@@ -36,6 +36,7 @@ class WordAlignmentLoss(nn.Module):
         """
         if states.ndim != 3 or groups.shape != states.shape[1:2]:
             raise ValueError(f"expected states (L, W, D) and groups (W,), got {states.shape} and {groups.shape}")
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
         same_group = groups[:, None] == groups[None, :]  # (W, W)
         left_out = torch.eye(len(groups), dtype=torch.bool, device=groups.device)
         if excluded is not None:
@@ -45,14 +46,14 @@ class WordAlignmentLoss(nn.Module):
             return states.sum() * 0
         anchor, partner = positive.nonzero(as_tuple=True)  # (P,)
         # Every anchor counts once, however many positives it has.
-        weight = 1 / positive.sum(1)[anchor] / positive.any(1).sum()  # (P,)
+        weight = 1 / (positive.sum(1)[anchor] * positive.any(1).sum()).to(states.dtype)  # (P,)
         not_negative = same_group | left_out
         with torch.autocast(states.device.type, enabled=False):
             losses = [self._layer(h, anchor, partner, weight, not_negative) for h in states]
         return torch.stack(losses).mean()
 
     def _layer(self, h: Tensor, anchor: Tensor, partner: Tensor, weight: Tensor, not_negative: Tensor) -> Tensor:
-        h = F.normalize(h.to(torch.promote_types(h.dtype, torch.float32)), dim=-1)  # (W, D)
+        h = F.normalize(h, dim=-1)  # (W, D)
         similarity = h @ h.T / self.temperature  # (W, W)
         lowest = torch.finfo(similarity.dtype).min
         negatives = similarity.masked_fill(not_negative, lowest).logsumexp(1)  # (W,)

@@ -23,8 +23,9 @@ from prealign.training import OnProgress, run_trainer, schedule, training_argume
 def words_flops(model: Any, groups: float, words: WordForms) -> float:
     """Return the training FLOPs of L_align on `groups` translation groups: word forwards, similarities, backward.
 
-    Similarities are 2 · W² · D a layer; L + 2 layers are counted, tied or not.
+    Similarities are 2 · W² · D a layer; L + 2 layers are counted, tied or not. A batch never holds a group twice.
     """
+    groups = min(groups, words.groups)
     tokens, forms = groups * words.mean_tokens_per_group, groups * words.mean_forms_per_group
     length = words.mean_tokens_per_group / words.mean_forms_per_group
     encode = training_flops(model, tokens, length, logits=False)
@@ -53,14 +54,21 @@ def align(
     """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history."""
     section = recipe.align
     flops = section.steps * align_step_flops(model, recipe, words)
-    tokens = section.pairs_per_batch * words.mean_tokens_per_group
+    tokens = min(section.pairs_per_batch, words.groups) * words.mean_tokens_per_group
     tokens += section.lm_batch_size * recipe.pretrain.context if section.lm_weight else 0
+    settings: dict[str, Any] = {"steps": section.steps, "seed": seed, **schedule(section)}
+    arguments = training_arguments(recipe, folder, batch_size=1, **settings)
     trainer = AlignmentTrainer(
         with_word_states(model),
-        training_arguments(recipe, folder, steps=section.steps, batch_size=1, seed=seed, **schedule(section)),
+        arguments,
         data_collator=collate,
         train_dataset=AlignmentSteps(
-            blocks, words, batch_size=section.lm_batch_size, groups=section.pairs_per_batch, seed=seed
+            blocks,
+            words,
+            batch_size=section.lm_batch_size,
+            groups=section.pairs_per_batch,
+            seed=seed,
+            ranks=arguments.world_size,
         ),
         eval_dataset=validation,
         weight=section.weight,

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ def with_word_states(model: Any) -> Any:
     """
     cls = type(model)
 
+    # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
+    @wraps(cls.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         words = kwargs.pop("word_ids", None)
         if words is None:

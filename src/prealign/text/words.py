@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.pre_tokenizers import Metaspace
 
 from prealign.errors import TokenizerError
 
@@ -135,7 +135,9 @@ def _surfaces(tokenizer: Tokenizer) -> list[str]:
 
 def _splitter(tokenizer: Tokenizer) -> Any:
     """Return split(before, after): does a word begin where two strings meet? Empty strings (specials) always split."""
-    pre_tokenize = (tokenizer.backend_tokenizer.pre_tokenizer or WhitespaceSplit()).pre_tokenize_str
+    # A tokenizer without one (Llama 2's kind) has its words begin at every space.
+    own = tokenizer.backend_tokenizer.pre_tokenizer or Metaspace(prepend_scheme="never")
+    pre_tokenize = own.pre_tokenize_str
 
     def split(before: str, after: str) -> bool:
         if not before or not after or _kinds_split(_kind(before[-1]), _kind(after[0])):

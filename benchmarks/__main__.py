@@ -1,0 +1,84 @@
+"""`python -m benchmarks [NAME ...] [--out DIR] [--quick] [--page]`: measure, keep the figures, make the page.
+
+The committed folder, docs/results/performance, holds complete runs only: some benchmarks, or quick ones, go elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import alignment, stage2, switching, training
+from benchmarks.material import DEMO, ROOT, Material
+from benchmarks.page import page, verdict
+from prealign.experiment import provenance
+from prealign.recipe_file import load_recipe
+from prealign.runfolder import read_json, write_json, write_text
+
+BENCHMARKS = {"switching": switching, "stage2": stage2, "training": training, "alignment": alignment}
+COMMITTED = ROOT / "docs" / "results" / "performance"
+
+
+def main() -> int:
+    """Return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all if none")
+    parser.add_argument("--out", type=Path, default=COMMITTED, help="folder of results.json")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: too short for figures worth keeping")
+    parser.add_argument("--page", action="store_true", help="measure nothing, make the page anew from results.json")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(BENCHMARKS)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if not options.page and (options.names or options.quick) and options.out.resolve() == COMMITTED:
+        parser.error(f"{COMMITTED.relative_to(ROOT)} holds complete runs only; give another folder with --out")
+    path = options.out.resolve() / "results.json"
+    if not options.page:
+        write_json(path, measure(options.names or list(BENCHMARKS), options.quick))
+    write_page(path)
+    return 0
+
+
+def measure(names: list[str], quick: bool) -> dict[str, Any]:
+    """Run benchmarks one after the other, telling each figure as it comes."""
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    load = os.getloadavg()[0]
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="prealign-benchmarks-") as folder:
+        materials: dict[tuple[str, ...], Material] = {}
+        for name in names:
+            module = BENCHMARKS[name]
+            print(f"{name}: {(module.__doc__ or '').partition(chr(10))[0]}", flush=True)
+            material = materials.setdefault(
+                module.OVERRIDES, Material(Path(folder) / str(len(materials)), module.OVERRIDES)
+            )
+            for figure in module.run(material, quick):
+                figures.append({"benchmark": name, **figure})
+                print(f"  {_told(figure)}", flush=True)
+    print(verdict(figures))
+    origin = provenance(load_recipe(DEMO), command)
+    about = {name: (BENCHMARKS[name].__doc__ or "").strip() for name in names}
+    return {"schema": 1, **origin, "load": load, "quick": quick, "about": about, "figures": figures}
+
+
+def write_page(results: Path) -> None:
+    """Write docs/performance.md for the committed results, performance.md beside any others."""
+    committed = results.parent == COMMITTED
+    target = ROOT / "docs" / "performance.md" if committed else results.with_name("performance.md")
+    source = str(results.relative_to(ROOT / "docs")) if committed else results.name
+    write_text(target, page(read_json(results), source))
+    print(f"page: {target}")
+
+
+def _told(figure: dict[str, Any]) -> str:
+    ratio = f", {figure['ratio']:.3f} times {figure['against']}" if figure["ratio"] is not None else ""
+    met = f"; {figure['target']}: {'met' if figure['met'] else 'NOT MET'}" if figure["target"] else ""
+    return f"{figure['name']}: {figure['value']:,.6g} {figure['unit']}{ratio}{met}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Alignment: word pairs per second of stage 1's L_align, forward and backward.
+
+Measured is the way of the project: the forms of a batch of 256 translation pairs are encoded by length, nearly without
+padding, through the body of the model alone. The reference is the plain way: both sides are padded to their longest form
+and run through the whole model, vocabulary logits included, one forward a side. Model, batches, loss and precision are the
+same; both losses are checked to agree in fp32. There is no target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.figures import ROUNDS, alternate, figure, rates
+from benchmarks.material import SEED, Material
+from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.states import encoded_word_states
+from prealign.alignment.words import word_forms
+from prealign.training import bf16_available
+
+OVERRIDES = ()
+
+_BATCHES = 8
+
+Batch = dict[str, Tensor]
+
+
+def run(material: Material, quick: bool) -> list[dict[str, Any]]:
+    """Measure; `material` is the demo's."""
+    section = material.recipe.align
+    lexicon, _ = material.prepared.training_lexicon(material.recipe, SEED)
+    words = word_forms(lexicon, material.prepared.tokenizer)
+    size = section.pairs_per_batch
+    batches = [words.numbered_batch(number, size, SEED) for number in range(1 if quick else _BATCHES)]
+    model, loss = material.model().train(), WordAlignmentLoss(section.temperature)
+    with torch.no_grad():
+        for batch in batches:
+            torch.testing.assert_close(by_length(model, loss, batch), side_by_side(model, loss, batch))
+
+    def step(way: Any) -> None:
+        for batch in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_available()):
+                value = way(model, loss, batch)
+            value.backward()
+            model.zero_grad(set_to_none=True)
+
+    taken = alternate([lambda: step(by_length), lambda: step(side_by_side)], 2 if quick else ROUNDS)
+    pairs = sum(len(batch["word_groups"]) for batch in batches) / 2
+    ours, theirs = (rates(pairs, t) for t in taken)
+    return [figure("L_align, forward and backward", "pairs/s", ours, references=theirs, against="the plain way")]
+
+
+def by_length(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
+    """Return L_align as stage 1 computes it."""
+    states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])
+    groups = batch["word_groups"]
+    return loss(states, groups, excluded_pairs(groups, batch["word_surfaces"]))
+
+
+def side_by_side(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
+    """Return L_align by one forward of the whole model a side; a clone's group is a source form and its twin."""
+    sides = [{name: values[side::2] for name, values in batch.items()} for side in (0, 1)]
+    assert torch.equal(sides[0]["word_groups"], sides[1]["word_groups"]), "every group must have two forms"
+    states = torch.cat([_states(model, side["word_ids"], side["word_lengths"]) for side in sides], dim=1)
+    groups, surfaces = (torch.cat([side[name] for side in sides]) for name in ("word_groups", "word_surfaces"))
+    return loss(states, groups, excluded_pairs(groups, surfaces))
+
+
+def _states(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
+    own = torch.arange(ids.shape[1]) < lengths[:, None]  # (W, n)
+    output = model(input_ids=ids, attention_mask=own.long(), output_hidden_states=True)
+    rows = F.embedding(ids, model.get_output_embeddings().weight)
+    share = (own / lengths[:, None]).unsqueeze(-1)  # (W, n, 1)
+    return torch.stack([(h * share).sum(1) for h in (*output.hidden_states, rows)])  # (L+2, W, D)

@@ -1,0 +1,106 @@
+"""Two processes (gloo, CPU) do exactly what one process does on the joined batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+import toys
+from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
+from prealign.training import training_arguments
+
+CONTEXT, RANKS, STEPS = 10, 2, 4
+# Group 2 is met by both ranks, and [1, 2] is a surface of groups on both; rank 1 has more and longer forms.
+WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
+GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
+BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
+
+
+def model() -> Any:
+    return toys.llama().double()
+
+
+def batch(groups: list[int]) -> dict[str, Tensor]:
+    return WORDS.batch(torch.tensor(groups).numpy())
+
+
+def loss_of(model: Any, words: dict[str, Tensor], rows: slice) -> Tensor:
+    """L_align + L_LM of one process: its words and its text."""
+    text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
+    text["labels"] = text["input_ids"]  # as many labels on each rank, so that the mean of means is the mean
+    inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
+    output = model(**text, **inputs)
+    states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
+    return WordAlignmentLoss()(states, groups, excluded_pairs(groups, surfaces)) + output["loss"]
+
+
+def train(folder: Path, **steps: int) -> dict[str, Tensor]:
+    """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64."""
+    recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd", "eval_strategy": "no"})
+    arguments = training_arguments(
+        recipe, folder, steps=STEPS, batch_size=1, learning_rate=0.05, weight_decay=0.0, warmup=0.0, seed=0
+    )
+    trainer = AlignmentTrainer(
+        with_word_states(model()),
+        arguments,
+        data_collator=collate,
+        train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
+        weight=1.0,
+    )
+    trainer.train()
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def one_rank(rank: int, port: int, folder: Path) -> None:
+    """What each of two processes does: save the gradients of one step, and the weights after some steps."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=RANKS)
+    parallel = DistributedDataParallel(with_word_states(model()))
+    loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
+    gradients = {name: p.grad for name, p in parallel.module.named_parameters()}
+    torch.save({"gradients": gradients, "weights": train(folder, batch_size=2, groups=2)}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(one_rank, (port, folder), nprocs=RANKS)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
+
+
+def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
+    alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
+    assert len(words[0]["word_ids"]) != len(words[1]["word_ids"])
+    width = max(one["word_ids"].shape[1] for one in words)
+    joined = {key: torch.cat([one[key] for one in words]) for key in ("word_lengths", "word_groups", "word_surfaces")}
+    pad = [torch.nn.functional.pad(one["word_ids"], (0, width - one["word_ids"].shape[1])) for one in words]
+    loss_of(alone, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
+    for name, parameter in alone.named_parameters():
+        for rank in ranks:
+            torch.testing.assert_close(rank["gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
+    ranks: list[dict[str, dict[str, Tensor]]], tmp_path: Path
+) -> None:
+    expected = train(tmp_path, batch_size=4, groups=4)
+    start = dict(model().named_parameters())
+    for name, weight in expected.items():
+        assert not torch.equal(weight, start[name])
+        for rank in ranks:
+            torch.testing.assert_close(rank["weights"][name], weight, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,188 @@
+"""The command line on a toy corpus: what a user reads and the exit codes, and every bad input of the issue."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig
+from typer.testing import CliRunner, Result
+
+from prealign.cli import app
+
+WORDS = (
+    "the house stands old river keeps quiet mountain people speak water stone bread winter light under small".split()
+)
+
+RECIPE = """\
+name: toy
+source: {language: en, text: [text]}
+targets: [{language: en-clone, share: 0.3}]
+split: {validation: 2, test: 3}
+tokenizer: {vocab_size: 300}
+lexicon: {minimum_count: 1, held_out: 0.1}
+model: {preset: null, config: model}
+align: {steps: 2, pairs_per_batch: 8, lm_batch_size: 2}
+switch: {ratio: 0.2}
+pretrain: {steps: 3, batch_size: 2, context: 16, validations: 1, validation_blocks: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with recipe.yaml, text/ and the model's config."""
+    generator = random.Random(0)
+    (tmp_path / "text").mkdir()
+    for number in range(16):
+        sentences = [" ".join(generator.choices(WORDS, k=8)).capitalize() + "." for _ in range(12)]
+        (tmp_path / "text" / f"{number:02}.txt").write_text(" ".join(sentences), encoding="utf-8")
+    LlamaConfig(
+        vocab_size=8,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+    ).save_pretrained(tmp_path / "model")
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prealign(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(*arguments: str) -> str:
+    """Run a command that the user has to mend; return its one message."""
+    result = prealign(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.stderr.count("error:") == 1
+    return result.stderr
+
+
+def trained(folder: Path) -> bool:
+    return any(folder.glob("runs/*/arms/*"))
+
+
+def test_a_run_ends_with_tables_and_files_and_a_second_one_skips_everything(folder: Path) -> None:
+    first = prealign("run", "recipe.yaml")
+    assert first.exit_code == 0, first.output
+    for part in ("Language modelling", "Word retrieval", "Training budget", "Code-switching", "report.html"):
+        assert part in first.output
+    results = json.loads((folder / "runs/toy/results.json").read_text(encoding="utf-8"))
+    assert {score["arm"] for score in results["scores"]} == {"joint", "prealign"}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/toy/arms/**/*.safetensors")}
+    second = prealign("run", "recipe.yaml")
+    assert "unchanged, skipped: blocks, align, pretrain, evaluate" in second.output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    report = prealign("report", "runs/toy", "--markdown", "page/README.md")
+    assert report.exit_code == 0
+    page = (folder / "page/README.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\]\(([^)]+\.svg)\)", page)
+    assert figures and all((folder / "page" / figure).exists() for figure in figures)
+
+
+def test_the_stages_have_verbs_of_their_own(folder: Path) -> None:
+    assert "coverage en-clone" in prealign("lexicon", "recipe.yaml").output
+    aligned = prealign("align", "recipe.yaml")
+    assert aligned.exit_code == 0 and not (folder / "runs/toy/arms/prealign/seed-0/pretrain").exists()
+    assert prealign("pretrain", "recipe.yaml").exit_code == 0
+    assert "skipped: blocks, align, pretrain" in prealign("evaluate", "recipe.yaml").output
+    assert "has no stage 'align'" in refused("align", "recipe.yaml", "--arm", "joint")
+    assert "did you mean 'prealign'" in refused("align", "recipe.yaml", "--arm", "prelign")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["source.text=[nowhere]"], "no text at 'nowhere'"),
+        (["switch.ratio=1.5"], "1.5 is not in 0..1"),
+        (["pretrain.context=64"], "the model has only 32 positions"),
+        (["lexicon.minimum_count=100000"], "no word of the lexicon"),
+        (["split.test=15"], "too few to hold out"),
+        (["tokenizer.vocab_size=100"], "too small"),
+        (["tokenizer.path=nowhere"], "cannot be loaded"),
+        (["model.config=nowhere"], "cannot be loaded"),
+        (["arms=[joint,prelign]"], "did you mean 'prealign'"),
+    ],
+)
+def test_a_mistake_is_one_message_before_any_training(folder: Path, settings: list[str], message: str) -> None:
+    assert message in refused("run", "recipe.yaml", *settings).replace("\n", " ")
+    assert not list(folder.glob("runs/*/arms/*/*/align")) and not list(folder.glob("runs/*/arms/*/*/pretrain"))
+
+
+def test_bytes_that_are_not_utf8_are_named_by_file_and_offset(folder: Path) -> None:
+    (folder / "text" / "00.txt").write_bytes(b"caf\xe9 noir")
+    assert "00.txt: byte 3 is not UTF-8 (0xe9)" in refused("run", "recipe.yaml")
+
+
+def test_empty_text_is_refused(folder: Path) -> None:
+    for path in (folder / "text").iterdir():
+        path.write_text("", encoding="utf-8")
+    assert "every file is empty" in refused("run", "recipe.yaml")
+
+
+def test_a_tokenizer_without_eos_is_refused(folder: Path) -> None:
+    prealign("lexicon", "recipe.yaml")
+    source = folder / "runs/toy/data/tokenizer"
+    for path in source.glob("*config.json"):
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings.pop("eos_token", None)
+        path.write_text(json.dumps(settings), encoding="utf-8")
+    assert "has no EOS token" in refused("run", "recipe.yaml", f"tokenizer.path={source}", "--out", "other")
+
+
+def test_the_folder_of_another_recipe_is_left_as_it_is(folder: Path) -> None:
+    prealign("lexicon", "recipe.yaml")
+    before = (folder / "runs/toy/recipe.yaml").read_bytes()
+    assert "run folder of another recipe" in refused("run", "recipe.yaml", "name=other", "--out", "runs/toy")
+    assert (folder / "runs/toy/recipe.yaml").read_bytes() == before
+    assert "no run folder" in refused("run", "recipe.yaml", "--out", "text")
+
+
+def test_a_dictionary_of_another_language_is_refused(folder: Path) -> None:
+    (folder / "xx.txt").write_text("zzz Haus\nqqq Baum\n", encoding="utf-8")
+    (folder / "de.txt").write_text("\n".join("das Haus steht am alten Fluss" for _ in range(16)), encoding="utf-8")
+    message = refused(
+        "run",
+        "recipe.yaml",
+        "targets=[{language: de, text: [de.txt], documents: line}]",
+        "lexicon.files=[{path: xx.txt, target: de}]",
+    )
+    assert "no word of the lexicon (2 words)" in message
+
+
+def test_validate_and_env_say_what_they_found(folder: Path) -> None:
+    assert "2 arms × 1 seeds" in prealign("validate", "recipe.yaml").output
+    assert "no effect" in prealign("validate", "recipe.yaml", "sustain.groups=8").output
+    assert "precision" in prealign("env").output
+    assert refused("validate", "nowhere.yaml")
+
+
+def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(folder: Path) -> None:
+    command = [sys.executable, "-m", "prealign", "run", "recipe.yaml", "jobs=2", "pretrain.steps=100000"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and not list(folder.glob("runs/toy/arms/*/seed-0/pretrain.partial")):
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors and "Traceback" not in errors
+    assert not list(folder.glob("runs/toy/arms/*/seed-0/pretrain"))

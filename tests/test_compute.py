@@ -1,0 +1,85 @@
+"""FLOPs against torch's own counter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+import toys
+from prealign.compute import forward_flops_per_token, training_flops
+from prealign.models import build_model
+from prealign.recipe import ModelSection
+
+BATCH = 3
+
+
+def llama(tied: bool = False) -> Any:
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
+        max_position_embeddings=64, tie_word_embeddings=tied, attn_implementation="eager",
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def grouped() -> Any:
+    """Fewer key-value heads than heads, and heads whose widths do not add up to the model's."""
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=64, attn_implementation="eager",
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def gpt2() -> Any:
+    config = GPT2Config(vocab_size=300, n_embd=64, n_layer=3, n_head=4, n_positions=64, attn_implementation="eager")
+    return GPT2LMHeadModel(config)
+
+
+MODELS = {"llama": llama, "llama tied": lambda: llama(tied=True), "llama grouped": grouped, "gpt2": gpt2}
+
+
+def counted(model: Any, context: int, *, backward: bool, body: bool = False) -> int:
+    ids = torch.zeros(BATCH, context, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        if body:
+            loss = model.base_model(input_ids=ids, use_cache=False).last_hidden_state.sum()
+        else:
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        if backward:
+            loss.backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("context", [8, 64])
+@pytest.mark.parametrize("name", MODELS)
+def test_equals_torchs_counter_to_one_percent(name: str, context: int) -> None:
+    model, tokens = MODELS[name](), BATCH * context
+    forward = counted(model, context, backward=False)
+    assert tokens * forward_flops_per_token(model, context) == pytest.approx(forward, rel=0.01)
+    assert training_flops(model, tokens, context) == pytest.approx(counted(model, context, backward=True), rel=0.01)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_without_logits_equals_the_body(name: str) -> None:
+    model = MODELS[name]()
+    body = counted(model, 16, backward=False, body=True)
+    assert BATCH * 16 * forward_flops_per_token(model, 16, logits=False) == pytest.approx(body, rel=0.01)
+
+
+def test_shapes_on_the_meta_device_are_enough() -> None:
+    section = ModelSection(preset="nano")
+    model = build_model(section, vocab_size=500, context=32, seed=0, eos_token_id=0)
+    with torch.device("meta"):
+        empty = type(model)(model.config)
+    assert training_flops(empty, 100, 32) == training_flops(model, 100, 32)
+
+
+def test_flops_worked_by_hand() -> None:
+    # toys.llama: 2 blocks of 4 · 16² attention and 3 · 16 · 24 feed-forward weights, 64 · 16 output rows;
+    # a context of 10 costs attention 4 · L · T · D.
+    body = 2 * (4 * 16**2 + 3 * 16 * 24)
+    assert forward_flops_per_token(toys.llama(), 10) == 2 * (body + 64 * 16) + 4 * 2 * 10 * 16

@@ -1,0 +1,265 @@
+"""Experiments: what runs, what is skipped, and what results.json says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import toy_experiment
+from prealign.arms import with_settings
+from prealign.errors import RecipeError, RunFolderError
+from prealign.experiment import Event, run_experiment
+from prealign.recipe import Recipe
+from prealign.runfolder import RunFolder
+
+ARMS = ["joint", "prealign", "merged_ids"]
+MEASURED = ("task", "language", "metric", "layer", "split")
+
+Results = dict[str, Any]
+
+
+class Log(list[Event]):
+    """Collects events; `ran` says which stages of which arm were run."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def ran(self) -> dict[str, set[str]]:
+        return {e.arm: {name for name, now in e.stages.items() if now} for e in self if e.stages is not None}
+
+
+def run(recipe: Recipe, folder: Path, log: Callable[[Event], Any] | None = None, *, force: bool = False) -> Results:
+    on_event = Log() if log is None else log
+    return run_experiment(recipe, RunFolder(folder), on_event, command="prealign run toy.yaml", force=force)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return toy_experiment.recipe(tmp_path, arms=["joint", "prealign"])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path, Log, Results]:
+    folder = tmp_path_factory.mktemp("experiment")
+    recipe, log = toy_experiment.recipe(folder, arms=ARMS), Log()
+    return recipe, folder / "run", log, run(recipe, folder / "run", log)
+
+
+def numbers(results: Results) -> Results:
+    """Results without what differs from run to run."""
+    kept = {k: v for k, v in results.items() if k not in ("created", "recipe", "environment", "budget")}
+    budget = [{k: v for k, v in entry.items() if k != "seconds"} for entry in results["budget"]]
+    # Through text: a ratio to 0 is no number, and so not equal to itself.
+    return {name: json.dumps(part) for name, part in (kept | {"budget": budget}).items()}
+
+
+def test_results_have_the_keys_of_the_contract(done: Any) -> None:
+    recipe, _, _, results = done
+    assert results.keys() == {
+        "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
+        "comparisons", "history", "switching", "lexicon", "corpus",
+    }  # fmt: skip
+    assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")
+    assert Recipe.model_validate(results["recipe"]) == recipe
+    assert results["environment"].keys() >= {"python", "torch", "transformers", "platform", "cpu", "cores", "precision"}
+    assert results["environment"]["precision"] == "fp32"
+    keys = {
+        "scores": {
+            "arm", "seed", "task", "language", "metric", "layer", "value", "low", "high", "n", "chance", "signature",
+            "stage", "split",
+        },
+        "budget": {"arm", "seed", "stage", "tokens", "flops", "seconds", "steps"},
+        "comparisons": {
+            "arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "unit", "ratio",
+            "stage", "split", "layer",
+        },
+        "history": {"arm", "seed", "stage", "points"},
+        "switching": {
+            "arm", "seed", "ratio", "mode", "coverage", "expected", "realised", "realised_tokens", "source_words",
+            "switched_words", "source_tokens", "switched_tokens",
+        },
+    }  # fmt: skip
+    for name, expected in keys.items():
+        assert results[name] and all(entry.keys() == expected for entry in results[name]), name
+    points = [point for entry in results["history"] for point in entry["points"]]
+    allowed = {"step", "tokens", "loss", "lm_loss", "align_loss", "learning_rate", "validation"}
+    assert all({"step", "tokens"} <= point.keys() <= allowed for point in points)
+
+
+def test_results_are_standard_json(done: Any) -> None:
+    _, folder, _, results = done
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert json.loads((folder / "results.json").read_text(), parse_constant=refuse) == json.loads(json.dumps(results))
+
+
+def test_results_hold_every_arm_and_stage(done: Any) -> None:
+    _, _, _, results = done
+    stages = [(e["arm"], e["stage"]) for e in results["budget"]]
+    assert stages == [
+        ("joint", "pretrain"),
+        ("prealign", "align"),
+        ("prealign", "pretrain"),
+        ("merged_ids", "pretrain"),
+    ]
+    assert [(e["arm"], e["stage"]) for e in results["history"]] == stages
+    assert [e["arm"] for e in results["switching"]] == ["prealign"]
+    measured = {(s["arm"], s["language"], s["metric"]) for s in results["scores"] if s["task"] == "lm"}
+    assert measured == {(a, la, m) for a in ARMS for la in ("en", "en-clone") for m in ("perplexity", "bits_per_byte")}
+
+
+def test_lexicon_and_corpus_are_counted(done: Any) -> None:
+    _, _, _, results = done
+    lexicon, corpus = results["lexicon"], results["corpus"]
+    assert 0 < lexicon["held_out"] < 0.4 * lexicon["groups"]
+    assert 0.5 < lexicon["coverage"]["en-clone"] <= 1
+    documents = {la: {name: part["documents"] for name, part in splits.items()} for la, splits in corpus.items()}
+    assert documents == {
+        "en": {"train": 35, "validation": 4, "test": 6},
+        "en-clone": {"train": 15, "validation": 4, "test": 6},
+    }
+    assert corpus["en"]["test"] == corpus["en-clone"]["test"]
+
+
+def test_a_perplexity_is_that_of_its_documents(done: Any) -> None:
+    _, folder, _, results = done
+    for score in (s for s in results["scores"] if s["metric"] == "perplexity"):
+        items = json.loads((folder / "arms" / score["arm"] / "seed-0" / "evaluate" / "lm.json").read_text())
+        part = items[score["language"]]
+        assert score["value"] == pytest.approx(np.exp(sum(part["nats"]) / sum(part["tokens"])), rel=1e-9)
+        assert score["n"] == len(part["nats"]) == 6
+
+
+def test_comparisons_are_with_the_baseline(done: Any) -> None:
+    _, _, _, results = done
+    value = {(s["arm"], *(s[k] for k in MEASURED)): s["value"] for s in results["scores"] if s["stage"] == "pretrain"}
+    assert {c["arm"] for c in results["comparisons"]} == {"prealign", "merged_ids"}
+    for c in results["comparisons"]:
+        key = tuple(c[k] for k in MEASURED)
+        own, base = (value[entry] for entry in ((c["arm"], *key), ("joint", *key)))
+        assert c["difference"] == pytest.approx(own - base, abs=1e-9)
+        assert base == 0 or c["ratio"] == pytest.approx(own / base)
+        if c["task"] == "lm":
+            assert c["unit"] == "documents" and c["low"] <= c["difference"] <= c["high"] and 0 < c["p"] <= 1
+    compared = sorted(str((c["arm"], *(c[k] for k in MEASURED))) for c in results["comparisons"])
+    assert compared == sorted(str(key) for key in value if key[0] != "joint"), "each number once"
+
+
+def test_events_tell_what_runs(done: Any) -> None:
+    _, _, log, _ = done
+    assert log.ran() == {
+        "all arms": {"prepare"},
+        "joint": {"blocks", "pretrain", "evaluate"},
+        "prealign": {"blocks", "align", "pretrain", "evaluate"},
+        "merged_ids": {"blocks", "pretrain", "evaluate"},
+    }
+    shown = [(e.arm, e.progress.stage) for e in log if e.progress is not None]
+    assert {("all arms", "prepare"), ("joint", "pretrain"), ("prealign", "align")} <= set(shown)
+
+
+def test_a_second_run_skips_everything(done: Any) -> None:
+    recipe, folder, _, results = done
+    files = {path: path.stat().st_mtime_ns for name in ("data", "arms") for path in (folder / name).rglob("*")}
+    log = Log()
+    again = run(recipe, folder, log)
+    assert log.ran() == {arm: set() for arm in ("all arms", *ARMS)}
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert numbers(again) == numbers(results) and again["budget"] == results["budget"]
+
+
+def test_other_steps_pretrain_anew_on_the_same_data(recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "run")
+    log = Log()
+    longer = run(with_settings(recipe, {"pretrain.steps": 6}), tmp_path / "run", log)
+    again = {"blocks", "pretrain", "evaluate"}
+    assert log.ran() == {"all arms": set(), "joint": again, "prealign": again}
+    assert [e["steps"] for e in longer["budget"] if e["arm"] == "prealign"] == [3, 6]
+    log = Log()
+    forced = run(with_settings(recipe, {"pretrain.steps": 6}), tmp_path / "run", log, force=True)
+    assert log.ran()["prealign"] == {"blocks", "align", "pretrain", "evaluate"}
+    assert numbers(forced) == numbers(longer)
+
+
+def test_two_jobs_give_what_one_gives(done: Any, tmp_path: Path) -> None:
+    recipe, folder, _, results = done
+    log = Log()
+    again = run(with_settings(recipe, {"jobs": 2}), tmp_path / "run", log)
+    assert numbers(again) == numbers(results)
+    checkpoints = sorted(path.relative_to(folder) for path in folder.rglob("model.safetensors"))
+    assert len(checkpoints) == 4
+    for path in checkpoints:
+        assert (folder / path).read_bytes() == (tmp_path / "run" / path).read_bytes(), path
+    assert log.ran() == done[2].ran()
+    assert {"pretrain", "align"} <= {e.progress.stage for e in log if e.progress is not None}
+
+
+def test_over_seeds_arms_are_compared_in_pairs(recipe: Recipe, tmp_path: Path) -> None:
+    results = run(with_settings(recipe, {"seeds": [0, 1]}), tmp_path / "run")
+    wanted = {"task": "lm", "language": "en-clone", "metric": "perplexity"}
+    values = {(s["arm"], s["seed"]): s["value"] for s in results["scores"] if wanted.items() <= s.items()}
+    own, base = ([values[arm, seed] for seed in (0, 1)] for arm in ("prealign", "joint"))
+    (found,) = [c for c in results["comparisons"] if wanted.items() <= c.items()]
+    assert found["unit"] == "seeds"
+    assert found["p"] == pytest.approx(stats.ttest_rel(own, base).pvalue)
+    assert found["difference"] == pytest.approx(np.mean(own) - np.mean(base))
+
+
+class Interrupted(Exception):
+    """Stands for a crash."""
+
+
+def interrupt_at(arm: str, stage: str) -> Callable[[Event], None]:
+    def on_event(event: Event) -> None:
+        if event.arm == arm and event.progress is not None and event.progress.stage == stage:
+            raise Interrupted
+
+    return on_event
+
+
+def test_an_interrupted_first_run_keeps_what_it_has(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "run", interrupt_at("prealign", "align"))
+    held = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {s["arm"] for s in held["scores"]} == {"joint"}
+    log = Log()
+    run(recipe, tmp_path / "run", log)
+    assert log.ran() == {"all arms": set(), "joint": set(), "prealign": {"align", "pretrain", "evaluate"}}
+
+
+def test_an_interrupted_rerun_leaves_former_results_and_never_mixes_them(recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "run")
+    path = tmp_path / "run" / "results.json"
+    former, later = path.read_bytes(), with_settings(recipe, {"pretrain.learning_rate": 1e-4})
+    with pytest.raises(Interrupted):
+        run(later, tmp_path / "run", interrupt_at("joint", "pretrain"))
+    assert path.read_bytes() == former
+    with pytest.raises(Interrupted):
+        run(later, tmp_path / "run", interrupt_at("prealign", "pretrain"))
+    assert {s["arm"] for s in json.loads(path.read_text())["scores"]} == {"joint"}, "prealign's are of the old recipe"
+    back = Log()
+    run(recipe, tmp_path / "run", back)
+    assert back.ran() == {"all arms": set(), "joint": {"pretrain", "evaluate"}, "prealign": set()}
+
+
+def test_the_folder_of_another_recipe_is_refused(done: Any) -> None:
+    recipe, folder, _, _ = done
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(RunFolderError, match="of another recipe"):
+        run(with_settings(recipe, {"name": "other"}), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_what_is_wrong_with_the_last_arm_shows_before_the_first_is_trained(recipe: Recipe, tmp_path: Path) -> None:
+    variants = {"long": {"extends": "prealign", "set": {"pretrain.context": 65}}}
+    recipe = with_settings(recipe, {"variants": variants, "arms": ["joint", "long"]})
+    with pytest.raises(RecipeError, match="only 64 positions"):
+        run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "arms").exists()

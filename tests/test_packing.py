@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, Sequence, Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tokenizers_in_memory as memory
+from prealign.codeswitch import IGNORE, CodeSwitcher
+from prealign.packing import Mixture, MixtureCounts, cut_blocks, text_blocks, write_blocks
+from prealign.text.clone import clone_language
+
+EOS = 0
+COLUMNS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
+
+
+def tokens(documents: list[list[int]]) -> Dataset:
+    rows = {
+        "document": [f"{i}.txt" for i in range(len(documents))],
+        "input_ids": documents,
+        "bytes": [4 * len(ids) for ids in documents],
+    }
+    return Dataset.from_dict(rows, features=COLUMNS)
+
+
+def numbered(lengths: list[int], first: int = 1) -> list[list[int]]:
+    """Documents of these lengths in which no token comes twice."""
+    ends = np.cumsum([first, *lengths]).tolist()
+    return [list(range(a, b)) for a, b in pairwise(ends)]
+
+
+def unswitched(**lengths: list[int]) -> Mixture:
+    """A mixture of documents of these lengths; no token comes twice but EOS."""
+    first, languages = 1, {}
+    for language, sizes in lengths.items():
+        languages[language] = tokens(numbered(sizes, first))
+        first += sum(sizes)
+    return Mixture(tokens=languages, source="en", eos=EOS)
+
+
+def english(ratio: float = 0.5, seed: int = 0, mode: Any = "input_only") -> Mixture:
+    """English with its clone, switched; the tokens of each are told apart by their number."""
+    tokenizer = memory.load("byte_bpe")
+    clone = clone_language(tokenizer)
+    documents = [tokenizer.encode(line, add_special_tokens=False) for line in memory.EN.splitlines() if line]
+    lexicon = clone.lexicon(["house", "the", "river", "water", "nobody", "market"])
+    return Mixture(
+        tokens={"en": tokens(documents), "en-clone": tokens([clone.map(ids).tolist() for ids in documents[:2]])},
+        source="en",
+        eos=tokenizer.eos_token_id,
+        switcher=CodeSwitcher(tokenizer, lexicon, ratio=ratio, seed=seed, mode=mode),
+    )
+
+
+def epoch(mixture: Mixture, number: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    return [(ids.tolist(), labels.tolist()) for ids, labels in mixture.epoch(number, seed, MixtureCounts())]
+
+
+def rows(blocks: Dataset) -> list[tuple[list[int], list[int]]]:
+    return list(zip(blocks["input_ids"], blocks["labels"], strict=True))
+
+
+# Epochs
+
+
+def test_an_epoch_has_every_document_once_and_ends_it_with_eos() -> None:
+    mixture = unswitched(en=[3, 0, 5, 2], de=[4, 1])
+    documents = [ids for language in ("en", "de") for ids in mixture.tokens[language]["input_ids"]]
+    for number in range(3):
+        found = epoch(mixture, number)
+        assert sorted(ids for ids, _ in found) == sorted([*ids, EOS] for ids in documents)
+        assert all(ids == labels for ids, labels in found)  # EOS is a label as well
+
+
+def test_the_order_depends_on_seed_and_epoch_and_mixes_the_languages() -> None:
+    mixture = unswitched(en=[1] * 20, de=[1] * 20)
+    orders = {(seed, number): epoch(mixture, number, seed) for seed in range(3) for number in range(3)}
+    assert len({str(order) for order in orders.values()}) == 9
+    assert epoch(mixture, 1, 2) == orders[2, 1]
+    firsts = [sum(ids[0] <= 20 for ids, _ in order[:20]) for order in orders.values()]
+    assert all(3 < n < 17 for n in firsts)
+
+
+def test_only_the_source_language_is_switched() -> None:
+    mixture = english(ratio=1)
+    clone = clone_language(memory.load("byte_bpe"))
+    originals = {
+        language: [[*ids, mixture.eos] for ids in mixture.tokens[language]["input_ids"]] for language in mixture.tokens
+    }
+    counts = MixtureCounts()
+    found = [(ids.tolist(), labels.tolist()) for ids, labels in mixture.epoch(0, 0, counts)]
+    same = [ids for ids, labels in found if ids == labels]
+    assert all(ids in same for ids in originals["en-clone"])
+    switched = [(ids, labels) for ids, labels in found if ids not in originals["en-clone"]]
+    assert sorted(clone.unmap(ids).tolist() for ids, _ in switched) == sorted(originals["en"])
+    assert counts.switched_words == 18
+    assert counts.source_tokens == sum(len(ids) - 1 for ids in originals["en"])
+    assert counts.documents == len(found)
+    lost = sum(labels.count(IGNORE) for _, labels in switched)
+    assert lost == counts.switched_tokens - counts.switched_words > 0  # n - 1 for each switch
+    assert all(labels[-1] == mixture.eos for _, labels in found)
+
+
+def test_every_epoch_switches_other_words() -> None:
+    mixture = english()
+    first, again, second = (epoch(mixture, number) for number in (0, 0, 1))
+    assert first == again
+    assert sorted(first) != sorted(second)
+    clone = clone_language(memory.load("byte_bpe"))
+    assert sorted(clone.unmap(ids).tolist() for ids, _ in first) == sorted(
+        clone.unmap(ids).tolist() for ids, _ in second
+    )
+
+
+def test_switching_does_not_change_the_order() -> None:
+    one, other = english(ratio=1), english(ratio=0)
+    clone = clone_language(memory.load("byte_bpe"))
+    plain = [clone.unmap(ids).tolist() for ids, _ in epoch(other, 1)]
+    assert [clone.unmap(ids).tolist() for ids, _ in epoch(one, 1)] == plain
+
+
+def test_other_languages_do_not_change_the_switches() -> None:
+    mixture = english()
+    languages = {"en-clone": mixture.tokens["en-clone"], "en": mixture.tokens["en"]}
+    alone = replace(mixture, tokens={"en": mixture.tokens["en"]})
+    turned = replace(mixture, tokens=languages)
+    assert sorted(epoch(turned, 1)) == sorted(epoch(mixture, 1))
+    assert all(document in epoch(mixture, 1) for document in epoch(alone, 1))
+
+
+# Cutting
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=4),
+    st.integers(2, 7),
+    st.integers(1, 40),
+)
+def test_blocks_are_the_documents_in_order_and_nothing_is_lost_but_the_remainder(
+    lengths: list[list[int]], context: int, stretch: int
+) -> None:
+    first = 1
+    epochs, everything = [], []
+    for sizes in lengths:
+        documents = numbered(sizes, first)
+        first += sum(sizes)
+        everything += [token for ids in documents for token in ids]
+        epochs.append([(np.array(ids), -np.array(ids)) for ids in documents])
+    stretches = list(cut_blocks(epochs, context, stretch))
+    *full, (remainder, _) = stretches
+    assert all(ids.shape == labels.shape and ids.shape[1] == context for ids, labels in full)
+    assert all(np.array_equal(ids, -labels) for ids, labels in stretches)  # labels travel with their inputs
+    assert np.concatenate([ids.ravel() for ids, _ in stretches]).tolist() == everything
+    assert remainder.shape == (1, len(everything) % context)
+
+
+def test_a_stretch_is_of_one_epoch_but_for_what_it_carries_on() -> None:
+    context = 4
+    epochs = [[(np.full(5, number), np.full(5, number)) for _ in range(6)] for number in range(3)]  # 30 tokens an epoch
+    of_epoch = [ids.ravel() for ids, _ in cut_blocks(epochs, context, stretch=10)][:-1]
+    assert len(of_epoch) >= 9
+    last = [int(ids[-1]) for ids in of_epoch if len(ids)]
+    assert last == sorted(last)
+    for ids in of_epoch:
+        assert (ids != ids[-1:]).sum() < context if len(ids) else True
+
+
+# Writing
+
+
+def test_exactly_so_many_blocks_are_written(tmp_path: Path) -> None:
+    for blocks in (1, 2, 7, 40):
+        written, counts = write_blocks(
+            unswitched(en=[9, 4, 6], de=[7]), tmp_path / str(blocks), blocks=blocks, context=5, seed=0
+        )
+        assert len(written) == blocks == counts.blocks
+        assert all(len(ids) == len(labels) == 5 for ids, labels in rows(written))
+        # 26 tokens and 4 EOS make 6 blocks an epoch.
+        assert counts.epochs == -(-blocks // 6)
+        assert counts.documents == 4 * counts.epochs
+
+
+def test_an_epoch_of_blocks_has_every_token_once_but_the_remainder(tmp_path: Path) -> None:
+    mixture = unswitched(en=[9, 4, 6], de=[7, 12])
+    written, counts = write_blocks(mixture, tmp_path, blocks=10, context=4, seed=3)
+    found = Counter(token for ids, _ in rows(written) for token in ids)
+    chain = [token for ids, _ in epoch(mixture, 0, 3) for token in ids]
+    assert len(chain) == 43
+    assert counts.epochs == 1
+    assert found == Counter(chain[:40])
+    in_order = [chain[i : i + 4] for i in range(0, 40, 4)]
+    assert sorted(ids for ids, _ in rows(written)) == sorted(in_order)
+    assert [ids for ids, _ in rows(written)] != in_order  # shuffled
+
+
+def test_tokens_of_one_epoch_are_carried_into_the_next(tmp_path: Path) -> None:
+    mixture = unswitched(en=[5, 5])  # 12 tokens an epoch, blocks of 5
+    written, _ = write_blocks(mixture, tmp_path, blocks=12, context=5, seed=0)
+    found = Counter(token for ids, _ in rows(written) for token in ids)
+    assert found == Counter(dict.fromkeys(range(1, 11), 5) | {EOS: 10})
+
+
+def test_blocks_are_the_same_each_time_and_differ_by_seed(tmp_path: Path) -> None:
+    made = [
+        rows(write_blocks(english(), tmp_path / str(i), blocks=30, context=16, seed=seed)[0])
+        for i, seed in enumerate((1, 1, 2))
+    ]
+    assert made[0] == made[1] != made[2]
+
+
+def test_fewer_blocks_are_the_beginning_of_more(tmp_path: Path) -> None:
+    few, many = (rows(write_blocks(english(), tmp_path / str(n), blocks=n, context=16, seed=1)[0]) for n in (9, 40))
+    assert many[:9] == few
+
+
+def test_labels_travel_with_their_inputs_through_shuffling(tmp_path: Path) -> None:
+    mixture = english(ratio=0.8)
+    written, counts = write_blocks(mixture, tmp_path, blocks=12, context=16, seed=1)
+    expected = {
+        (tuple(ids.tolist()), tuple(labels.tolist()))
+        for stretch in cut_blocks([mixture.epoch(0, 1, MixtureCounts())], 16)
+        for ids, labels in zip(*stretch, strict=True)
+    }
+    assert counts.epochs == 1
+    assert {(tuple(ids), tuple(labels)) for ids, labels in rows(written)} <= expected
+    assert any(IGNORE in labels for _, labels in rows(written))
+
+
+def test_what_went_in_is_counted(tmp_path: Path) -> None:
+    mixture = english(ratio=0.5)
+    _, counts = write_blocks(mixture, tmp_path, blocks=60, context=16, seed=1)
+    assert mixture.switcher is not None
+    results = [
+        mixture.switcher.switch(ids, epoch=number, document=row)
+        for number in range(counts.epochs)
+        for row, ids in enumerate(mixture.tokens["en"]["input_ids"])
+    ]
+    for name in ("source_words", "switched_words", "source_tokens", "switched_tokens"):
+        assert counts.as_dict()[name] == sum(getattr(result, name) for result in results)
+    assert counts.documents == counts.epochs * sum(map(len, mixture.tokens.values()))
+    assert counts.epochs > 1
+
+
+# Blocks for validation
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 6, 50])
+def test_text_blocks_are_the_first_of_the_documents_in_order(blocks: int) -> None:
+    documents = numbered([9, 4, 6, 7])
+    chain = [token for ids in documents for token in [*ids, EOS]]
+    found = rows(text_blocks(tokens(documents), blocks=blocks, context=5, eos=EOS))
+    expected = [chain[i : i + 5] for i in range(0, 30, 5)][:blocks]
+    assert found == [(ids, ids) for ids in expected]
+
+
+def test_too_little_text_makes_no_block() -> None:
+    assert len(text_blocks(tokens([[1, 2]]), blocks=3, context=8, eos=EOS)) == 0

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tokenizers_in_memory as memory
+from prealign.errors import CorpusError, LexiconError, TokenizerError
+from prealign.preparation import Prepared, data_fingerprint, prepare, train_tokenizer
+from prealign.recipe import Recipe
+from prealign.runfolder import RunFolder
+from prealign.text.clone import clone_language
+from prealign.training import Progress
+
+SPLITS = ("train", "validation", "test")
+DICTIONARY = "house\tHaus\nhouse\tGebäude\nwater\tWasser\nbread\tBrot\nriver\tFluß\nriver\tStrom\nunicorn\tEinhorn\n"
+
+
+def corpus(folder: Path) -> dict[str, Any]:
+    """Write 20 English documents, 20 German ones and a dictionary; return the sections of a recipe that reads them."""
+    english = [f"{number}. {line}" for number in range(5) for line in memory.EN.splitlines() if line]
+    german = [f"{number}. {line}" for number in range(10) for line in memory.DE.splitlines() if line]
+    (folder / "en.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in english))
+    (folder / "de.txt").write_text("\n".join(german), encoding="utf-8")
+    (folder / "en-de.tsv").write_text(DICTIONARY, encoding="utf-8")
+    return {
+        "name": "tiny",
+        "source": {"language": "en", "text": [str(folder / "en.jsonl")]},
+        "targets": [
+            {"language": "en-clone", "share": 0.25},
+            {"language": "de", "text": [str(folder / "de.txt")], "documents": "line"},
+        ],
+        "split": {"validation": 2, "test": 3},
+        "tokenizer": {"vocab_size": 500},
+        "lexicon": {"files": [{"path": str(folder / "en-de.tsv"), "target": "de"}], "minimum_count": 3},
+    }
+
+
+def prepared(sections: dict[str, Any], run: Path) -> tuple[Prepared, bool]:
+    return prepare(Recipe.model_validate(sections), RunFolder(run), lambda progress: None)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Recipe, Path]:
+    folder = tmp_path_factory.mktemp("tiny")
+    sections = corpus(folder)
+    return prepared(sections, folder / "run")[0], Recipe.model_validate(sections), folder
+
+
+# What is made
+
+
+def documents(data: Prepared, language: str, split: str, *, merged: bool = False) -> dict[str, list[int]]:
+    rows = data.tokens(language, split, merged=merged)
+    return dict(zip(rows["document"], rows["input_ids"], strict=True))
+
+
+def test_every_document_is_in_one_split_of_its_language(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, folder = made
+    assert data.languages == ["en", "en-clone", "de"]
+    lines = (folder / "en.jsonl").read_text().splitlines()
+    english = {f"en.jsonl:{i}": json.loads(line)["text"] for i, line in enumerate(lines, start=1)}
+    german = {f"de.txt:{i}": t for i, t in enumerate((folder / "de.txt").read_text("utf-8").splitlines(), start=1)}
+    source = {name: ids for split in SPLITS for name, ids in documents(data, "en", split).items()}
+    cloned = documents(data, "en-clone", "train", merged=True)
+    target = {name: ids for split in SPLITS for name, ids in documents(data, "de", split).items()}
+    assert not source.keys() & cloned.keys()  # what became clone text left the source
+    assert {name: data.tokenizer.decode(ids) for name, ids in (source | cloned).items()} == english
+    assert {name: data.tokenizer.decode(ids) for name, ids in target.items()} == german
+    sizes = {language: [len(data.tokens(language, split)) for split in SPLITS] for language in data.languages}
+    assert sizes == {"en": [11, 2, 3], "en-clone": [4, 2, 3], "de": [15, 2, 3]}
+
+
+def test_a_clone_has_the_held_out_documents_of_its_source_in_twin_ids(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, _ = made
+    clone = clone_language(data.tokenizer)
+    for split in SPLITS:
+        merged, twins = (documents(data, "en-clone", split, merged=m) for m in (True, False))
+        assert {name: clone.map(ids).tolist() for name, ids in merged.items()} == twins
+        assert (merged == documents(data, "en", split)) == (split != "train")
+    assert data.vocab_size == clone.vocab_size == 2 * len(data.tokenizer) - 1
+
+
+def test_sizes_are_recorded(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, _ = made
+    assert list(data.record["corpus"]) == data.languages
+    for language in data.languages:
+        for split in SPLITS:
+            merged = documents(data, language, split, merged=True)
+            texts = [data.tokenizer.decode(ids) for ids in merged.values()]
+            assert data.record["corpus"][language][split] == {
+                "documents": len(texts),
+                "tokens": sum(len(ids) for ids in merged.values()),
+                "bytes": sum(len(text.encode()) for text in texts),
+            }
+    assert data.record["vocabulary"] == len(data.tokenizer) == 500
+
+
+def test_the_lexicon_joins_the_clone_and_the_files_and_keeps_what_the_text_has(
+    made: tuple[Prepared, Recipe, Path],
+) -> None:
+    data, _, folder = made
+    counts = json.loads((folder / "run" / "data" / "words.json").read_text())
+    assert (data.lexicon.source, data.lexicon.targets) == ("en", ("en-clone", "de"))
+    house = data.lexicon.lookup("house")
+    assert house is not None
+    assert dict(house.translations) == {"en-clone": ("house",), "de": ("Haus", "Gebäude")}
+    assert house.count == counts["house"] >= 3
+    assert data.lexicon.lookup("unicorn") is None
+    assert all(group.count and group.count >= 3 for group in data.lexicon)
+    assert all(group.word[0].isalpha() for group in data.lexicon)
+    frequent = {word for word, count in counts.items() if count >= 3 and word[0].isalpha()}
+    assert {group.word for group in data.lexicon if "en-clone" in group.translations} == frequent
+    assert data.record["lexicon"]["groups"] == len(data.lexicon)
+    assert data.record["lexicon"]["coverage"] == data.lexicon.coverage(counts)
+    assert 0 < data.record["lexicon"]["coverage"]["de"] < data.record["lexicon"]["coverage"]["en-clone"] < 1
+    [reading] = data.record["lexicon"]["reading"]
+    assert reading["target"] == "de"
+    assert "7 entries kept" in reading["summary"]
+
+
+def test_words_are_counted_on_source_training_text(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, folder = made
+    counts = json.loads((folder / "run" / "data" / "words.json").read_text())
+    training = [data.tokenizer.decode(ids) for ids in documents(data, "en", "train").values()]
+    # Anna's and don't apart: there byte-level tokenizers begin a word at the apostrophe.
+    found = Counter(word for text in training for word in re.findall(r"\w+|'\w+", text))
+    assert counts == found
+    assert len(found) > 60
+
+
+def test_the_tokenizer_comes_back_as_it_was(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, _ = made
+    assert data.eos == data.tokenizer.eos_token_id == 0
+    text = "House, größer 房子\n\n  x"
+    assert data.tokenizer.decode(data.tokenizer.encode(text)) == text
+
+
+def test_tokens_are_counted_per_row(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, _, _ = made
+    for language in data.languages:
+        ids = [i for row in documents(data, language, "train").values() for i in row]
+        assert data.token_counts(language).tolist() == np.bincount(ids, minlength=data.vocab_size).tolist()
+    assert not (data.token_counts("en") * data.token_counts("en-clone")).any()
+
+
+def test_mixtures_of_arms(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, recipe, _ = made
+    mixture = data.mixture(recipe)
+    assert (list(mixture.tokens), mixture.source, mixture.eos) == (["en", "en-clone", "de"], "en", data.eos)
+    targets = recipe.model_copy(update={"mixture": recipe.mixture.model_copy(update={"languages": "targets"})})
+    assert list(data.mixture(targets).tokens) == ["en-clone", "de"]
+    merged = recipe.model_copy(update={"mixture": recipe.mixture.model_copy(update={"clone_ids": "merged"})})
+    ids = [i for row in data.mixture(merged).tokens["en-clone"]["input_ids"] for i in row]
+    assert max(ids) < len(data.tokenizer)
+
+
+def test_held_out_words_are_not_in_the_training_lexicon(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, recipe, _ = made
+    section = recipe.lexicon.model_copy(update={"held_out": 0.3, "coverage": 0.5})
+    own = recipe.model_copy(update={"lexicon": section})
+    words = [{group.word for group in part} for part in data.training_lexicon(own, 0)]
+    everything = {group.word for group in data.lexicon}
+    assert not words[0] & words[1]
+    assert words[0] | words[1] < everything
+    assert len(words[1]) == round(0.3 * len(everything))
+    assert len(words[0]) == round(0.5 * (len(everything) - len(words[1])))
+    assert words != [{group.word for group in part} for part in data.training_lexicon(own, 1)]
+
+
+def test_a_run_has_nothing_but_what_is_named(made: tuple[Prepared, Recipe, Path]) -> None:
+    folder = made[2] / "run"
+    assert {path.name for path in folder.iterdir()} == {"data"}
+    assert {path.name for path in (folder / "data").iterdir()} == {
+        "tokenizer",
+        "tokens",
+        "lexicon.jsonl",
+        "words.json",
+        "stage.json",
+    }
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    prepare(Recipe.model_validate(corpus(tmp_path)), RunFolder(tmp_path / "run"), told.append)
+    assert [(progress.stage, progress.step, progress.steps) for progress in told] == [
+        ("prepare", step, 4) for step in (1, 2, 3, 4)
+    ]
+
+
+def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    memory.load("wordpiece").save_pretrained(tmp_path / "tokenizer")
+    sections["tokenizer"] = {"path": str(tmp_path / "tokenizer")}
+    data, _ = prepared(sections, tmp_path / "run")
+    text = "The old house"
+    assert data.tokenizer.encode(text) == memory.load("wordpiece").encode(text)
+    assert data.eos == memory.load("wordpiece").eos_token_id
+    assert data.vocab_size == 2 * len(data.tokenizer) - 3
+
+
+# Fresh and stale
+
+
+def test_data_are_made_once(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    first, new = prepared(sections, tmp_path / "run")
+    again, anew = prepared(sections, tmp_path / "run")
+    assert (new, anew) == (True, False)
+    assert again.record == first.record
+    _, new = prepared({**sections, "seeds": [1, 2], "switch": {"ratio": 0.2}}, tmp_path / "run")
+    assert not new
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": {"validation": 3, "test": 3}},
+        {"tokenizer": {"vocab_size": 480}},
+        {"targets": [{"language": "en-clone", "share": 0.3}]},
+        {"lexicon": {"minimum_count": 4}},
+    ],
+    ids=str,
+)
+def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: dict[str, Any]) -> None:
+    sections = corpus(tmp_path)
+    before = data_fingerprint(Recipe.model_validate(sections))
+    assert data_fingerprint(Recipe.model_validate({**sections, **change})) != before
+
+
+@pytest.mark.parametrize("change", [{"held_out": 0.2}, {"coverage": 0.5}, {"held_out": 0.5, "coverage": 0.1}], ids=str)
+def test_settings_of_an_arm_do_not(tmp_path: Path, change: dict[str, float]) -> None:
+    sections = corpus(tmp_path)
+    before = data_fingerprint(Recipe.model_validate(sections))
+    changed = {**sections, "lexicon": {**sections["lexicon"], **change}, "pretrain": {"steps": 7}}
+    assert data_fingerprint(Recipe.model_validate(changed)) == before
+
+
+@pytest.mark.parametrize("name", ["en.jsonl", "de.txt", "en-de.tsv", "tokenizer/tokenizer.json"])
+def test_a_changed_file_makes_them_stale(tmp_path: Path, name: str) -> None:
+    sections = corpus(tmp_path)
+    memory.load("byte_bpe").save_pretrained(tmp_path / "tokenizer")
+    recipe = Recipe.model_validate({**sections, "tokenizer": {"path": str(tmp_path / "tokenizer")}})
+    before = data_fingerprint(recipe)
+    with (tmp_path / name).open("a") as file:
+        file.write("\n")
+    assert data_fingerprint(recipe) != before
+
+
+def test_stale_data_are_replaced(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    first, _ = prepared(sections, tmp_path / "run")
+    size = len(first.lexicon)
+    second, new = prepared({**sections, "lexicon": {"minimum_count": 10}}, tmp_path / "run")
+    assert new
+    assert second.lexicon.targets == ("en-clone",)
+    assert 0 < len(second.lexicon) < size
+
+
+# Errors
+
+
+def test_a_failure_leaves_the_former_data(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    first, _ = prepared(sections, tmp_path / "run")
+    with pytest.raises(TokenizerError):
+        prepared({**sections, "tokenizer": {"vocab_size": 100}}, tmp_path / "run")
+    again, new = prepared(sections, tmp_path / "run")
+    assert not new
+    assert again.record == first.record
+
+
+def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
+    with pytest.raises(TokenizerError, match=r"tokenizer\.vocab_size 256 is too small: .*starts with 256 bytes"):
+        train_tokenizer(iter(["a house"]), 256)
+
+
+def test_a_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    tokenizer = memory.word_piece()
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    sections["tokenizer"] = {"path": str(tmp_path / "tokenizer")}
+    with pytest.raises(TokenizerError, match=r"has no EOS token.*add_special_tokens\({\"eos_token\""):
+        prepared(sections, tmp_path / "run")
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_a_tokenizer_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sections = {**corpus(tmp_path), "tokenizer": {"path": str(tmp_path / "empty")}}
+    with pytest.raises(TokenizerError, match=r"tokenizer\.path '.*empty' cannot be loaded"):
+        prepared(sections, tmp_path / "run")
+
+
+def test_a_lexicon_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "en-de.tsv").write_text("Haus\thouse\nWasser\twater\nunicorn\tEinhorn\n")
+    sections["targets"] = sections["targets"][1:]
+    with pytest.raises(LexiconError, match=r"no word of the lexicon \(3 words\) occurs 3 times in the en text"):
+        prepared(sections, tmp_path / "run")
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_a_missing_dictionary_is_refused(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "en-de.tsv").unlink()
+    with pytest.raises(LexiconError, match=r"en-de\.tsv"):
+        prepared(sections, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("en.jsonl", b"", "every file is empty"),
+        ("de.txt", b"\n \n", "every file is empty"),
+        ("de.txt", "Straße".encode("latin1"), r"de\.txt: byte 4 is not UTF-8"),
+        ("en.jsonl", b'{"text": "a"}\n{"text": 1}\n', r"en\.jsonl:2: expected an object"),
+        ("de.txt", b"eins\nzwei\ndrei\n", r"3 documents \(de\.txt:1, de\.txt:2 …\) are too few"),
+    ],
+)
+def test_bad_text_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        prepared(sections, tmp_path / "run")
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_missing_text_is_refused(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "de.txt").unlink()
+    with pytest.raises(CorpusError, match=r"no text at .*de\.txt"):
+        prepared(sections, tmp_path / "run")

@@ -1,0 +1,96 @@
+"""Stage 2: the stock Trainer, and what sustained alignment adds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import Trainer
+
+import toys
+from prealign.alignment.stage import words_flops
+from prealign.compute import training_flops
+from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
+from prealign.training import training_arguments
+
+CONTEXT, BATCH, STEPS = 12, 2, 4
+WORDS = toys.forms(*([[g, g + 1], [g + 20]] for g in range(1, 11)))
+BLOCKS = toys.blocks(STEPS * BATCH, CONTEXT, vocabulary=5)  # EOS of many tokenizers, 0, is a label here as any other
+
+
+def recipe(**sections: Any) -> Any:
+    pretraining = {"steps": STEPS, "batch_size": BATCH, "context": CONTEXT, "validations": 2, "learning_rate": 1e-3}
+    return toys.recipe(pretrain=pretraining, **sections)
+
+
+def run(folder: Path, model: Any, words: Any = WORDS, **sections: Any) -> dict[str, Any]:
+    validation = {"en": BLOCKS.select(range(3)), "en-clone": BLOCKS.select(range(3, 6))}
+    return pretrain(model, None, words, BLOCKS, validation, recipe(**sections), STEPS, 0, folder, lambda _: None)
+
+
+def test_without_sustained_alignment_it_is_the_stock_trainer(tmp_path: Path) -> None:
+    ours, theirs = toys.llama(), toys.llama()
+    record = run(tmp_path / "ours", ours, words=None)
+    assert type(ours) is type(theirs), "no forward was replaced"
+    arguments = training_arguments(
+        recipe(), tmp_path, steps=STEPS, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, seed=0
+    )
+    Trainer(theirs, arguments, train_dataset=BLOCKS, eval_dataset=BLOCKS).train()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert all("align_loss" not in point for point in record["history"])
+
+
+def test_the_first_loss_is_the_labels_mean_worked_by_hand(tmp_path: Path) -> None:
+    model = toys.llama()
+    ids, labels = (torch.tensor(BLOCKS[:BATCH][key]) for key in ("input_ids", "labels"))
+    assert (labels[:, 1:] == 0).any() and (labels != ids).any()
+    with torch.no_grad():
+        expected = toys.lm_loss(model, ids, labels).item()
+    assert run(tmp_path, model)["history"][0]["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_validation_perplexity_is_measured_by_language(tmp_path: Path) -> None:
+    model = toys.llama()
+    history = run(tmp_path, model)["history"]
+    points = {point["step"]: point["validation"] for point in history if "validation" in point}
+    assert list(points) == [2, 4]
+    with torch.no_grad():
+        for language, rows in (("en", slice(0, 3)), ("en-clone", slice(3, 6))):
+            loss = toys.lm_loss(model, *(torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")))
+            assert points[4][language] == pytest.approx(loss.exp().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_sustained_alignment_is_added_at_every_kth_step(tmp_path: Path, every: int) -> None:
+    model, weight = toys.llama(), 0.5
+    record = run(tmp_path, model, sustain={"weight": weight, "groups": 5, "every": every})
+    aligned = [point for point in record["history"] if "align_loss" in point]
+    assert [point["step"] - 1 for point in aligned] == list(range(0, STEPS, every))
+    for point in aligned:
+        assert point["loss"] == pytest.approx(point["lm_loss"] + weight * point["align_loss"], rel=1e-3)
+    assert [sorted(point["validation"]) for point in record["history"] if "validation" in point] == [
+        ["en", "en-clone"]
+    ] * 2
+    assert record["tokens"] == round(STEPS * (BATCH * CONTEXT + 5 * 3 / every))
+    text = training_flops(model, BATCH * CONTEXT, CONTEXT)
+    assert record["flops"] == pytest.approx(STEPS * (text + words_flops(model, 5, WORDS) / every))
+
+
+def test_flops_of_a_step_without_sustained_alignment_are_those_of_its_text() -> None:
+    model = toys.llama()
+    text = training_flops(model, BATCH * CONTEXT, CONTEXT)
+    assert pretrain_step_flops(model, recipe(), WORDS) == text
+    assert pretrain_step_flops(model, recipe(sustain={"weight": 1.0}), None) == text
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(1, 1e4))
+def test_matched_steps_use_the_budget_up_to_one_step(budget: float, spent: float, step: float) -> None:
+    steps = matched_steps(budget, spent, step)
+    assert steps >= 1
+    used = spent + steps * step
+    assert used > budget - step - 1e-6 and (steps == 1 or used <= budget + 1e-6)
