@@ -54,6 +54,16 @@ def test_the_first_loss_is_the_labels_mean_worked_by_hand(tmp_path: Path) -> Non
     assert run(tmp_path, model)["history"][0]["loss"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_warm_up_is_a_share_of_the_steps_up_to_all_of_them(tmp_path: Path) -> None:
+    arguments = [
+        training_arguments(
+            recipe(), tmp_path, steps=40, batch_size=1, learning_rate=1e-3, weight_decay=0.1, warmup=share, seed=0
+        ).get_warmup_steps(40)
+        for share in (0.0, 0.01, 0.05, 0.5, 1.0)
+    ]
+    assert arguments == [0, 1, 2, 20, 40]
+
+
 def test_validation_perplexity_is_measured_by_language(tmp_path: Path) -> None:
     model = toys.llama()
     history = run(tmp_path, model)["history"]

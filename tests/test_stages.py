@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
+from safetensors.torch import load_file
 
 import toy_experiment
 from prealign.alignment.stage import align_step_flops
@@ -124,9 +125,7 @@ def test_a_checkpoint_is_an_ordinary_one(arms: dict[str, ArmRun], name: str) -> 
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
     model = load_weights(arms[name].recipe.model, str(folder))
-    assert sorted(model.state_dict()) == sorted(
-        load_weights(arms["joint"].recipe.model, str(arms["joint"].folder("pretrain"))).state_dict()
-    )
+    assert load_file(folder / "model.safetensors").keys() == model.state_dict().keys(), "plain names, none missing"
     assert model.get_input_embeddings().weight.shape[0] == arms[name].prepared.vocab_size
 
 
@@ -138,6 +137,8 @@ def test_merged_ids_read_clone_text_as_english(arms: dict[str, ArmRun]) -> None:
     arm = arms["merged_ids"]
     english, clone = (scores(arm, task="lm", language=language) for language in ("en", "en-clone"))
     assert [s["value"] for s in english] == [s["value"] for s in clone] and len(english) == 2
+    for point in record(arm, "pretrain")["history"]:
+        assert len(set(point.get("validation", {}).values())) <= 1
     assert not scores(arm, task="retrieval"), "both sides would be the same tokens"
     assert blocks(arm)[0].max() < clone_language(arm.prepared.tokenizer).size
 

@@ -239,7 +239,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
                     **named,
                     **found._asdict(),
                     unit="seeds" if len(seeds) > 1 else "documents",
-                    ratio=float(np.mean(own) / np.mean(base)) if np.mean(base) else float("nan"),
+                    ratio=float(np.mean(own) / np.mean(base)) if np.mean(base) else None,
                 ).as_dict()
             )
     return comparisons

@@ -106,7 +106,7 @@ def _draw(lexicon: Lexicon, language: str, number: int, seed: int) -> Sequence[G
     groups = [group for group in lexicon if group.translations.get(language)]
     if len(groups) <= number:
         return groups
-    return Lexicon(groups, source=lexicon.source).sample(number / len(groups), seed).groups
+    return Lexicon(groups, source=lexicon.source).sample(number / len(groups), seed).groups[:number]
 
 
 def _signature(prepared: Prepared, **parts: object) -> str:

@@ -45,6 +45,7 @@ class Score:
 class Comparison:
     """An arm against a baseline on one number: `difference` = arm - baseline, `ratio` = arm / baseline.
 
+    `ratio` is None where the baseline is 0.
     `unit` says over what interval and p-value are taken: paired seeds, or the documents of a single seed.
     """
 
@@ -58,7 +59,7 @@ class Comparison:
     high: float | None
     p: float | None
     unit: Literal["seeds", "documents"]
-    ratio: float
+    ratio: float | None
     stage: Stage
     split: Split
     layer: int | None = None

@@ -5,8 +5,9 @@ the groups of one source language, each word once.
 
 1. `Lexicon.read` makes a lexicon of one dictionary file; `merge` joins those of several files or targets.
 2. `with_counts` gives each word its frequency in a corpus, dropping rare ones; `limit_senses` caps senses.
-3. `sample` and `split` draw words by rank of hash(purpose, seed, word): the choice depends on the seed and on
-   which words there are, not on their order, and a smaller sample is part of a larger one.
+3. `sample` and `split` draw words by rank of hash(purpose, seed, lower-cased word): the choice depends on the seed
+   and on which words there are, not on their order, and a smaller sample is part of a larger one. All cases of a
+   word go together, as switching writes a lower-case word's capitalised forms too.
 4. `save` and `load` keep it as JSONL, a header line and then a group a line:
 
        {"prealign_lexicon": 1, "source": "en", "targets": ["de"]}
@@ -252,11 +253,11 @@ class Lexicon:
         return self._with(map(limited, self))
 
     def sample(self, share: float, seed: int) -> Lexicon:
-        """Draw round(share · len) words by seed; LexiconError if the share is not in 0..1."""
+        """Draw this share of the words, cases aside, by seed; LexiconError if the share is not in 0..1."""
         return self._with(self._drawn("sample", share, seed))
 
     def split(self, held_out_share: float, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Draw round(held_out_share · len) words by seed and return (the others, these)."""
+        """Draw this share of the words, cases aside, by seed and return (the others, these)."""
         held_out = self._with(self._drawn("split", held_out_share, seed))
         train = self._with(group for group in self if group.word not in held_out._by_word)
         return train, held_out
@@ -268,8 +269,9 @@ class Lexicon:
         def rank(word: str) -> tuple[int, str]:
             return xxhash.xxh3_64_intdigest(f"{purpose} {seed} {word}".encode()), word
 
-        drawn = set(sorted(self._by_word, key=rank)[: round(share * len(self))])
-        return (group for group in self if group.word in drawn)
+        caseless = {word.lower() for word in self._by_word}
+        drawn = set(sorted(caseless, key=rank)[: round(share * len(caseless))])
+        return (group for group in self if group.word.lower() in drawn)
 
     def _with(self, groups: Iterable[Group]) -> Lexicon:
         return Lexicon(groups, source=self.source, targets=self.targets)
