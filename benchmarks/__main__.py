@@ -37,6 +37,8 @@ def main() -> int:
     if not options.page and (options.names or options.quick) and options.out.resolve() == COMMITTED:
         parser.error(f"{COMMITTED.relative_to(ROOT)} holds complete runs only; give another folder with --out")
     path = options.out.resolve() / "results.json"
+    if options.page and not path.exists():
+        parser.error(f"{path} is missing: there are no figures to make a page from")
     if not options.page:
         write_json(path, measure(options.names or list(BENCHMARKS), options.quick))
     write_page(path)

@@ -1,0 +1,43 @@
+"""README and docs say what the committed results say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prealign.report.page import write_markdown
+from prealign.report.results import read_results
+from prealign.report.tables import language_modelling, to_markdown
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))
+
+
+def test_the_readme_shows_the_committed_table() -> None:
+    results = read_results(ROOT / "docs/results/demo/results.json")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = language_modelling(results)
+    assert to_markdown(table) in readme
+    assert len({score["seed"] for score in results["scores"]}) >= 3
+    assert results["command"] in readme
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RESULTS if path.parent.name != "performance"], ids=lambda p: p.parent.name
+)
+def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) -> None:
+    write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
+    for made in tmp_path.iterdir():
+        assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
+
+
+def test_the_files_and_links_that_the_docs_name_exist() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#]+?)\)", text):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for named in re.findall(r"`((?:src|tests|recipes)/[\w./-]+)`", text):
+            assert (ROOT / named).exists(), f"{page.name}: {named}"
