@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
 from prealign.models import PRESETS
 from prealign.recipe import ModelSection, Recipe
@@ -597,3 +598,30 @@ def test_a_dump_is_whole_and_any_yaml_reader_reads_it(demo: Path) -> None:
     assert plain == recipe.model_dump()
     assert math.isclose(plain["align"]["learning_rate"], 1e-30)
     assert list(plain) == list(Recipe.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("variants={v: {extends: joint, set: {targets.0.share: 0.5}}}", "all arms share `targets`"),
+        ("variants={v: {extends: joint, set: {model.preset: mini}}}", "all arms share `model`"),
+        ("variants={v: {extends: prealign, set: {lexicon.minimum_count: 2}}}", "all arms share `lexicon`"),
+        ("variants={v: {extends: prealign, set: {pretrain.steps: 2}}}", "follow from the budget"),
+        ("source.language=zh", "written without spaces"),
+        ("model={preset: null, pretrained: gpt2}", "set tokenizer.path"),
+        ("seeds=[-1]", "-1"),
+    ],
+)
+def test_what_would_mislead_is_refused(tmp_path: Path, setting: str, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\nsource: {text: [a.txt]}\ntargets: [{language: en-clone}]\n", encoding="utf-8")
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(path, [setting])
+    assert message in str(refused.value)
+
+
+def test_a_variant_may_take_its_own_share_of_the_dictionary(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\nsource: {text: [a.txt]}\ntargets: [{language: en-clone}]\n", encoding="utf-8")
+    recipe = load_recipe(path, ["variants={v: {extends: prealign, set: {lexicon.coverage: 0.5}}}"])
+    assert resolve_arm(recipe, "v").lexicon.coverage == 0.5

@@ -76,6 +76,8 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
 ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "variants")
+_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model")
+_OWN = ("lexicon.coverage", "lexicon.held_out")
 
 
 def resolve_arm(recipe: Recipe, name: str) -> Recipe:
@@ -227,6 +229,10 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
     section = dotted.split(".")[0]
     if section in _WHOLE_EXPERIMENT:
         yield f"an arm cannot change `{section}`, which belongs to the whole experiment"
+    elif dotted == "pretrain.steps":
+        yield "the steps of stage 2 follow from the budget that all arms share; make it a recipe of its own"
+    elif section in _SHARED and dotted != section and dotted not in _OWN:
+        yield f"all arms share `{section}`, or they would not compare; make it a recipe of its own"
     elif keys := _fields_at((dotted,)):
         yield f"this is a section: set its keys one by one, as in '{dotted}.{next(iter(keys))}'"
 

@@ -67,6 +67,7 @@ def run_experiment(
     # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
     marks = {pair: ArmRun(*pair, recipe, prepared, run, lambda _: None).marks() for pair in pairs}
     results = collect_results(recipe, prepared, run, marks)
+    write_json(run.results, results)
     for arm, seed, stages in _execute(recipe, prepared, run, pairs, on_event, force):
         on_event(Event(arm, seed, stages=stages))
         results = collect_results(recipe, prepared, run, marks)
@@ -238,7 +239,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
                     baseline=recipe.baseline,
                     **named,
                     **found._asdict(),
-                    unit="seeds" if len(seeds) > 1 else "documents",
+                    unit="documents" if len(seeds) == 1 and named["task"] == "lm" else "seeds",
                     ratio=float(np.mean(own) / np.mean(base)) if np.mean(base) else None,
                 ).as_dict()
             )
@@ -263,4 +264,6 @@ def _difference(
     perplexity = named["metric"] == "perplexity"
     sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
     transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
-    return paired_bootstrap(np.array(ours["nats"]), np.array(theirs["nats"]), sizes, transform)
+    scored = np.array(ours["tokens"]) > 0
+    nats, baseline_nats = (np.array(side["nats"])[scored] for side in (ours, theirs))
+    return paired_bootstrap(nats, baseline_nats, sizes[scored], transform)

@@ -30,7 +30,10 @@ Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
 
 @dataclass
 class MixtureCounts:
-    """What went into a set of blocks. Words and switches are those of the source language."""
+    """What was read for a set of blocks, to the end of the last stretch; `blocks` is what was kept.
+
+    Words and switches are those of the source language.
+    """
 
     epochs: int = 0
     documents: int = 0

@@ -23,11 +23,12 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from prealign import __version__
 from prealign.errors import LexiconError, TokenizerError
 from prealign.lexicon import Lexicon
 from prealign.packing import Mixture
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, fingerprint, finished, run_stage, write_json
+from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
@@ -125,10 +126,9 @@ def data_fingerprint(recipe: Recipe) -> str:
     lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out"})
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
     files += [Path(file.path) for file in recipe.lexicon.files]
-    files += sorted(Path(recipe.tokenizer.path).rglob("*")) if recipe.tokenizer.path else []
-    stats = [(str(p), s.st_size, s.st_mtime_ns) for p in files if p.exists() and (s := p.stat())]
+    files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
     sections = [s.model_dump() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
-    return fingerprint(sections, lexicon, stats)
+    return fingerprint(__version__, sections, lexicon, file_stats(files))
 
 
 def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     corpus = {language: _tokenise(language, splits, tokenizer, folder) for language, splits in text.items()}
     shutil.rmtree(folder / "text")
     tell(3)
-    counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), word_table(tokenizer))
+    counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
     lexicon, reading = _lexicon(recipe, tokenizer, counts)
     lexicon.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)

@@ -20,6 +20,7 @@ from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms
 from prealign.compute import training_flops
+from prealign.errors import RecipeError
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
@@ -35,8 +36,15 @@ def pretrain_step_flops(model: Any, recipe: Recipe, words: WordForms | None) -> 
 
 
 def matched_steps(budget: float, spent: float, step: float) -> int:
-    """Return how many steps of `step` FLOPs the budget leaves after `spent`; never fewer than one."""
-    return max(1, math.floor((budget - spent) / step))
+    """Return how many steps of `step` FLOPs the budget leaves after `spent`. RecipeError if that is none."""
+    # Sums of FLOPs are not exact: what is whole but for rounding is whole.
+    steps = math.floor((budget - spent) / step + 1e-6)
+    if steps < 1:
+        raise RecipeError(
+            f"stage 1 of this arm takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of stage 2. "
+            "The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps."
+        )
+    return steps
 
 
 def pretrain(

@@ -14,8 +14,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 CLONE_SUFFIX = "-clone"
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
+"""Languages whose running text has no space before a word."""
 
 
 class Section(BaseModel):
@@ -62,7 +65,7 @@ class SplitSection(Section):
 
     validation: Positive = 8
     test: Positive = 16
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TokenizerSection(Section):
@@ -90,9 +93,9 @@ class LexiconSection(Section):
     maximum_senses: Positive = 4
     """At most this many translations a word and target language (the first ones win)."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the dictionary's words that is used, drawn by seed."""
+    """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05
-    """Share of the used words that neither stage ever sees; retrieval is measured on them separately."""
+    """Share of the dictionary's words that neither stage ever sees; retrieval is measured on them separately."""
 
 
 class ModelSection(Section):
@@ -194,7 +197,7 @@ class Recipe(Section):
     """A whole experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     arms: list[str] = Field(default=["joint", "prealign"], min_length=1)
     baseline: str = "joint"
     jobs: Positive = 1

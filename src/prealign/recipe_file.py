@@ -36,7 +36,7 @@ from prealign.arms import (
     variant_problems,
 )
 from prealign.errors import RecipeError
-from prealign.recipe import CLONE_SUFFIX, Recipe, Section, TargetText, TokenizerSection
+from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe, Section, TargetText, TokenizerSection
 
 Place = tuple[int, int, str]
 """Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
@@ -214,6 +214,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
     translated = {file.target for file in recipe.lexicon.files}
     for i in repeated(languages):
         yield ("targets", i, "language"), f"{languages[i]!r} is named twice"
+    if recipe.source.language.split("-")[0] in UNSPACED_LANGUAGES:
+        yield ("source", "language"), f"{recipe.source.language!r} is written without spaces: it can be a target only"
     for i, target in enumerate(recipe.targets):
         if target.is_clone and target.language != clone:
             yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
@@ -241,6 +243,8 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
         yield ("model", given[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
     elif len(given) > 1:
         yield ("model",), f"has {' and '.join(given)}: leave one, set the others to null"
+    if model.pretrained and recipe.tokenizer.path is None:
+        yield ("model", "pretrained"), "needs its own tokenizer: set tokenizer.path"
 
 
 def _window(recipe: Recipe) -> Iterator[Problem]:
@@ -285,7 +289,7 @@ _Check = Callable[[Recipe], Iterable[Problem]]
 _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("seeds", "arms", "baseline", "variants"), arm_problems),
     (("source", "targets", "lexicon", "arms"), _languages),
-    (("model",), _one_model),
+    (("model", "tokenizer"), _one_model),
     (("pretrain", "evaluate"), _window),
     (("trainer",), _trainer),
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ import xxhash
 from prealign.errors import RunFolderError
 
 STAGE_FILE = "stage.json"
+FORMAT = 1
+"""Part of every fingerprint: raised with each change of what a stage makes of the same inputs."""
 
 
 def fingerprint(*parts: Any) -> str:
     """Return 16 hex digits that change with any of the JSON-serialisable parts."""
-    return xxhash.xxh64_hexdigest(json.dumps(parts, sort_keys=True, default=str).encode())
+    return xxhash.xxh64_hexdigest(json.dumps([FORMAT, *parts], sort_keys=True, default=str).encode())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,17 +100,30 @@ def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]]) -
     partial.mkdir(parents=True)
     record = {"fingerprint": mark, **work(partial)}
     write_json(partial / STAGE_FILE, record)
-    if folder.is_symlink():
-        folder.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     partial.rename(folder)
     return record
+
+
+def file_stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return name, size and time of the files among `paths`, and of those in its folders: what a fingerprint takes."""
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return [(str(file), s.st_size, s.st_mtime_ns) for file in files if file.exists() and (s := file.stat())]
+
+
+def _clear(folder: Path) -> None:
+    """Remove a stage. It loses its name first, so that a kill half-way leaves no half of it to be found."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def link_stage(folder: Path, other: Path) -> None:
     """Let a stage be another arm's: a relative link, so the run folder can be moved."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.is_symlink():
-        folder.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     folder.symlink_to(os.path.relpath(other, folder.parent), target_is_directory=True)

@@ -29,6 +29,7 @@ from prealign.alignment.anchored import (
     word_pairs,
 )
 from prealign.alignment.stage import align, align_step_flops
+from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
@@ -40,8 +41,8 @@ from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, fingerprint, finished, link_stage, run_stage, write_json
-from prealign.training import OnProgress
+from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
+from prealign.training import OnProgress, precision
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ArmRun:
         """Steps of stage 2 that bring this arm to the budget of PreAlign."""
         reference, own = resolve_arm(self.base, "prealign"), self.recipe
         model = model_shapes(own.model, **self._model_needs)
+        if own.align.steps or own.sustain.weight:
+            layer_slice(own.align.layers, model)  # what the model has no layer for shows before any training
         budget = reference.align.steps * align_step_flops(model, reference, self.words)
         budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
         spent = own.align.steps * align_step_flops(model, own, self.words) if own.align.steps else 0.0
@@ -90,7 +93,9 @@ class ArmRun:
         dump = {name: s.model_dump() for name, s in section.items() if hasattr(s, "model_dump")}
         pretraining = dump["pretrain"]
         data = [__version__, self.prepared.mark, self.seed, dump["lexicon"], dump["mixture"], pretraining["context"]]
+        weights = [Path(p) for p in (self.recipe.model.pretrained, self.recipe.model.config) if p]
         model = [dump["model"], dump["anchor"], section["trainer"], pretraining["validations"]]
+        model += [precision(self.recipe), file_stats(weights)]
         marks = {"blocks": fingerprint(data, dump["switch"], pretraining["batch_size"], self.steps)}
         if self.recipe.align.steps:
             marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"])
@@ -151,7 +156,7 @@ class ArmRun:
             context=own.pretrain.context,
             seed=self.seed,
         )
-        model = self._anchor(self._initial_model(), fresh=True)
+        model = self._anchor(self._initial_model(), fresh=not own.model.pretrained)
         record = align(
             model,
             self.prepared.tokenizer,
@@ -171,7 +176,7 @@ class ArmRun:
         aligned = bool(self.recipe.align.steps)
         model = self._load(self.folder("align")) if aligned else self._initial_model()
         record = pretrain(
-            self._anchor(model, fresh=not aligned),
+            self._anchor(model, fresh=not (aligned or self.recipe.model.pretrained)),
             self.prepared.tokenizer,
             self.words,
             Dataset.from_file(str(next(self.folder("blocks").glob("*.arrow")))),
@@ -190,6 +195,8 @@ class ArmRun:
         final = self._load(self.folder("pretrain"))
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
         models: dict[Stage, Any] = {"init": self._initial_model()}
+        if self.recipe.anchor.enabled:
+            models["init"] = export_plain(self._anchor(models["init"], fresh=not self.recipe.model.pretrained))
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final

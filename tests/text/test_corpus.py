@@ -231,7 +231,7 @@ def test_words_are_counted_as_a_regular_expression_counts_them(
     documents = [", ".join(words[::2]) + ".\n(" + " ".join(words[1::2]) + ")" for words in lines]
     source = write(folder / "a.jsonl", "".join(f'{{"text": {_json(text)}}}\n' for text in documents))
     tokens = tokenise(load_text([source], "file", folder / "text"), tokenizer, folder / "tokens")
-    counts = count_words(tokens, word_table(tokenizer), batch=2)
+    counts = count_words(tokens, tokenizer, batch=2)
     assert counts == Counter(word for text in documents for word in re.findall(r"\w+", text))
     assert list(counts.items()) == sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
@@ -246,7 +246,7 @@ def test_words_of_real_text_are_counted(tmp_path: Path, tokenizer: Any) -> None:
             text = "".join(table.surfaces[i] for i in word).strip()
             if any(char.isalnum() for char in text):
                 expected[text] += 1
-    assert count_words(tokens, table, batch=3) == expected
+    assert count_words(tokens, tokenizer, batch=3) == expected
     assert sum(expected.values()) > 80
 
 

@@ -1,6 +1,7 @@
 """Stage 1: align words before any pretraining, with weight · L_align + lm_weight · L_LM in every step.
 
-1. Blocks of the unswitched pretraining mixture feed L_LM; batches of translation groups feed L_align.
+1. Blocks of the unswitched pretraining mixture feed L_LM (stage 2 reads the same documents again, from the beginning);
+   batches of translation groups feed L_align.
 2. Train with `AlignmentTrainer` for `align.steps` steps, from the model that the caller built.
 """
 

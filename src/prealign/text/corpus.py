@@ -25,7 +25,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from prealign.errors import CorpusError
 from prealign.text.ragged import Ragged
-from prealign.text.words import Tokenizer, WordTable
+from prealign.text.words import Tokenizer, WordTable, word_table
 
 _ARROW = "rows.arrow"
 SPLITS = ("train", "validation", "test")
@@ -212,11 +212,12 @@ def map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], fo
     return arrow_from_rows(rows, _TOKENS, folder)
 
 
-def count_words(tokens: Dataset, table: WordTable, batch: int = 64) -> dict[str, int]:
+def count_words(tokens: Dataset, tokenizer: Tokenizer, batch: int = 64) -> dict[str, int]:
     """Count the words of tokenised documents, case kept, most frequent first; words have a letter or digit.
 
     Equal token sequences are counted by their hash; only one of each is turned back into text.
     """
+    table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
     counts: dict[int, int] = {}
     samples: dict[int, str] = {}
     for part in tokens.with_format("numpy").iter(batch):
@@ -227,7 +228,7 @@ def count_words(tokens: Dataset, table: WordTable, batch: int = 64) -> dict[str,
         for key, row, count in zip(keys.tolist(), first.tolist(), number.tolist(), strict=True):
             counts[key] = counts.get(key, 0) + count
             if key not in samples:
-                samples[key] = table.text(words[row])
+                samples[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
     totals: dict[str, int] = {}
     for key, word in samples.items():
         if any(char.isalnum() for char in word):

@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prealign.recipe import CLONE_SUFFIX
+from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES
 from prealign.text.clone import clone_language
 from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
-
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
-"""Languages whose running text has no space before a word."""
 
 CONTEXTS = ("spaced", "bare")
 
