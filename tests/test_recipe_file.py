@@ -298,7 +298,7 @@ variants:
   crossed:
     extends: ok
     set:
-      model.config: configs/llama
+      evaluate.stride: 999
       trainer.max_steps: 3
 """
 
@@ -325,7 +325,12 @@ def test_variants_are_checked(tmp_path: Path) -> None:
                 21,
                 "wrong.set.targets.7.share: '7' is not an entry of the list: it has entries 0 to 0",
             ),
-            (24, "crossed.set: model.config: preset is 'nano' by default: add 'preset: null'"),
+            (
+                21,
+                "wrong.set.targets.7.share: all arms share `targets`, or they would not compare; "
+                "make it a recipe of its own",
+            ),
+            (24, "crossed.set: evaluate.stride: 999 is above pretrain.context, 128: it would skip tokens"),
             (
                 24,
                 "crossed.set: trainer.max_steps: cannot be set here: stages are counted in steps; "
@@ -388,7 +393,7 @@ def test_merged_ids_needs_a_clone(tmp_path: Path) -> None:
         (["model.preset=null"], "model: has no model: set one of preset, config, pretrained"),
         (["model.config=x"], "model.config: preset is 'nano' by default: add 'preset: null'"),
         (
-            ["model={preset: null, config: x, pretrained: y}"],
+            ["tokenizer.path=y", "model={preset: null, config: x, pretrained: y}"],
             "model: has config and pretrained: leave one, set the others to null",
         ),
         (
@@ -420,7 +425,7 @@ def test_what_holds_together(demo: Path) -> None:
         ["baseline=prealign"],
         ["arms=[prealign]"],  # one arm needs no baseline
         ["evaluate.stride=128"],
-        ["model={preset: null, pretrained: gpt2}"],
+        ["model={preset: null, pretrained: gpt2}", "tokenizer.path=gpt2"],
         ["trainer={bf16: true, use_cpu: true, report_to: none, dataloader_num_workers: 2}"],
     ):
         assert contradictions(load_recipe(demo, overrides)) == []
@@ -568,7 +573,7 @@ VALUES = st.dictionaries(TEXT, VALUE, max_size=3)
     path=TEXT,
     ratio=st.floats(0, 1),
     rate=st.floats(0, exclude_min=True, allow_infinity=False),
-    seeds=st.lists(st.integers(), min_size=1, unique=True, max_size=4),
+    seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, unique=True, max_size=4),
     stage_1=st.fixed_dictionaries({}, optional={"steps": st.integers(0, 9), "bos": st.booleans()}),
     passed_on=VALUES,
 )

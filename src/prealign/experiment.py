@@ -67,7 +67,6 @@ def run_experiment(
     # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
     marks = {pair: ArmRun(*pair, recipe, prepared, run, lambda _: None).marks() for pair in pairs}
     results = collect_results(recipe, prepared, run, marks)
-    write_json(run.results, results)
     for arm, seed, stages in _execute(recipe, prepared, run, pairs, on_event, force):
         on_event(Event(arm, seed, stages=stages))
         results = collect_results(recipe, prepared, run, marks)

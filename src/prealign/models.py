@@ -70,12 +70,10 @@ def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: 
         except (OSError, ValueError) as error:
             key = "pretrained" if section.pretrained else "config"
             raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
-        if section.pretrained:
-            config.vocab_size = max(config.vocab_size, vocab_size)
-        else:
+        config.vocab_size = max(config.vocab_size, vocab_size)
+        if not section.pretrained:
             # The ids that the config names are another vocabulary's; a padding row would never learn.
-            config.update({"vocab_size": vocab_size, "eos_token_id": eos_token_id})
-            config.update({"pad_token_id": None, "bos_token_id": None})
+            config.update({"eos_token_id": eos_token_id, "pad_token_id": None, "bos_token_id": None})
     else:
         config = _preset(section, vocab_size, context, eos_token_id)
     positions = getattr(config, "max_position_embeddings", None)

@@ -10,6 +10,7 @@ The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 
 from prealign import __version__
@@ -33,6 +35,7 @@ from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
+from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.score import Stage
 from prealign.lexicon import Lexicon
@@ -106,6 +109,11 @@ class ArmRun:
 
     def execute(self, *, last: str = "evaluate", force: bool = False) -> dict[str, bool]:
         """Run every stage up to `last` that is not fresh. Returns the stages, and whether each was run now."""
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 or torch.cuda.device_count() > 1:
+            raise RecipeError(
+                "a run trains each arm on one device, and here are several. Show it one (CUDA_VISIBLE_DEVICES=0, without "
+                "torchrun); `jobs` runs several arms side by side."
+            )
         work: dict[str, Callable[[Path], dict[str, Any]]] = {
             "blocks": self._blocks,
             "align": self._align,

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from prealign.errors import RecipeError
 from prealign.recipe import Recipe
 
 LOG_POINTS = 50
@@ -85,13 +84,7 @@ def training_arguments(
         "bf16": precision(recipe) == "bf16 autocast",
         "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
     }
-    arguments = TrainingArguments(**settings | recipe.trainer)
-    if arguments.n_gpu > 1 or arguments.world_size > 1:
-        raise RecipeError(
-            "a run trains each arm on one device, and here are several. Show it one (CUDA_VISIBLE_DEVICES=0, no "
-            "torchrun); `jobs` runs several arms side by side."
-        )
-    return arguments
+    return TrainingArguments(**settings | recipe.trainer)
 
 
 class ProgressCallback(TrainerCallback):
