@@ -28,7 +28,6 @@ from prealign.codeswitch import IGNORE, CodeSwitcher
 from prealign.lexicon import Lexicon
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words
-from prealign.text.words import word_table
 
 OVERRIDES = ("tokenizer.vocab_size=4000",)
 RATIO = 0.05
@@ -83,7 +82,7 @@ def run(material: Material, quick: bool) -> list[dict[str, Any]]:
 def _lexicon(material: Material) -> Lexicon:
     """Return the clone of all words of the source text in all their cases."""
     tokenizer, language = material.prepared.tokenizer, material.recipe.source.language
-    words = count_words(material.prepared.tokens(language, "train"), word_table(tokenizer))
+    words = count_words(material.prepared.tokens(language, "train"), tokenizer)
     forms = {form for word in words for form in (word, word.lower(), word.capitalize(), word.upper())}
     assert len(forms) >= LEAST_ENTRIES, f"the text has only {len(forms)} word forms"
     return clone_language(tokenizer).lexicon(sorted(forms), source=language)
