@@ -9,7 +9,7 @@ a dict, draws one number from the same generator and writes inputs and labels. B
 The target is 20 times its speed.
 
 Rows without a target: the same loop spared its random numbers, which are drawn for it beforehand, off the clock; all
-documents as one array of millions of tokens, to show that length costs nothing; and the text cut into documents of 1,000
+documents as one array of millions of tokens, to show what length costs; and the text cut into documents of 1,000
 tokens, to show what a call costs.
 """
 
