@@ -45,6 +45,7 @@ from prealign.preparation import Prepared
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
+from prealign.text.corpus import load_arrow
 from prealign.training import OnProgress, precision
 
 
@@ -164,7 +165,7 @@ class ArmRun:
             context=own.pretrain.context,
             seed=self.seed,
         )
-        model = self._anchor(self._initial_model(), fresh=not own.model.pretrained)
+        model = self._start()
         record = align(
             model,
             self.prepared.tokenizer,
@@ -182,12 +183,12 @@ class ArmRun:
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
-        model = self._load(self.folder("align")) if aligned else self._initial_model()
+        model = self._anchor(self._load(self.folder("align")), fresh=False) if aligned else self._start()
         record = pretrain(
-            self._anchor(model, fresh=not (aligned or self.recipe.model.pretrained)),
+            model,
             self.prepared.tokenizer,
             self.words,
-            Dataset.from_file(str(next(self.folder("blocks").glob("*.arrow")))),
+            load_arrow(self.folder("blocks")),
             self._validation(),
             self.recipe,
             self.steps,
@@ -202,9 +203,8 @@ class ArmRun:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
-        models: dict[Stage, Any] = {"init": self._initial_model()}
-        if self.recipe.anchor.enabled:
-            models["init"] = export_plain(self._anchor(models["init"], fresh=not self.recipe.model.pretrained))
+        start = self._start()
+        models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
@@ -223,8 +223,10 @@ class ArmRun:
         prepared, context = self.prepared, self.recipe.pretrain.context
         return {"vocab_size": prepared.vocab_size, "context": context, "eos_token_id": prepared.eos}
 
-    def _initial_model(self) -> Any:
-        return build_model(self.recipe.model, seed=self.seed, **self._model_needs)
+    def _start(self) -> Any:
+        """Return the model that training starts from, its vocabulary anchored if the arm says so."""
+        model = build_model(self.recipe.model, seed=self.seed, **self._model_needs)
+        return self._anchor(model, fresh=not self.recipe.model.pretrained)
 
     def _load(self, folder: Path) -> Any:
         return load_weights(self.recipe.model, str(folder))
