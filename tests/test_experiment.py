@@ -19,7 +19,7 @@ from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder
 
 ARMS = ["joint", "prealign", "merged_ids"]
-MEASURED = ("task", "language", "metric", "layer", "split")
+MEASURED = ("task", "language", "metric", "condition", "layer", "split")
 
 Results = dict[str, Any]
 
@@ -72,12 +72,12 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     keys = {
         "scores": {
             "arm", "seed", "task", "language", "metric", "layer", "value", "low", "high", "n", "chance", "signature",
-            "stage", "split",
+            "stage", "split", "condition",
         },
         "budget": {"arm", "seed", "stage", "tokens", "flops", "seconds", "steps"},
         "comparisons": {
             "arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "unit", "ratio",
-            "stage", "split", "layer",
+            "stage", "split", "layer", "condition",
         },
         "history": {"arm", "seed", "stage", "points"},
         "switching": {

@@ -168,7 +168,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
     origin = read_json(run.provenance)
     budget, history, switching, scores = [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
-        scores += stages["evaluate"]["scores"]
+        scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
             if stage in stages:
                 name = {"arm": arm, "seed": seed, "stage": stage}
@@ -213,7 +213,7 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_COMPARED = ("task", "language", "metric", "layer", "stage", "split")
+_COMPARED = ("task", "language", "metric", "condition", "layer", "stage", "split")
 
 
 def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,10 +22,10 @@ SCORE = Score(
 
 
 SCORE_KEYS = """
-    arm seed task language metric layer value low high n chance signature stage split
+    arm seed task language metric condition layer value low high n chance signature stage split
 """
 COMPARISON_KEYS = """
-    arm baseline task language metric difference low high p unit ratio stage split layer
+    arm baseline task language metric difference low high p unit ratio stage split layer condition
 """
 
 

@@ -18,7 +18,8 @@ class Score:
 
     `low`, `high`: 95 % interval over the `n` items, None where one item is all there is. `chance`: the
     value of guessing, None where there is no such thing. `layer`: 0 input embedding, 1..L blocks, L+1
-    output embedding.
+    output embedding. `condition`: what else tells it apart from other numbers of its task and metric, such as
+    the data set of a transfer score, or "k=64|names=lexicon"; None where there is nothing.
     """
 
     arm: str = ""
@@ -26,6 +27,7 @@ class Score:
     task: str
     language: str
     metric: str
+    condition: str | None = None
     layer: int | None = None
     value: float
     low: float | None
@@ -63,6 +65,7 @@ class Comparison:
     stage: Stage
     split: Split
     layer: int | None = None
+    condition: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of `comparisons` in results.json."""
