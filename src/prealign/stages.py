@@ -133,7 +133,7 @@ class ArmRun:
         if last is None and "transfer" in marks and (force or not finished(self.folder("transfer"), marks["transfer"])):
             # Here, not when it is read for its stage: a damaged row must show before hours of training, and once a run.
             for task in self.recipe.transfer:
-                check_task(task, self.prepared)
+                check_task(task, self.prepared, self.recipe, self.seed)
         for stage, mark in marks.items():
             ran[stage] = force or finished(self.folder(stage), mark) is None
             if ran[stage] and (force or stage != "align" or not self._share_alignment(mark)):

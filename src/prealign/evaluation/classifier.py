@@ -1,8 +1,9 @@
 """A causal LM as a classifier: a linear head on its last token, fine-tuned with the stock `transformers.Trainer`.
 
-1. Head: `AutoModelForSequenceClassification`, which reads the last token that is not padding. Batches are padded on the
-   right with EOS. That is safe as long as no example ends in EOS: EOS *inside* a pair is read like any token, because
-   the attention mask says what is padding and a causal model sees nothing to its right.
+1. Head: the base model's last hidden state at an example's last token, times a matrix (classes, D): what transformers'
+   own `...ForSequenceClassification` of causal models computes. Theirs is not used because some eighty architectures with
+   a causal LM have none (Granite, Cohere, OLMoE, Gemma 4 …), and because it looks for the last token that is not the
+   padding *id*, and the tokenizers here have no id that is padding alone. Here the attention mask says where it is.
 2. Examples of all epochs are put in an order decided by seed: shuffled, sorted by length within pools of some batches,
    the batches shuffled again. So a batch has examples of like length and little padding.
 3. AdamW with warm-up and cosine, as both stages of training.
@@ -10,19 +11,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import AutoModelForSequenceClassification, Trainer, set_seed
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, set_seed
 
 from prealign.compute import training_flops
-from prealign.errors import DataError, PrealignError
+from prealign.errors import PrealignError
 from prealign.evaluation.task_data import Example, IntArray
+from prealign.models import load_weights
 from prealign.recipe import ModelSection, Recipe, TransferTask
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
@@ -30,26 +32,29 @@ POOL = 50
 """Batches among which examples are sorted by length."""
 
 
-def load_classifier(folder: Path, section: ModelSection, *, classes: int, eos: int, seed: int) -> Any:
-    """Load a checkpoint with a new head, in float32; the seed decides the head's weights.
+class Classifier(nn.Module):
+    """A base model and its head; without labels there is no loss."""
 
-    Raises DataError if transformers has no classifier of this architecture.
-    """
+    def __init__(self, body: Any, classes: int) -> None:
+        super().__init__()
+        config = body.config.get_text_config()
+        self.body = body
+        self.score = nn.Linear(config.hidden_size, classes, bias=False)
+        nn.init.normal_(self.score.weight, std=getattr(config, "initializer_range", 0.02))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Return "logits" (B, classes) and "loss", from ids and mask (B, T) padded on the right, and labels (B,)."""
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        last = attention_mask.sum(dim=1) - 1  # (B,)
+        logits = self.score(hidden[torch.arange(len(last), device=last.device), last])
+        return {"logits": logits} if labels is None else {"loss": cross_entropy(logits, labels), "logits": logits}
+
+
+def load_classifier(folder: Path, section: ModelSection, *, classes: int, seed: int) -> Classifier:
+    """Load a checkpoint in float32 with a new head, whose weights the seed decides."""
+    body = load_weights(section, str(folder)).base_model
     set_seed(seed)
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=classes,
-            dtype=torch.float32,
-            attn_implementation=section.attention,
-            trust_remote_code=section.trust_remote_code,
-        )
-    except ValueError as error:
-        raise DataError(f"no transfer task for this model: {str(error).splitlines()[0]}. Remove `transfer`.") from None
-    # Set after loading: a padding row given at construction gets no gradient, and EOS is read in pairs.
-    model.config.get_text_config().pad_token_id = eos
-    model.config.problem_type = "single_label_classification"
-    return model
+    return Classifier(body, classes)
 
 
 def reading_order(lengths: Sequence[int], *, batch_size: int, epochs: int, seed: int) -> IntArray:
@@ -66,11 +71,10 @@ def reading_order(lengths: Sequence[int], *, batch_size: int, epochs: int, seed:
     return np.concatenate([full[i] for i in rng.permutation(len(full))] + rest).astype(np.int64)
 
 
-def collate(examples: Sequence[Example], eos: int) -> dict[str, Tensor]:
-    """Return input_ids and attention_mask (B, T), and labels (B,)."""
-    assert all(len(example.ids) and example.ids[-1] != eos for example in examples), "the head would read elsewhere"
+def collate(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """Return input_ids and attention_mask (B, T), and labels (B,). Any id can fill: nothing that is read sees it."""
     width = max(len(example.ids) for example in examples)
-    ids = np.full((len(examples), width), eos, dtype=np.int64)
+    ids = np.zeros((len(examples), width), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = example.ids
@@ -80,12 +84,11 @@ def collate(examples: Sequence[Example], eos: int) -> dict[str, Tensor]:
 
 
 def fine_tune(
-    model: Any,
+    model: Classifier,
     examples: Sequence[Example],
     task: TransferTask,
     recipe: Recipe,
     *,
-    eos: int,
     seed: int,
     folder: Path,
     on_progress: OnProgress,
@@ -100,31 +103,39 @@ def fine_tune(
     trainer = Trainer(
         model,
         arguments,
-        data_collator=partial(collate, eos=eos),
+        data_collator=collate,
         train_dataset=[examples[i] for i in order],
     )
     seconds, history = run_trainer(trainer, f"fine-tune {task.name}", tokens / steps, on_progress)
-    flops = training_flops(model, tokens, tokens / len(order), logits=False)
+    flops = training_flops(model.body, tokens, tokens / len(order), logits=False)
     return {"steps": steps, "tokens": tokens, "flops": flops, "seconds": seconds, "history": history}
 
 
 @torch.no_grad()
-def predict(model: Any, examples: Sequence[Example], *, batch_size: int, eos: int) -> IntArray:
-    """Return the class (N,) of each example. Raises PrealignError if the model's output is not finite."""
+def predict(
+    model: Classifier,
+    examples: Sequence[Example],
+    *,
+    batch_size: int,
+    on_tokens: Callable[[int], None] = lambda tokens: None,
+) -> IntArray:
+    """Return the class (N,) of each example; `on_tokens` gets the tokens of each batch.
+
+    Raises PrealignError if the model's output is not finite.
+    """
     order = np.argsort([-len(example.ids) for example in examples], kind="stable")
     predicted = np.empty(len(examples), dtype=np.int64)
-    training = model.training
+    training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
-            batch = collate([examples[i] for i in rows], eos)
-            logits = model(
-                input_ids=batch["input_ids"].to(model.device), attention_mask=batch["attention_mask"].to(model.device)
-            ).logits  # (B, classes)
+            batch = collate([examples[i] for i in rows])
+            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))["logits"]  # (B, classes)
             if not torch.isfinite(logits).all():
                 raise PrealignError("fine-tuning diverged: the classifier's output is not finite. Lower learning_rate.")
             predicted[rows] = logits.argmax(-1).cpu().numpy()
+            on_tokens(int(batch["attention_mask"].sum()))
     finally:
         model.train(training)
     return predicted

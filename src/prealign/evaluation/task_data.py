@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from prealign.errors import DataError
 from prealign.evaluation.labelled import Row, read_task
-from prealign.evaluation.passages import Passage, documents_by_class, draw_passages
+from prealign.evaluation.passages import Passage, draw_passages
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe, TransferTask
 from prealign.text.clone import clone_language
@@ -54,15 +54,15 @@ class TaskData:
     truncated: dict[str, int]
 
 
-def check_task(task: TransferTask, prepared: Prepared) -> None:
-    """Read a task's data as far as their mistakes show, without tokenising: DataError before hours of training."""
-    source = prepared.languages[0]
+def check_task(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> None:
+    """Read a task's data as far as mistakes show within seconds: DataError before hours of training.
+
+    Files are read and compared, passages drawn; the texts of files are not tokenised yet.
+    """
     if task.passages is None:
-        read_task(task, source)
-        return
-    for language, split in [(source, "train"), *((language, "test") for language in prepared.languages)]:
-        names = list(prepared.tokens(language, split)["document"])
-        documents_by_class(names, task.passages.classes, _what(language, split))
+        read_task(task, prepared.languages[0])
+    else:
+        _from_passages(task, prepared, recipe, seed)
 
 
 def task_data(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> TaskData:
@@ -168,7 +168,7 @@ def _encode(rows: Sequence[Row], tokenizer: Tokenizer) -> Texts:
     ]
     encoded = [tuple(np.asarray(ids, dtype=np.int64) for ids in example) for example in zip(*columns, strict=True)]
     for row, example in zip(rows, encoded, strict=True):
-        # The classifier reads at the last token that is no separator, which is also what fills a batch.
+        # A separator within a text would make three texts of a pair.
         if any(len(ids) == 0 or tokenizer.eos_token_id in ids for ids in example):
             raise DataError(
                 f"{row.place}: a text has no tokens, or has {tokenizer.eos_token!r} in it, which separates texts. "

@@ -15,7 +15,8 @@ different items combines the intervals of its two accuracies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from prealign.evaluation.statistics import (
 from prealign.evaluation.task_data import Example, IntArray, task_data, token_limit
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe, TransferTask
-from prealign.training import OnProgress
+from prealign.training import OnProgress, Progress
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,12 @@ def evaluate_transfer(
 ) -> tuple[list[Score], dict[str, Any], dict[str, Any]]:
     """Return a task's scores, the answers per language, and the record of fine-tuning. `folder` is scratch space."""
     data = task_data(task, prepared, recipe, seed)
-    model = load_classifier(checkpoint, recipe.model, classes=len(data.classes), eos=prepared.eos, seed=seed)
-    record = fine_tune(
-        model, data.train, task, recipe, eos=prepared.eos, seed=seed, folder=folder, on_progress=on_progress
-    )
+    model = load_classifier(checkpoint, recipe.model, classes=len(data.classes), seed=seed)
+    record = fine_tune(model, data.train, task, recipe, seed=seed, folder=folder, on_progress=on_progress)
+    tell = _teller(f"test {task.name}", data.tests, on_progress)
     answers = {}
     for language, examples in data.tests.items():
-        predicted = predict(model, examples, batch_size=recipe.evaluate.batch_size, eos=prepared.eos)
+        predicted = predict(model, examples, batch_size=recipe.evaluate.batch_size, on_tokens=tell)
         answers[language] = _answers(examples, predicted)
     sign = {
         "train": len(data.train),
@@ -102,6 +102,19 @@ def evaluate_transfer(
     scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
     record |= {"classes": data.classes, "train_examples": len(data.train), "truncated": data.truncated}
     return scores, {language: found.as_dict() for language, found in answers.items()}, record
+
+
+def _teller(stage: str, tests: dict[str, list[Example]], on_progress: OnProgress) -> Callable[[int], None]:
+    """Return what reports how many tokens of all tests are done."""
+    total = sum(len(example.ids) for examples in tests.values() for example in examples)
+    began, done = time.monotonic(), 0
+
+    def tell(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        on_progress(Progress(stage, done, total, done, time.monotonic() - began))
+
+    return tell
 
 
 def transfer_scores(
