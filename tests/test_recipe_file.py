@@ -630,3 +630,49 @@ def test_a_variant_may_take_its_own_share_of_the_dictionary(tmp_path: Path) -> N
     path.write_text("name: r\nsource: {text: [a.txt]}\ntargets: [{language: en-clone}]\n", encoding="utf-8")
     recipe = load_recipe(path, ["variants={v: {extends: prealign, set: {lexicon.coverage: 0.5}}}"])
     assert resolve_arm(recipe, "v").lexicon.coverage == 0.5
+
+
+FILES = "transfer:\n- {name: nli, train: t.tsv, tests: {en: e.tsv}, columns: [premise, label], text: premise}\n"
+ERAS = "transfer:\n- {name: eras, passages: {classes: '(?P<old>17)|(?P<new>19)', tokens: 32}}\n"
+
+
+@pytest.mark.parametrize("more", [FILES, ERAS, FILES + ERAS.partition("\n")[2]])
+def test_transfer_tasks_of_both_kinds_are_read(tmp_path: Path, more: str) -> None:
+    recipe = load_recipe(extended(tmp_path, more))
+    assert [task.name for task in recipe.transfer] == [name for name in ("nli", "eras") if name in more]
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+    assert ineffective(recipe) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "override", "message"),
+    [
+        (FILES + FILES.partition("\n")[2], "seeds=[0]", "demo.yaml:14: transfer.1.name: 'nli' is named twice"),
+        (FILES, "transfer.0.tests={de: d}", "transfer.0.tests: the source language has no test: add 'en: FILE'"),
+        (FILES, "transfer.0.tests.fr=x", "transfer.0.tests.fr: 'fr' is not a language of this recipe; known: en"),
+        (FILES, "transfer.0.tests.en-clone=x", "a clone's test is made from the source's: remove 'en-clone'"),
+        (FILES, "transfer.0.text=sentence", "transfer.0.columns: 'sentence' is not among them"),
+        (FILES, "transfer.0.pair=premise", "text, pair and label are different columns, and 'premise' is two of them"),
+        (FILES, "transfer.0.columns=[premise, label, label]", "transfer.0.columns.2: 'label' is named twice"),
+        (FILES, "transfer.0.max_tokens=500", "transfer.0.max_tokens: 500 is above pretrain.context, 128"),
+        (FILES, "transfer.0.train=null", "transfer.0: has no data, or two kinds"),
+        (FILES, "transfer.0.epochs=0", "transfer.0.epochs: 0 is not at least 1"),
+        (ERAS, "transfer.0.train=x", "transfer.0: has no data, or two kinds"),
+        (ERAS, "transfer.0.limit=5", "transfer.0: limit: of files only, and this task is made of passages"),
+        (ERAS, "transfer.0.max_tokens=16", "transfer.0.passages.tokens: 32 is above max_tokens, 16"),
+        (ERAS, "pretrain.context=16", "transfer.0.passages.tokens: 32 is above pretrain.context, 16"),
+        (ERAS, "transfer.0.passages.classes='17|19'", "transfer.0.passages.classes: needs a named group for each"),
+        (
+            ERAS,
+            "transfer.0.passages.classes='(?P<a>'",
+            "transfer.0.passages.classes: '(?P<a>' is no regular expression",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_transfer_task(tmp_path: Path, more: str, override: str, message: str) -> None:
+    assert any(message in line for line in errors(extended(tmp_path, more), override))
+
+
+def test_a_variant_cannot_change_the_tasks(tmp_path: Path) -> None:
+    more = ERAS + "variants:\n  other: {extends: prealign, set: {transfer.0.epochs: 3}}\n"
+    assert any("an arm cannot change `transfer`" in line for line in errors(extended(tmp_path, more)))

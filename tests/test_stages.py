@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import toy_experiment
 from prealign.alignment.stage import align_step_flops
 from prealign.arms import resolve_arm, with_settings
-from prealign.errors import RecipeError
+from prealign.errors import DataError, RecipeError
 from prealign.models import load_weights
 from prealign.pretraining import pretrain_step_flops
 from prealign.recipe import Recipe
@@ -316,3 +316,74 @@ def test_positions_too_few_are_an_error_before_anything_is_written(tmp_path: Pat
 
 def test_resolved_arms_differ_only_by_their_settings(arms: dict[str, ArmRun]) -> None:
     assert all(arm.recipe == resolve_arm(arm.base, name) for name, arm in arms.items())
+
+
+PARITY = {"classes": "(?P<odd>[13579]$)|(?P<even>[02468]$)", "tokens": 9, "train_examples": 12, "test_examples": 6}
+
+
+def transfer_arm(tmp_path: Path, name: str) -> ArmRun:
+    """An arm with a task on pairs in files and one on passages, each a few steps."""
+    rows = "".join(f"kalo mi\ttu{'sol' * (i % 2)}\t{'ab'[i % 2]}\n" for i in range(8))
+    (tmp_path / "rows.tsv").write_text(rows)
+    path = str(tmp_path / "rows.tsv")
+    pairs = {"name": "pairs", "train": path, "tests": {"en": path}, "columns": ["p", "h", "label"]}
+    tasks = [
+        {**pairs, "text": "p", "pair": "h", "batch_size": 4},
+        {"name": "parity", "passages": PARITY, "epochs": 1, "batch_size": 4},
+    ]
+    recipe = toy_experiment.recipe(tmp_path, transfer=tasks, split__test=12)
+    return toy_experiment.arm(recipe, name, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["prealign", "merged_ids"])
+def test_transfer_is_a_stage_of_its_own(tmp_path: Path, name: str) -> None:
+    arm = transfer_arm(tmp_path, name)
+    assert arm.execute()["transfer"]
+    found = record(arm, "transfer")
+    assert sorted(path.name for path in arm.folder("transfer").iterdir()) == ["stage.json", "transfer.json"]
+    keys = {(s["condition"], s["language"], s["metric"]) for s in found["scores"]}
+    mixed = ("en>en-clone", "en-clone>en")
+    assert keys == {(task, "en-clone", "transfer_gap") for task in ("pairs", "parity")} | {
+        (task, language, "accuracy")
+        for task, languages in {"pairs": ("en", "en-clone", *mixed), "parity": ("en", "en-clone")}.items()
+        for language in languages
+    }
+    assert all(s["arm"] == name and s["task"] == "transfer" and s["stage"] == "pretrain" for s in found["scores"])
+    items = read_json(arm.folder("transfer") / "transfer.json")
+    for s in (s for s in found["scores"] if s["metric"] == "accuracy"):
+        answers = items[s["condition"]][s["language"]]
+        assert s["value"] == np.mean(answers["correct"])
+        assert answers["correct"] == [int(a == b) for a, b in zip(answers["label"], answers["predicted"], strict=True)]
+        assert (answers["document"] is None) == (s["condition"] == "pairs")
+    assert found["tasks"]["pairs"]["steps"] == 4
+    assert found["tasks"]["parity"]["steps"] == 3
+    assert found["seconds"] > 0 < found["flops"]
+    if name == "merged_ids":
+        gaps = [(s["value"], s["low"], s["high"]) for s in found["scores"] if s["metric"] == "transfer_gap"]
+        assert gaps == [(0, 0, 0)] * 2
+    assert set(arm.execute().values()) == {False}
+    assert stale(arm, transfer__0__epochs=1) == {"transfer"}
+    before = arm.marks()
+    with (tmp_path / "rows.tsv").open("a") as file:
+        file.write("kalo\tmi\ta\n")
+    assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"transfer"}
+
+
+def test_transfer_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    one = transfer_arm(tmp_path, "joint")
+    again = toy_experiment.arm(one.base, "joint", tmp_path / "again")
+    for arm in (one, again):
+        arm.execute()
+    assert record(one, "transfer")["scores"] == record(again, "transfer")["scores"]
+    histories = [[task["history"] for task in record(arm, "transfer")["tasks"].values()] for arm in (one, again)]
+    assert histories[0] == histories[1]
+
+
+def test_labels_that_are_missing_show_before_any_training(tmp_path: Path) -> None:
+    arm = transfer_arm(tmp_path, "joint")
+    with (tmp_path / "rows.tsv").open("a") as file:
+        file.write("kalo\tmi\t\n")
+    with pytest.raises(DataError, match=r"rows\.tsv:9: 'label' is empty"):
+        arm.execute()
+    assert not arm.folder("blocks").parent.exists()
+    assert arm.execute(last="blocks") == {"blocks": True}, "what does not need the labels does not read them"

@@ -230,10 +230,12 @@ def evaluate(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
     """Measure one arm (training it first, unless that is done)."""
-    _one_arm(recipe, overrides, arm, seed, out, "evaluate")
+    _one_arm(recipe, overrides, arm, seed, out, None)
 
 
-def _one_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str) -> None:
+def _one_arm(
+    path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str | None
+) -> None:
     from prealign.experiment import Event
     from prealign.stages import ArmRun
 
@@ -242,10 +244,10 @@ def _one_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None
     chosen = settings.seeds[0] if seed is None else seed
     with Watch(console) as watch:
         arm_run = ArmRun(arm, chosen, settings, prepared, folder, lambda p: watch.show(Event(arm, chosen, p)))
-        if last not in arm_run.marks():
+        if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
         watch.show(Event(arm, chosen, stages=arm_run.execute(last=last)))
-    console.print(f"→ {arm_run.folder(last)}")
+    console.print(f"→ {arm_run.folder(last or 'evaluate')}")
 
 
 def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:

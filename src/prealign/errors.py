@@ -20,6 +20,10 @@ class CorpusError(PrealignError):
     """Text that is missing, empty or not what it says it is."""
 
 
+class DataError(PrealignError):
+    """Labelled data that is missing, damaged, or does not fit its task."""
+
+
 class TokenizerError(PrealignError):
     """A tokenizer that cannot do what is asked of it."""
 

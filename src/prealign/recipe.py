@@ -6,9 +6,10 @@ few settings changed, so that two arms differ in exactly what their names say.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -186,6 +187,72 @@ class EvaluateSection(Section):
     csls_neighbours: Positive = 10
 
 
+class PassagesSection(Section):
+    """Labelled passages of the run's own documents: what a document is follows from its name."""
+
+    classes: str
+    """Regular expression, searched in document names; its named groups are the classes. Other documents are left out."""
+    tokens: Annotated[int, Field(ge=2)] = 64
+    """Length of a passage."""
+    train_examples: Positive = 3000
+    """Out of the source's training documents; as many of each class."""
+    test_examples: Positive = 1500
+    """Out of the test documents, per language; as many of each class."""
+
+    @field_validator("classes")
+    @classmethod
+    def _named_groups(cls, pattern: str) -> str:
+        try:
+            named = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        if len(named) < 2:
+            raise ValueError(
+                "needs a named group for each of two or more classes, as in (?P<early>17|18)|(?P<late>19|20)"
+            )
+        return pattern
+
+
+class TransferTask(Section):
+    """A classification task: fine-tuned on source-language data, tested in every language.
+
+    Its data are files (`train`, `tests`) or `passages`. Files are .jsonl, or tab-separated without quoting, with a header
+    or with their columns named here.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    train: str | None = None
+    tests: dict[str, str] = {}
+    """Test file by language. A clone's test is made from the source's."""
+    columns: list[str] | None = None
+    """Names of the columns of those files that have no header."""
+    text: str = "text"
+    pair: str | None = None
+    """Column of the second sentence, for tasks on sentence pairs."""
+    label: str = "label"
+    parallel: bool = True
+    """Row i of every test file is the same item: gaps are paired over items, and pairs are tested in mixed languages."""
+    limit: Positive | None = None
+    """At most this many training examples, drawn by seed."""
+    passages: PassagesSection | None = None
+    epochs: Positive = 2
+    batch_size: Positive = 32
+    learning_rate: Rate = 3e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Share = 0.1
+    max_tokens: Positive | None = None
+    """Longer examples are cut, and counted; None: pretrain.context."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TransferTask:
+        if (self.train is None) == (self.passages is None):
+            raise ValueError("has no data, or two kinds: set either `train` and `tests` (files) or `passages`")
+        unused = [key for key in ("tests", "columns", "pair", "limit") if getattr(self, key)] if self.passages else []
+        if unused:
+            raise ValueError(f"{', '.join(unused)}: of files only, and this task is made of passages")
+        return self
+
+
 class Variant(Section):
     """An arm of one's own: a named arm with settings (dotted keys) changed."""
 
@@ -215,6 +282,8 @@ class Recipe(Section):
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
+    transfer: list[TransferTask] = []
+    """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""
     variants: dict[str, Variant] = {}
     trainer: dict[str, Any] = {}
     """Passed on to `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""

@@ -37,6 +37,7 @@ from prealign.arms import (
 )
 from prealign.errors import RecipeError
 from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe, Section, TargetText, TokenizerSection
+from prealign.transfer_recipe import transfer_problems
 
 Place = tuple[int, int, str]
 """Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
@@ -292,6 +293,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("model", "tokenizer"), _one_model),
     (("pretrain", "evaluate"), _window),
     (("trainer",), _trainer),
+    (("transfer", "source", "targets", "pretrain"), transfer_problems),
 )
 
 _SWITCHED_BY: dict[str, tuple[str, ...]] = {

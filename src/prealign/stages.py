@@ -4,6 +4,7 @@
 2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result by a link.
 3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
 4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
+5. `transfer`, if the recipe has such tasks: fine-tuned on source-language labels, tested in every language.
 
 The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
 """
@@ -38,6 +39,8 @@ from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.score import Stage
+from prealign.evaluation.task_data import check_task
+from prealign.evaluation.transfer import evaluate_transfer
 from prealign.lexicon import Lexicon
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
@@ -106,10 +109,13 @@ class ArmRun:
         sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, pretraining, sustained)
         marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
+        if tasks := self.recipe.transfer:
+            files = [Path(path) for task in tasks for path in (task.train, *task.tests.values()) if path]
+            marks["transfer"] = fingerprint(marks["pretrain"], [task.model_dump() for task in tasks], file_stats(files))
         return marks
 
-    def execute(self, *, last: str = "evaluate", force: bool = False) -> dict[str, bool]:
-        """Run every stage up to `last` that is not fresh. Returns the stages, and whether each was run now."""
+    def execute(self, *, last: str | None = None, force: bool = False) -> dict[str, bool]:
+        """Run every stage up to `last` (None: all) that is not fresh. Returns the stages, and whether each was run now."""
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 or torch.cuda.device_count() > 1:
             raise RecipeError(
                 "a run trains each arm on one device, and here are several. Show it one (CUDA_VISIBLE_DEVICES=0, without "
@@ -120,9 +126,15 @@ class ArmRun:
             "align": self._align,
             "pretrain": self._pretrain,
             "evaluate": self._evaluate,
+            "transfer": self._transfer,
         }
         ran = {}
-        for stage, mark in self.marks().items():
+        marks = self.marks()
+        if last is None and "transfer" in marks and (force or not finished(self.folder("transfer"), marks["transfer"])):
+            # Here, not when it is read for its stage: a damaged row must show before hours of training, and once a run.
+            for task in self.recipe.transfer:
+                check_task(task, self.prepared, self.recipe, self.seed)
+        for stage, mark in marks.items():
             ran[stage] = force or finished(self.folder(stage), mark) is None
             if ran[stage] and (force or stage != "align" or not self._share_alignment(mark)):
                 run_stage(self.folder(stage), mark, work[stage])
@@ -217,6 +229,29 @@ class ArmRun:
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
         return {"scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores]}
+
+    def _transfer(self, folder: Path) -> dict[str, Any]:
+        """Fine-tune the final model on each task, every time from the same checkpoint."""
+        scores, answers, tasks = [], {}, {}
+        for task in self.recipe.transfer:
+            found, answers[task.name], tasks[task.name] = evaluate_transfer(
+                self.folder("pretrain"),
+                task,
+                self.prepared,
+                self.recipe,
+                seed=self.seed,
+                folder=folder / "trainer",
+                on_progress=self.on_progress,
+            )
+            scores += found
+        shutil.rmtree(folder / "trainer", ignore_errors=True)
+        write_json(folder / "transfer.json", answers)
+        return {
+            "scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores],
+            "seconds": sum(task["seconds"] for task in tasks.values()),
+            "flops": sum(task["flops"] for task in tasks.values()),
+            "tasks": tasks,
+        }
 
     @property
     def _model_needs(self) -> dict[str, int]:

@@ -13,8 +13,10 @@ from prealign.evaluation import statistics
 from prealign.evaluation.statistics import (
     bootstrap_ratio,
     holm,
+    independent_difference,
     paired_bootstrap,
     paired_seeds,
+    paired_shares,
     seed_interval,
     wilson,
 )
@@ -235,3 +237,27 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(pvalues: list[float],
             break
         rejected.add(index)
     assert {i for i, p in enumerate(holm(pvalues)) if p <= level} == rejected
+
+
+# --- two shares -----------------------------------------------------------------------------------
+
+
+def test_paired_shares_agree_with_the_bootstrap_over_items() -> None:
+    rng = np.random.default_rng(11)
+    hits = (rng.random(300) < 0.8).astype(np.int64)
+    others = np.where(rng.random(300) < 0.7, hits, rng.integers(0, 2, 300))
+    ours = paired_shares(hits, others)
+    theirs = bootstrap_ratio((hits - others).astype(np.float64), np.ones(300), lambda x: x, seed=5)
+    assert ours.value == pytest.approx(theirs.value)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+    assert paired_shares(hits, hits) == (0, 0, 0)
+    mirrored = paired_shares(others, hits)
+    assert mirrored.low is not None and mirrored.high is not None
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((ours.low, ours.high), abs=0.01)
+
+
+def test_independent_difference_is_newcombes_published_example() -> None:
+    """Newcombe (1998), Table II, contrast (a): 56/70 - 48/80 = 0.2, method 10 gives 0.0524 to 0.3339."""
+    found = independent_difference(wilson(56, 70), wilson(48, 80))
+    assert found == (pytest.approx(0.2), pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    assert independent_difference(wilson(5, 10), statistics.Interval(0.25, None, None)) == (0.25, None, None)

@@ -6,6 +6,7 @@ Which one when:
 3. A share of hits: Wilson's interval.
 4. Several seeds: Student's t over seeds, paired where two arms are compared.
 5. Many p-values at once: Holm's step-down correction.
+6. Two shares of hits: on the same items a bootstrap over them, on different items the two intervals combined.
 
 An interval that the data cannot give (one document, one seed) is None, which JSON writes as null.
 """
@@ -100,6 +101,34 @@ def wilson(hits: float, n: int) -> Interval:
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
+
+
+def paired_shares(
+    hits: NDArray[np.int64], others: NDArray[np.int64], resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Share of `hits` minus share of `others`, both 0 or 1 on the same items (N,): percentile bootstrap over items.
+
+    An item is one of three kinds by its difference, so a resample is one multinomial draw of how many are of each.
+    """
+    difference = hits - others
+    kinds = np.array([-1, 0, 1])
+    shares = np.array([(difference == kind).mean() for kind in kinds])
+    draws = np.random.default_rng(seed).multinomial(len(hits), shares, size=resamples) @ kinds / len(hits)
+    low, high = np.quantile(draws, TAILS)
+    return Interval(float(difference.mean()), float(low), float(high))
+
+
+def independent_difference(one: Interval, other: Interval) -> Interval:
+    """Difference of two independent estimates with the intervals of both (Zou & Donner 2008).
+
+    With Wilson's intervals of two shares this is Newcombe's (1998) method 10.
+    """
+    value = one.value - other.value
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return Interval(value, None, None)
+    below = sqrt((one.value - one.low) ** 2 + (other.high - other.value) ** 2)
+    above = sqrt((one.high - one.value) ** 2 + (other.value - other.low) ** 2)
+    return Interval(value, value - below, value + above)
 
 
 def seed_interval(values: Sequence[float]) -> Interval:

@@ -55,7 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "history": ("arm", "seed", "stage", "points"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
 }
-_IDENTITY = ("arm", "seed", "task", "language", "metric", "layer", "stage", "split")
+_IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 
 
 class ResultsError(PrealignError):

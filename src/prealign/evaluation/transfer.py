@@ -1,0 +1,169 @@
+"""Zero-shot cross-lingual transfer: learn a task from labelled source-language data, be tested in every language.
+
+1. Read the task's examples, from labelled files or out of the run's own documents (`prealign.evaluation.task_data`).
+2. Put a new linear head on the checkpoint and fine-tune both on source-language examples alone
+   (`prealign.evaluation.classifier`). No target-language label is seen and no checkpoint is chosen.
+3. Classify every test example of every language, and of pairs in mixed languages.
+4. Accuracy per language. Its chance is the share of the test's most frequent class, the best that one constant answer
+   can do, and 1 / classes where classes are balanced.
+5. Transfer gap per target: source accuracy - target accuracy.
+
+Intervals: items of files are taken as independent, so accuracy has Wilson's, and a gap on the same items a bootstrap over
+them. Passages of one document are not independent, so both are bootstraps over documents. The gap between tests of
+different items combines the intervals of its two accuracies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prealign import __version__
+from prealign.evaluation.classifier import fine_tune, load_classifier, predict
+from prealign.evaluation.score import Score, signature
+from prealign.evaluation.statistics import (
+    FloatArray,
+    Interval,
+    bootstrap_ratio,
+    independent_difference,
+    paired_shares,
+    wilson,
+)
+from prealign.evaluation.task_data import Example, IntArray, task_data, token_limit
+from prealign.preparation import Prepared
+from prealign.recipe import Recipe, TransferTask
+from prealign.training import OnProgress, Progress
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked and answered in one language: labels and predictions (N,), and documents (N) or None."""
+
+    label: IntArray
+    predicted: IntArray
+    document: list[str] | None
+
+    @property
+    def correct(self) -> IntArray:
+        """1 where the prediction is right."""
+        return (self.label == self.predicted).astype(np.int64)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always giving the most frequent class."""
+        return float(np.bincount(self.label).max() / len(self.label))
+
+    @property
+    def n(self) -> int:
+        """What intervals are taken over: documents, or items."""
+        return len(set(self.document)) if self.document else len(self.label)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of transfer.json."""
+        return {
+            "correct": self.correct.tolist(),
+            "label": self.label.tolist(),
+            "predicted": self.predicted.tolist(),
+            "document": self.document,
+        }
+
+
+def evaluate_transfer(
+    checkpoint: Path,
+    task: TransferTask,
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress,
+) -> tuple[list[Score], dict[str, Any], dict[str, Any]]:
+    """Return a task's scores, the answers per language, and the record of fine-tuning. `folder` is scratch space."""
+    data = task_data(task, prepared, recipe, seed)
+    model = load_classifier(checkpoint, recipe.model, classes=len(data.classes), seed=seed)
+    record = fine_tune(model, data.train, task, recipe, seed=seed, folder=folder, on_progress=on_progress)
+    tell = _teller(f"test {task.name}", data.tests, on_progress)
+    answers = {}
+    for language, examples in data.tests.items():
+        predicted = predict(model, examples, batch_size=recipe.evaluate.batch_size, on_tokens=tell)
+        answers[language] = _answers(examples, predicted)
+    sign = {
+        "train": len(data.train),
+        "epochs": task.epochs,
+        "ctx": token_limit(task, recipe),
+        "tok": f"{prepared.record['vocabulary']}.{prepared.mark[:8]}",
+        "v": __version__,
+    }
+    scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
+    record |= {"classes": data.classes, "train_examples": len(data.train), "truncated": data.truncated}
+    return scores, {language: found.as_dict() for language, found in answers.items()}, record
+
+
+def _teller(stage: str, tests: dict[str, list[Example]], on_progress: OnProgress) -> Callable[[int], None]:
+    """Return what reports how many tokens of all tests are done."""
+    total = sum(len(example.ids) for examples in tests.values() for example in examples)
+    began, done = time.monotonic(), 0
+
+    def tell(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        on_progress(Progress(stage, done, total, done, time.monotonic() - began))
+
+    return tell
+
+
+def transfer_scores(
+    answers: dict[str, Answers], paired: frozenset[str], *, condition: str, parts: dict[str, object]
+) -> list[Score]:
+    """Return the accuracy in every language, and the transfer gap of every target; the first language is the source."""
+    source, *rest = answers
+    accuracies = {language: accuracy(found) for language, found in answers.items()}
+    scores = []
+    for language, found in answers.items():
+        shared: dict[str, Any] = {"task": "transfer", "language": language, "condition": condition}
+        shared |= {"stage": "pretrain", "split": "test", "n": found.n}
+        shared["signature"] = signature(**parts, test=len(found.label), over="documents" if found.document else "items")
+        scores.append(Score(metric="accuracy", chance=found.chance, **accuracies[language]._asdict(), **shared))
+        if language in rest and ">" not in language:
+            gap = (
+                paired_gap(answers[source], found)
+                if language in paired
+                else independent_difference(accuracies[source], accuracies[language])
+            )
+            scores.append(Score(metric="transfer_gap", **gap._asdict(), **shared))
+    return scores
+
+
+def accuracy(answers: Answers) -> Interval:
+    """Return the accuracy and its interval: Wilson's over items, a bootstrap over documents."""
+    if answers.document is None:
+        return wilson(int(answers.correct.sum()), len(answers.correct))
+    return bootstrap_ratio(*_by_document(answers.document, answers.correct), _as_it_is)
+
+
+def paired_gap(source: Answers, target: Answers) -> Interval:
+    """Return source accuracy - target accuracy on the same items in the same order, and its interval."""
+    assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
+    if source.document is None:
+        return paired_shares(source.correct, target.correct)
+    return bootstrap_ratio(*_by_document(source.document, source.correct - target.correct), _as_it_is)
+
+
+def _by_document(documents: Sequence[str], values: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return each document's sum of values, and its number of items."""
+    _, rows = np.unique(np.asarray(documents), return_inverse=True)
+    return np.bincount(rows, weights=values).astype(np.float64), np.bincount(rows).astype(np.float64)
+
+
+def _as_it_is(ratio: FloatArray) -> FloatArray:
+    return ratio
+
+
+def _answers(examples: Sequence[Example], predicted: IntArray) -> Answers:
+    documents = [example.document for example in examples if example.document is not None]
+    return Answers(np.array([example.label for example in examples]), predicted, documents or None)
