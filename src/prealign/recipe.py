@@ -174,6 +174,32 @@ class PretrainSection(Section):
     validation_blocks: Positive = 64
 
 
+class KnowledgeSection(Section):
+    """Made-up facts, written in source training text and asked in every language that has templates."""
+
+    exposures: list[Positive] = Field(default=[1, 4, 16, 64], min_length=1)
+    """How often a fact is written in one pass over the training text; each gives `facts` facts a relation."""
+    facts: Positive = 20
+    """Facts a relation and number of exposures; as many again are never taught (the control)."""
+    objects: Positive = 10
+    """Objects a type has in each half (names in the lexicon, names outside); each is the answer of equally many facts."""
+    candidates: Annotated[int, Field(ge=2)] = 10
+    """Objects of the type that are ranked, the true one among them; chance is 1 / candidates."""
+    names_in_lexicon: Share = 0.5
+    """Share of the facts whose names the lexicon has, one-to-one; those of the others are never switched nor aligned."""
+    two_hop: Count = 0
+    """How often the second fact of a chain is written in target training text; 0 leaves out questions of two hops."""
+    templates: str | None = None
+    """A YAML file like `prealign/text/facts.yaml`, which is read if there is none and has English only."""
+    seed: Seed = 0
+
+    @property
+    def halves(self) -> dict[str, int]:
+        """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
+        inside = round(self.names_in_lexicon * self.facts)
+        return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
+
+
 class EvaluateSection(Section):
     """What is measured on held-out data, after training."""
 
@@ -214,6 +240,7 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
+    knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
     variants: dict[str, Variant] = {}
     trainer: dict[str, Any] = {}

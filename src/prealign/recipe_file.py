@@ -18,9 +18,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from prealign.arms import (
     ARMS,
@@ -38,6 +39,7 @@ from prealign.arms import (
 from prealign.errors import RecipeError
 from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe, Section, TargetText, TokenizerSection
 
+AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
 """Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
 
@@ -84,6 +86,20 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if found or not isinstance(outcome, Recipe):
         raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(found)))
     return outcome
+
+
+def load_section(path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]) -> AnySection:
+    """Read a YAML file that is one section; RecipeError with every problem, one a line, as for `load_recipe`."""
+    data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
+    try:
+        section = kind.model_validate(data)
+    except ValidationError as error:
+        problems += [(found["loc"], found["msg"]) for found in error.errors(include_url=False)]
+    else:
+        problems += check(section)
+    if problems:
+        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(_located(problems, places))))
+    return section
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -253,6 +269,35 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
         yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
 
 
+def _knowledge(recipe: Recipe) -> Iterator[Problem]:
+    section = recipe.knowledge
+    if section is None:
+        return
+    for i in repeated(section.exposures):
+        yield ("knowledge", "exposures", i), f"{section.exposures[i]} is named twice"
+    if section.candidates > section.objects:
+        yield (
+            ("knowledge", "candidates"),
+            f"{section.candidates} is more than the {section.objects} objects of a type: raise knowledge.objects",
+        )
+    for half, number in section.halves.items():
+        if number % section.objects:
+            yield (
+                ("knowledge", "facts"),
+                f"{section.facts} leaves {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
+                f"not a multiple of knowledge.objects ({section.objects}): some objects would be the answer more often, "
+                f"and a guess better than chance. Write {2 * section.objects} and names_in_lexicon 0.5, for example",
+            )
+    if section.templates is None and recipe.source.language != "en":
+        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {recipe.source.language!r}"
+    elif section.templates is None and not any(target.is_clone for target in recipe.targets):
+        yield (
+            ("knowledge",),
+            "the built-in templates are English, so they ask in English and its clone only: add the target 'en-clone', "
+            "or set knowledge.templates to a file with templates in the languages of `targets`",
+        )
+
+
 _SET_BY_PROJECT = {
     # fields of TrainingArguments: where the recipe decides them
     ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
@@ -292,6 +337,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("model", "tokenizer"), _one_model),
     (("pretrain", "evaluate"), _window),
     (("trainer",), _trainer),
+    (("knowledge", "source", "targets"), _knowledge),
 )
 
 _SWITCHED_BY: dict[str, tuple[str, ...]] = {
