@@ -6,6 +6,7 @@ few settings changed, so that two arms differ in exactly what their names say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -198,6 +199,24 @@ class KnowledgeSection(Section):
         """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
         inside = round(self.names_in_lexicon * self.facts)
         return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield the keys that contradict another one, and why."""
+        if len(set(self.exposures)) < len(self.exposures):
+            yield "exposures", f"{self.exposures} names a number twice"
+        if self.candidates > self.objects:
+            yield (
+                "candidates",
+                f"{self.candidates} is above the {self.objects} objects of a type: raise knowledge.objects",
+            )
+        for half, number in self.halves.items():
+            if number % self.objects:
+                yield (
+                    "facts",
+                    f"{self.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
+                    f"not a multiple of knowledge.objects ({self.objects}): some objects would be the answer more often, "
+                    f"and guessing those beats chance. Set {2 * self.objects} with names_in_lexicon 0.5, for example",
+                )
 
 
 class EvaluateSection(Section):

@@ -88,7 +88,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return outcome
 
 
-def load_section(path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]) -> AnySection:
+def load_section(
+    path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]
+) -> AnySection:
     """Read a YAML file that is one section; RecipeError with every problem, one a line, as for `load_recipe`."""
     data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
     try:
@@ -270,26 +272,12 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _knowledge(recipe: Recipe) -> Iterator[Problem]:
-    section = recipe.knowledge
+    section, language = recipe.knowledge, recipe.source.language
     if section is None:
         return
-    for i in repeated(section.exposures):
-        yield ("knowledge", "exposures", i), f"{section.exposures[i]} is named twice"
-    if section.candidates > section.objects:
-        yield (
-            ("knowledge", "candidates"),
-            f"{section.candidates} is more than the {section.objects} objects of a type: raise knowledge.objects",
-        )
-    for half, number in section.halves.items():
-        if number % section.objects:
-            yield (
-                ("knowledge", "facts"),
-                f"{section.facts} leaves {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
-                f"not a multiple of knowledge.objects ({section.objects}): some objects would be the answer more often, "
-                f"and a guess better than chance. Write {2 * section.objects} and names_in_lexicon 0.5, for example",
-            )
-    if section.templates is None and recipe.source.language != "en":
-        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {recipe.source.language!r}"
+    yield from ((("knowledge", key), text) for key, text in section.problems())
+    if section.templates is None and language != "en":
+        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {language!r}"
     elif section.templates is None and not any(target.is_clone for target in recipe.targets):
         yield (
             ("knowledge",),

@@ -3,7 +3,8 @@
 1. `blocks`: the switched, packed training blocks of stage 2, as many as the arm's budget needs.
 2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result by a link.
 3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
-4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
+4. `knowledge`, if the recipe has made-up facts: questions about them.
+5. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
 
 The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
 """
@@ -37,11 +38,12 @@ from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
-from prealign.evaluation.score import Stage
+from prealign.evaluation.knowledge import evaluate_knowledge
+from prealign.evaluation.score import Score, Stage
 from prealign.lexicon import Lexicon
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
-from prealign.preparation import Prepared
+from prealign.preparation import Prepared, split_names
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
@@ -105,6 +107,8 @@ class ArmRun:
             marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"])
         sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, pretraining, sustained)
+        if self.recipe.knowledge:
+            marks["knowledge"] = fingerprint(marks["pretrain"], dump["knowledge"])
         marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
         return marks
 
@@ -119,6 +123,7 @@ class ArmRun:
             "blocks": self._blocks,
             "align": self._align,
             "pretrain": self._pretrain,
+            "knowledge": self._knowledge,
             "evaluate": self._evaluate,
         }
         ran = {}
@@ -199,6 +204,12 @@ class ArmRun:
         self._save(model, folder)
         return record
 
+    def _knowledge(self, folder: Path) -> dict[str, Any]:
+        """Ask the final model about the made-up facts."""
+        scores, items = evaluate_knowledge(self._load(self.folder("pretrain")), self.prepared, self.recipe)
+        write_json(folder / "knowledge.json", items)
+        return {"scores": self._own(scores)}
+
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
@@ -208,15 +219,18 @@ class ArmRun:
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval = {}
+        retrieval, words = {}, split_names(self.lexicons[0])[0]  # a made-up name is no word to retrieve
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
-                model, self.prepared, self.recipe, *self.lexicons, stage=stage, seed=self.seed
+                model, self.prepared, self.recipe, words, self.lexicons[1], stage=stage, seed=self.seed
             )
             scores.extend(found)
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
-        return {"scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores]}
+        return {"scores": self._own(scores)}
+
+    def _own(self, scores: list[Score]) -> list[dict[str, Any]]:
+        return [replace(score, arm=self.arm, seed=self.seed).as_dict() for score in scores]
 
     @property
     def _model_needs(self) -> dict[str, int]:

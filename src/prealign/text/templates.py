@@ -31,7 +31,7 @@ class Relation(Section):
     object: str
     teach: Wordings
     ask: dict[str, str]
-    through: dict[str, dict[str, str]] = {}
+    through: dict[str, dict[str, str]] = Field(default={})
 
 
 class Templates(Section):
