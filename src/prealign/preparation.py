@@ -178,11 +178,8 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
     lexicon, reading = _lexicon(recipe, tokenizer, counts)
-    knowledge = {}
-    if templates is not None:
-        names, record = _teach(recipe, templates, tokenizer, folder)
-        lexicon, knowledge = lexicon.merge(names), {"knowledge": record}
-    lexicon.save(folder / "lexicon.jsonl")
+    names, knowledge = _teach(recipe, templates, tokenizer, counts, folder) if templates else (lexicon, {})
+    lexicon.merge(names).save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
     tell(4)
     return {
@@ -307,19 +304,18 @@ def _templates(recipe: Recipe) -> Templates | None:
     return read_templates(recipe.knowledge.templates, languages, two_hop=recipe.knowledge.two_hop > 0)
 
 
-def _teach(recipe: Recipe, templates: Templates, tokenizer: Tokenizer, folder: Path) -> tuple[Lexicon, dict[str, Any]]:
-    """Write the documents of facts and the questions; return the lexicon of their names, and what was counted."""
+def _teach(
+    recipe: Recipe, templates: Templates, tokenizer: Tokenizer, counts: dict[str, int], folder: Path
+) -> tuple[Lexicon, dict[str, Any]]:
+    """Write the documents of facts and the questions; return the lexicon of their names, and the data record's entry."""
     section, source = recipe.knowledge, recipe.source.language
     assert section is not None
     targets = [target.language for target in recipe.targets]
-    taken = {
-        word
-        for language in (source, *targets)
-        for split in SPLITS
-        for word in count_words(
-            load_arrow(folder / "tokens" / language / (f"{split}-merged" if is_clone(language) else split)), tokenizer
-        )
-    }
+    taken = set(counts)
+    for language in (source, *targets):
+        for split in SPLITS if language != source else SPLITS[1:]:
+            stored = f"{split}-merged" if is_clone(language) else split
+            taken.update(count_words(load_arrow(folder / "tokens" / language / stored), tokenizer))
     world = make_world(templates, section, taken)
     asked = templates.asked([source, *targets])
     save_questions(questions(world, templates, section, asked), folder / "facts.jsonl")
@@ -334,4 +330,5 @@ def _teach(recipe: Recipe, templates: Templates, tokenizer: Tokenizer, folder: P
         Group(name, dict.fromkeys(targets, (name,)), count, (FACTS,)) for name, count in world.mentions(LEXICON).items()
     ]
     names = Lexicon(groups, source=source, targets=targets)
-    return names, {"text": sizes, "languages": asked, "names": len(names), "facts": world.counts()}
+    record = {"text": sizes, "languages": asked, "names": len(names), "facts": world.counts()}
+    return names, {"knowledge": record}

@@ -115,7 +115,7 @@ def _read_text(path: str | Path) -> str:
         content = Path(path).read_bytes()
         return content.decode("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path}: the recipe cannot be read: {error.strerror}") from error
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8 text") from error
