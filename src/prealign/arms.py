@@ -327,7 +327,8 @@ def _fields_at(key: Key) -> Mapping[str, FieldInfo]:
     for step in key:
         if _is_section(kind):
             kind = kind.model_fields[step].annotation if step in kind.model_fields else None
-            kind = next(filter(_is_section, get_args(kind)), kind)  # a section that may be left out
+            if type(None) in get_args(kind):  # a section that may be left out
+                kind = get_args(kind)[0]
         else:
             kind = (get_args(kind) or (None,))[-1]
     return kind.model_fields if _is_section(kind) else {}

@@ -178,8 +178,11 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
     lexicon, reading = _lexicon(recipe, tokenizer, counts)
-    names, knowledge = _teach(recipe, templates, tokenizer, counts, folder) if templates else (lexicon, {})
-    lexicon.merge(names).save(folder / "lexicon.jsonl")
+    whole, knowledge = lexicon, dict[str, Any]()
+    if templates:
+        names, knowledge = _teach(recipe, templates, tokenizer, counts, folder)
+        whole = lexicon.merge(names)
+    whole.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
     tell(4)
     return {
