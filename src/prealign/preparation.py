@@ -53,7 +53,7 @@ from prealign.text.facts import (
     questions,
     save_questions,
 )
-from prealign.text.languages import is_clone
+from prealign.text.languages import encode_words, is_clone
 from prealign.text.templates import Templates, read_templates
 from prealign.text.words import Tokenizer, word_table
 from prealign.training import OnProgress, Progress
@@ -319,7 +319,7 @@ def _teach(
         for split in SPLITS if language != source else SPLITS[1:]:
             stored = f"{split}-merged" if is_clone(language) else split
             taken.update(count_words(load_arrow(folder / "tokens" / language / stored), tokenizer))
-    world = make_world(templates, section, taken)
+    world = make_world(templates, section, taken, lambda names: encode_words(tokenizer, names, source).lengths)
     asked = templates.asked([source, *targets])
     save_questions(questions(world, templates, section, asked), folder / "facts.jsonl")
     written = {source: world.facts, **{target: world.second for target in asked[1:] if world.second}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,21 @@ def test_the_seed_decides_and_nothing_else_does(tmp_path: Path) -> None:
     assert load_questions(tmp_path / "facts.jsonl") == asked
 
 
-def test_many_names_are_longer_and_too_many_refused() -> None:
+def test_many_names_are_longer() -> None:
     names = make_names(20_000, np.random.default_rng(0), [])
-    assert len(set(names)) == 20_000 and {len(name) for name in names} == {7}
+    assert len(set(names)) == 20_000 and {len(name) for name in names} == {6}
+
+
+def test_names_of_few_tokens_are_preferred() -> None:
+    def tokens(names: Sequence[str]) -> list[int]:
+        return [1 + name.lower().count("a") for name in names]
+
+    chosen = make_names(300, np.random.default_rng(0), [], tokens)
+    made = make_names(900, np.random.default_rng(0), [])
+    assert sorted(tokens(chosen))[-1] == sorted(tokens(made))[299]
+
+
+def test_too_many_names_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"lower knowledge\.facts"):
         make_names(10**9, np.random.default_rng(0), [])
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,13 @@ Generator = np.random.Generator
 LEXICON, OUTSIDE = "lexicon", "outside"
 _SENTENCES = 8
 """Sentences of a document: 100 to 150 tokens."""
-# Of one length, so that no name begins another; the endings are rare in words of Latin script.
-_ONSETS, _VOWELS, _CODAS = "bdfghjklmnprstvz", "aeiou", "bfgkpvxz"
-_ROOM = (len(_ONSETS) * len(_VOWELS)) ** 2 * len(_CODAS) // 4
+# Names are of one length, so that no name begins another.
+_ONSETS, _VOWELS = "bdfghjklmnprstvz", "aeiou"
+_SYLLABLES = len(_ONSETS) * len(_VOWELS)
+_SAMPLE = 3
+"""Names made for each one taken."""
+
+TokenCount = Callable[[Sequence[str]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,20 @@ class Question:
     prompts: Mapping[str, str]
 
 
-def make_world(templates: Templates, section: KnowledgeSection, taken: Collection[str]) -> World:
-    """Draw all facts by `section.seed`; no name is a word of `taken` (any case)."""
+def one_each(names: Sequence[str]) -> list[int]:
+    """Count one token a name: no name is preferred."""
+    return [1] * len(names)
+
+
+def make_world(
+    templates: Templates, section: KnowledgeSection, taken: Collection[str], tokens: TokenCount = one_each
+) -> World:
+    """Draw all facts by `section.seed`; no name is a word of `taken` (any case). `tokens`: see `make_names`."""
     rng = _generator(section, "facts")
     relations, halves = templates.relations, section.halves
     types = dict.fromkeys(relation.object for relation in relations.values())
     subjects = len(relations) * section.facts * (len(section.exposures) + 1)
-    names = iter(make_names(len(types) * len(halves) * section.objects + subjects, rng, taken))
+    names = iter(make_names(len(types) * len(halves) * section.objects + subjects, rng, taken, tokens))
     objects = {(kind, half): tuple(next(names) for _ in range(section.objects)) for kind in types for half in halves}
     facts = [
         Fact(name, next(names), answer, exposures, half, taught)
@@ -107,20 +118,24 @@ def make_world(templates: Templates, section: KnowledgeSection, taken: Collectio
     return World(tuple(facts), tuple(_second_facts(templates, section, objects, rng)), objects)
 
 
-def make_names(number: int, rng: Generator, taken: Collection[str]) -> list[str]:
-    """Return capitalised names of one length, none a word of `taken` (any case)."""
+def make_names(number: int, rng: Generator, taken: Collection[str], tokens: TokenCount = one_each) -> list[str]:
+    """Return capitalised names of one length in any order, none a word of `taken` (any case).
+
+    `tokens` counts the tokens of each of some names. Of a sample of names, those of the fewest tokens are taken: a small
+    model needs many more readings to tell names apart that it reads in more pieces.
+    """
     known = {word.lower() for word in taken}
-    syllables = 2 if number < _ROOM else 3
-    if number >= _ROOM * 80:
+    syllables = next((n for n in (2, 3) if _SAMPLE * number < _SYLLABLES**n), 0)
+    if not syllables:
         raise RecipeError(f"knowledge: {number:,} names are more than can be made; lower knowledge.facts")
     names: list[str] = []
-    while len(names) < number:
-        parts = [rng.choice(list(letters)) for letters in (_ONSETS, _VOWELS) * syllables]
-        name = "".join(parts) + rng.choice(list(_CODAS))
+    while len(names) < _SAMPLE * number:
+        name = "".join(str(rng.choice(list(letters))) for letters in (_ONSETS, _VOWELS) * syllables)
         if name not in known:
             known.add(name)
             names.append(name.capitalize())
-    return names
+    cheapest = np.argsort(tokens(names), kind="stable")[:number]
+    return [names[i] for i in rng.permutation(cheapest)]
 
 
 def _levels(section: KnowledgeSection, number: int) -> Iterator[tuple[bool, Sequence[int]]]:
