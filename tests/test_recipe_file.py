@@ -149,7 +149,7 @@ def test_the_line_of_an_entry_in_a_list(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert errors(tmp_path / "no.yaml") == ["no.yaml: the recipe cannot be read: No such file or directory"]
+    assert errors(tmp_path / "no.yaml") == ["no.yaml: cannot be read: No such file or directory"]
     assert "cannot be read: Is a directory" in errors(tmp_path)[0]
 
 

@@ -76,7 +76,7 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
 ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "transfer", "variants")
-_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model")
+_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowledge")
 _OWN = ("lexicon.coverage", "lexicon.held_out")
 
 
@@ -327,6 +327,8 @@ def _fields_at(key: Key) -> Mapping[str, FieldInfo]:
     for step in key:
         if _is_section(kind):
             kind = kind.model_fields[step].annotation if step in kind.model_fields else None
+            if type(None) in get_args(kind):  # a section that may be left out
+                kind = get_args(kind)[0]
         else:
             kind = (get_args(kind) or (None,))[-1]
     return kind.model_fields if _is_section(kind) else {}

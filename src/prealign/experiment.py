@@ -192,6 +192,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "switching": switching,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
+        **{key: prepared.record[key] for key in ("knowledge",) if key in prepared.record},
     }
 
 

@@ -5,6 +5,10 @@
 3. Tokenise; write a clone's documents in twin ids.
 4. Count the source's words; join the clone's dictionary and the files' into one lexicon of the words frequent enough.
 5. Refuse a lexicon that knows no word of the corpus.
+6. Write made-up facts (`knowledge`) as training text of their own, their questions, and their names into the lexicon.
+
+Tokenizer, word counts, dictionary and the split of its words are made without the facts, so that they are the same with
+and without them; a fact's names are thus several subwords long.
 """
 
 from __future__ import annotations
@@ -18,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prealign import __version__
 from prealign.errors import LexiconError, TokenizerError
-from prealign.lexicon import Lexicon
+from prealign.lexicon import Group, Lexicon
 from prealign.packing import Mixture
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
@@ -40,11 +44,23 @@ from prealign.text.corpus import (
     split_documents,
     tokenise,
 )
-from prealign.text.languages import is_clone
+from prealign.text.facts import (
+    LEXICON,
+    Question,
+    documents,
+    load_questions,
+    make_world,
+    questions,
+    save_questions,
+)
+from prealign.text.languages import encode_words, is_clone
+from prealign.text.templates import Templates, read_templates
 from prealign.text.words import Tokenizer, word_table
 from prealign.training import OnProgress, Progress
 
 END_OF_TEXT = "<|endoftext|>"
+FACTS = "facts"
+"""The split that holds a language's training text of made-up facts, and the origin of their names in the lexicon."""
 
 
 @dataclass(frozen=True)
@@ -85,29 +101,41 @@ class Prepared:
         clone = any(is_clone(language) for language in self.languages)
         return clone_language(self.tokenizer).vocab_size if clone else len(self.tokenizer)
 
+    @cached_property
+    def questions(self) -> list[Question]:
+        """What is asked about the made-up facts."""
+        return load_questions(self.folder / "facts.jsonl")
+
     def tokens(self, language: str, split: str, *, merged: bool = False) -> Dataset:
         """Return tokenised documents; `merged` gives a clone's in source ids."""
         folder = self.folder / "tokens" / language / (f"{split}-merged" if merged and is_clone(language) else split)
         return load_arrow(folder)
 
+    def training_tokens(self, language: str, *, merged: bool = False) -> Dataset:
+        """Return all that is trained on: the training documents, then those of made-up facts."""
+        known = self.record.get("knowledge", {"text": {}})["text"]
+        splits = ["train", *([FACTS] if language in known else [])]
+        return concatenate_datasets([self.tokens(language, split, merged=merged) for split in splits])
+
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in a language's training text."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)
-        for row in self.tokens(language, "train").with_format("numpy"):
+        for row in self.training_tokens(language).with_format("numpy"):
             counts += np.bincount(row["input_ids"], minlength=self.vocab_size)
         return counts
 
     def training_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
         """Return the words that both stages of a seed may use, and those held out from both."""
-        rest, held_out = self.lexicon.split(recipe.lexicon.held_out, seed)
-        return rest.sample(recipe.lexicon.coverage, seed), held_out
+        words, names = split_names(self.lexicon)
+        rest, held_out = words.split(recipe.lexicon.held_out, seed)
+        return rest.sample(recipe.lexicon.coverage, seed).merge(names), held_out
 
     def mixture(self, recipe: Recipe) -> Mixture:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
         merged = recipe.mixture.clone_ids == "merged"
-        tokens = {language: self.tokens(language, "train", merged=merged) for language in chosen}
+        tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
         return Mixture(tokens=tokens, source=source, eos=self.eos)
 
 
@@ -128,7 +156,9 @@ def data_fingerprint(recipe: Recipe) -> str:
     files += [Path(file.path) for file in recipe.lexicon.files]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
     sections = [s.model_dump() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
-    return fingerprint(__version__, sections, lexicon, file_stats(files))
+    knowledge = [recipe.knowledge.model_dump()] if recipe.knowledge else []
+    files += [Path(recipe.knowledge.templates)] if recipe.knowledge and recipe.knowledge.templates else []
+    return fingerprint(__version__, sections, lexicon, file_stats(files), *knowledge)
 
 
 def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
@@ -137,6 +167,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     def tell(step: int) -> None:
         on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
 
+    templates = _templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
     text = _read_text(recipe, folder / "text")
     tell(1)
     tokenizer = _tokenizer(recipe, text)
@@ -147,10 +178,15 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
     lexicon, reading = _lexicon(recipe, tokenizer, counts)
-    lexicon.save(folder / "lexicon.jsonl")
+    whole, knowledge = lexicon, dict[str, Any]()
+    if templates:
+        names, knowledge = _teach(recipe, templates, tokenizer, counts, folder)
+        whole = lexicon.merge(names)
+    whole.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
     tell(4)
     return {
+        **knowledge,
         "seconds": time.monotonic() - began,
         "corpus": corpus,
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
@@ -219,7 +255,7 @@ def _tokenise(
     language: str, splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path
 ) -> dict[str, dict[str, int]]:
     """Tokenise every split of a language; a clone's once in source ids and once in twin ids. Returns their sizes."""
-    sizes = {}
+    sizes: dict[str, dict[str, int]] = {}
     for split, text in splits.items():
         target = folder / "tokens" / language / split
         if is_clone(language):
@@ -253,3 +289,49 @@ def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tu
             "lexicon.minimum_count too high for so little text?"
         )
     return used, reading
+
+
+def split_names(lexicon: Lexicon) -> tuple[Lexicon, Lexicon]:
+    """Return the words of dictionaries, and the names of made-up facts."""
+    parts: tuple[list[Group], list[Group]] = ([], [])
+    for group in lexicon:
+        parts[group.origin == (FACTS,)].append(group)
+    words, names = (Lexicon(part, source=lexicon.source, targets=lexicon.targets) for part in parts)
+    return words, names
+
+
+def _templates(recipe: Recipe) -> Templates | None:
+    if recipe.knowledge is None:
+        return None
+    languages = [recipe.source.language, *(target.language for target in recipe.targets)]
+    return read_templates(recipe.knowledge.templates, languages, two_hop=recipe.knowledge.two_hop > 0)
+
+
+def _teach(
+    recipe: Recipe, templates: Templates, tokenizer: Tokenizer, counts: dict[str, int], folder: Path
+) -> tuple[Lexicon, dict[str, Any]]:
+    """Write the documents of facts and the questions; return the lexicon of their names, and the data record's entry."""
+    section, source = recipe.knowledge, recipe.source.language
+    assert section is not None
+    targets = [target.language for target in recipe.targets]
+    taken = set(counts)
+    for language in (source, *targets):
+        for split in SPLITS if language != source else SPLITS[1:]:
+            stored = f"{split}-merged" if is_clone(language) else split
+            taken.update(count_words(load_arrow(folder / "tokens" / language / stored), tokenizer))
+    world = make_world(templates, section, taken, lambda names: encode_words(tokenizer, names, source).lengths)
+    asked = templates.asked([source, *targets])
+    save_questions(questions(world, templates, section, asked), folder / "facts.jsonl")
+    written = {source: world.facts, **{target: world.second for target in asked[1:] if world.second}}
+    sizes: dict[str, dict[str, int]] = {}
+    for language, facts in written.items():
+        text = documents(facts, templates, section, language)
+        rows = Dataset.from_dict({"document": [f"facts:{i}" for i in range(len(text))], "text": text})
+        sizes |= {language: _tokenise(language, {FACTS: rows}, tokenizer, folder)[FACTS]}
+        sizes[language]["sentences"] = sum(fact.exposures for fact in facts)
+    groups = [
+        Group(name, dict.fromkeys(targets, (name,)), count, (FACTS,)) for name, count in world.mentions(LEXICON).items()
+    ]
+    names = Lexicon(groups, source=source, targets=targets)
+    record = {"text": sizes, "languages": asked, "names": len(names), "facts": world.counts()}
+    return names, {"knowledge": record}

@@ -7,6 +7,7 @@ few settings changed, so that two arms differ in exactly what their names say.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -175,6 +176,50 @@ class PretrainSection(Section):
     validation_blocks: Positive = 64
 
 
+class KnowledgeSection(Section):
+    """Made-up facts, written in source training text and asked in every language that has templates."""
+
+    exposures: list[Positive] = Field(default=[1, 4, 16, 64], min_length=1)
+    """How often a fact is written in one pass over the training text; each gives `facts` facts a relation."""
+    facts: Positive = 20
+    """Facts a relation and number of exposures; as many again are never taught (the control)."""
+    objects: Positive = 10
+    """Objects a type has in each half (names in the lexicon, names outside); each is the answer of equally many facts."""
+    candidates: Annotated[int, Field(ge=2)] = 10
+    """Objects of the type that are ranked, the true one among them; chance is 1 / candidates."""
+    names_in_lexicon: Share = 0.5
+    """Share of the facts whose names the lexicon has, one-to-one; those of the others are never switched nor aligned."""
+    two_hop: Count = 0
+    """How often the second fact of a chain is written in target training text; 0 leaves out questions of two hops."""
+    templates: str | None = None
+    """A YAML file like `prealign/text/facts.yaml`, which is read if there is none and has English only."""
+    seed: Seed = 0
+
+    @property
+    def halves(self) -> dict[str, int]:
+        """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
+        inside = round(self.names_in_lexicon * self.facts)
+        return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield the keys that contradict another one, and why."""
+        if len(set(self.exposures)) < len(self.exposures):
+            yield "exposures", f"{self.exposures} names a number twice"
+        if self.candidates > self.objects:
+            yield (
+                "candidates",
+                f"{self.candidates} is above the {self.objects} objects of a type: raise knowledge.objects",
+            )
+        for half, number in self.halves.items():
+            if number % self.objects:
+                yield (
+                    "facts",
+                    f"{self.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
+                    f"not a multiple of knowledge.objects ({self.objects}): some objects would be the answer more often, "
+                    f"and guessing those beats chance. Set {2 * self.objects} with names_in_lexicon 0.5, for example",
+                )
+
+
 class EvaluateSection(Section):
     """What is measured on held-out data, after training."""
 
@@ -281,6 +326,7 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
+    knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
     transfer: list[TransferTask] = []
     """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""

@@ -18,9 +18,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from prealign.arms import (
     ARMS,
@@ -39,6 +40,7 @@ from prealign.errors import RecipeError
 from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe, Section, TargetText, TokenizerSection
 from prealign.transfer_recipe import transfer_problems
 
+AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
 """Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
 
@@ -87,6 +89,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return outcome
 
 
+def load_section(
+    path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]
+) -> AnySection:
+    """Read a YAML file that is one section; RecipeError with every problem, one a line, as for `load_recipe`."""
+    data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
+    try:
+        section = kind.model_validate(data)
+    except ValidationError as error:
+        problems += [(found["loc"], found["msg"]) for found in error.errors(include_url=False)]
+    else:
+        problems += check(section)
+    if problems:
+        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(_located(problems, places))))
+    return section
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """Return the whole recipe, defaults included, as YAML that `load_recipe` reads back to an equal one."""
     # Without allow_unicode: PyYAML writes U+0085 unescaped and reads it back as a line end.
@@ -98,7 +116,7 @@ def _read_text(path: str | Path) -> str:
         content = Path(path).read_bytes()
         return content.decode("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path}: the recipe cannot be read: {error.strerror}") from error
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8 text") from error
@@ -254,6 +272,21 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
         yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
 
 
+def _knowledge(recipe: Recipe) -> Iterator[Problem]:
+    section, language = recipe.knowledge, recipe.source.language
+    if section is None:
+        return
+    yield from ((("knowledge", key), text) for key, text in section.problems())
+    if section.templates is None and language != "en":
+        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {language!r}"
+    elif section.templates is None and not any(target.is_clone for target in recipe.targets):
+        yield (
+            ("knowledge",),
+            "the built-in templates are English, so they ask in English and its clone only: add the target 'en-clone', "
+            "or set knowledge.templates to a file with templates in the languages of `targets`",
+        )
+
+
 _SET_BY_PROJECT = {
     # fields of TrainingArguments: where the recipe decides them
     ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
@@ -294,6 +327,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("pretrain", "evaluate"), _window),
     (("trainer",), _trainer),
     (("transfer", "source", "targets", "pretrain"), transfer_problems),
+    (("knowledge", "source", "targets"), _knowledge),
 )
 
 _SWITCHED_BY: dict[str, tuple[str, ...]] = {

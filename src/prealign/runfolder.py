@@ -1,8 +1,8 @@
 """Where everything of a run lies. The only module that knows folder and file names.
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
-    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, corpus.json
-    RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,transfer}/
+    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl
+    RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
 
 A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
 when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.

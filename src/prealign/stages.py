@@ -4,7 +4,8 @@
 2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result by a link.
 3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
 4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
-5. `transfer`, if the recipe has such tasks: fine-tuned on source-language labels, tested in every language.
+5. `knowledge`, if the recipe has made-up facts: questions about them.
+6. `transfer`, if the recipe has such tasks: fine-tuned on source-language labels, tested in every language.
 
 The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
 """
@@ -38,13 +39,14 @@ from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
-from prealign.evaluation.score import Stage
+from prealign.evaluation.knowledge import evaluate_knowledge
+from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.lexicon import Lexicon
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
-from prealign.preparation import Prepared
+from prealign.preparation import Prepared, split_names
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
@@ -109,6 +111,8 @@ class ArmRun:
         sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, pretraining, sustained)
         marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
+        if self.recipe.knowledge:
+            marks["knowledge"] = fingerprint(marks["pretrain"], dump["knowledge"])
         if tasks := self.recipe.transfer:
             files = [Path(path) for task in tasks for path in (task.train, *task.tests.values()) if path]
             marks["transfer"] = fingerprint(marks["pretrain"], [task.model_dump() for task in tasks], file_stats(files))
@@ -126,6 +130,7 @@ class ArmRun:
             "align": self._align,
             "pretrain": self._pretrain,
             "evaluate": self._evaluate,
+            "knowledge": self._knowledge,
             "transfer": self._transfer,
         }
         ran = {}
@@ -211,6 +216,12 @@ class ArmRun:
         self._save(model, folder)
         return record
 
+    def _knowledge(self, folder: Path) -> dict[str, Any]:
+        """Ask the final model about the made-up facts."""
+        scores, items = evaluate_knowledge(self._load(self.folder("pretrain")), self.prepared, self.recipe)
+        write_json(folder / "knowledge.json", items)
+        return {"scores": self._own(scores)}
+
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
@@ -220,15 +231,18 @@ class ArmRun:
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval = {}
+        retrieval, words = {}, split_names(self.lexicons[0])[0]  # a made-up name is no word to retrieve
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
-                model, self.prepared, self.recipe, *self.lexicons, stage=stage, seed=self.seed
+                model, self.prepared, self.recipe, words, self.lexicons[1], stage=stage, seed=self.seed
             )
             scores.extend(found)
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
-        return {"scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores]}
+        return {"scores": self._own(scores)}
+
+    def _own(self, scores: list[Score]) -> list[dict[str, Any]]:
+        return [replace(score, arm=self.arm, seed=self.seed).as_dict() for score in scores]
 
     def _transfer(self, folder: Path) -> dict[str, Any]:
         """Fine-tune the final model on each task, every time from the same checkpoint."""
@@ -247,7 +261,7 @@ class ArmRun:
         shutil.rmtree(folder / "trainer", ignore_errors=True)
         write_json(folder / "transfer.json", answers)
         return {
-            "scores": [replace(s, arm=self.arm, seed=self.seed).as_dict() for s in scores],
+            "scores": self._own(scores),
             "seconds": sum(task["seconds"] for task in tasks.values()),
             "flops": sum(task["flops"] for task in tasks.values()),
             "tasks": tasks,
