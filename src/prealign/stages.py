@@ -208,10 +208,10 @@ class ArmRun:
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval = {}
+        retrieval, true_words = {}, self.prepared.true_lexicon(self.recipe, self.seed)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
-                model, self.prepared, self.recipe, *self.lexicons, stage=stage, seed=self.seed
+                model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
             scores.extend(found)
         write_json(folder / "lm.json", lm)
