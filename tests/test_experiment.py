@@ -113,7 +113,9 @@ def test_results_hold_every_arm_and_stage(done: Any) -> None:
     assert [(e["arm"], e["stage"]) for e in results["history"]] == stages
     assert [e["arm"] for e in results["switching"]] == ["prealign"]
     measured = {(s["arm"], s["language"], s["metric"]) for s in results["scores"] if s["task"] == "lm"}
-    assert measured == {(a, la, m) for a in ARMS for la in ("en", "en-clone") for m in ("perplexity", "bits_per_byte")}
+    whole, words = ("perplexity", "bits_per_byte"), ("perplexity_inside", "perplexity_outside")
+    metrics = {"en": whole, "en-clone": whole + words}
+    assert measured == {(a, language, metric) for a in ARMS for language in metrics for metric in metrics[language]}
 
 
 def test_lexicon_and_corpus_are_counted(done: Any) -> None:
@@ -136,6 +138,34 @@ def test_a_perplexity_is_that_of_its_documents(done: Any) -> None:
         part = items[score["language"]]
         assert score["value"] == pytest.approx(np.exp(sum(part["nats"]) / sum(part["tokens"])), rel=1e-9)
         assert score["n"] == len(part["nats"]) == 6
+
+
+def test_inside_outside_and_signs_make_up_the_whole(done: Any) -> None:
+    _, folder, _, results = done
+    tokens = {}
+    for score in (s for s in results["scores"] if s["metric"] in ("perplexity_inside", "perplexity_outside")):
+        items = json.loads((folder / "arms" / score["arm"] / "seed-0" / "evaluate" / "lm.json").read_text())
+        assert "inside" not in items["en"]
+        whole, kind = items["en-clone"], score["metric"].removeprefix("perplexity_")
+        part = whole[kind]
+        assert score["value"] == pytest.approx(np.exp(sum(part["nats"]) / sum(part["tokens"])), rel=1e-9)
+        assert score["low"] < score["value"] < score["high"]
+        tokens[score["arm"], kind] = part["tokens"]
+        both = np.array(whole["inside"]["tokens"]) + np.array(whole["outside"]["tokens"])
+        assert 0.5 < both.sum() / sum(whole["tokens"]) < 1, "the rest are signs"
+    for kind in ("inside", "outside"):
+        assert sum(tokens["joint", kind]) > 0
+        assert tokens["merged_ids", kind] == tokens["joint", kind] == tokens["prealign", kind], "the same words"
+
+
+def test_perplexities_of_other_words_are_not_compared(recipe: Recipe, tmp_path: Path) -> None:
+    variants = {"half": {"extends": "prealign", "set": {"lexicon.coverage": 0.5}}}
+    results = run(
+        with_settings(recipe, {"variants": variants, "arms": ["joint", "prealign", "half"]}), tmp_path / "run"
+    )
+    compared = {c["arm"] for c in results["comparisons"] if c["metric"] == "perplexity_inside"}
+    assert compared == {"prealign"}
+    assert {c["arm"] for c in results["comparisons"] if c["metric"] == "perplexity"} == {"prealign", "half"}
 
 
 def test_comparisons_are_with_the_baseline(done: Any) -> None:

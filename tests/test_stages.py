@@ -136,7 +136,8 @@ def test_every_arm_ends_with_other_weights(arms: dict[str, ArmRun]) -> None:
 def test_merged_ids_read_clone_text_as_english(arms: dict[str, ArmRun]) -> None:
     arm = arms["merged_ids"]
     english, clone = (scores(arm, task="lm", language=language) for language in ("en", "en-clone"))
-    assert [s["value"] for s in english] == [s["value"] for s in clone] and len(english) == 2
+    whole = [s["value"] for s in clone if s["metric"] in ("perplexity", "bits_per_byte")]
+    assert [s["value"] for s in english] == whole and len(english) == 2
     for point in record(arm, "pretrain")["history"]:
         assert len(set(point.get("validation", {}).values())) <= 1
     assert not scores(arm, task="retrieval"), "both sides would be the same tokens"

@@ -202,7 +202,7 @@ class ArmRun:
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
+        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.lexicons[0], self.on_progress)
         start = self._start()
         models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
         if self.recipe.align.steps:

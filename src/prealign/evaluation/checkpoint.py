@@ -10,19 +10,25 @@ import numpy as np
 
 from prealign import __version__
 from prealign.alignment.states import word_states
-from prealign.evaluation.perplexity import perplexity_scores, score_documents
+from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.perplexity import corpus_score, document_sums, perplexity_scores, token_nats
 from prealign.evaluation.retrieval import retrieval_scores
 from prealign.evaluation.score import Score, Stage, signature
+from prealign.evaluation.statistics import FloatArray
 from prealign.lexicon import Group, Lexicon
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
+from prealign.runfolder import fingerprint
 from prealign.training import OnProgress, Progress
 
 
 def evaluate_lm(
-    model: Any, prepared: Prepared, recipe: Recipe, on_progress: OnProgress
+    model: Any, prepared: Prepared, recipe: Recipe, lexicon: Lexicon, on_progress: OnProgress
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Return perplexity and bits per byte of every language's test documents, and what each document contributed."""
+    """Return perplexity and bits per byte of every language's test documents, and what each document contributed.
+
+    Of target languages also the perplexity of the words inside and outside `lexicon`.
+    """
     context = recipe.pretrain.context
     stride = recipe.evaluate.stride or context // 2
     scores: list[Score] = []
@@ -36,7 +42,7 @@ def evaluate_lm(
             done += tokens
             on_progress(Progress(f"evaluate {language}", done, total, done, time.monotonic() - began))
 
-        nats, tokens = score_documents(
+        by_token = token_nats(
             model,
             rows.with_format("numpy")["input_ids"],
             context=context,
@@ -45,6 +51,7 @@ def evaluate_lm(
             prefix=prepared.eos,
             on_progress=tell,
         )
+        nats, tokens = document_sums(by_token)
         sizes = np.asarray(rows["bytes"])
         sign = _signature(prepared, docs=len(rows), ctx=context, stride=stride)
         scores += perplexity_scores(nats, tokens, sizes, language=language, signature=sign)
@@ -54,6 +61,30 @@ def evaluate_lm(
             "tokens": tokens.tolist(),
             "bytes": sizes.tolist(),
         }
+        if language != prepared.languages[0]:
+            found, parts = _inside_and_outside(by_token, prepared, lexicon, language, sign)
+            scores += found
+            items[language] |= parts
+    return scores, items
+
+
+def _inside_and_outside(
+    nats: list[FloatArray], prepared: Prepared, lexicon: Lexicon, language: str, sign: str
+) -> tuple[list[Score], dict[str, Any]]:
+    """Perplexity of a target language's words of each kind; a kind without a word has no score."""
+    # A merged clone is read in source ids, token by token the same words as in twin ids.
+    documents = prepared.tokens(language, "test").with_format("numpy")["input_ids"]
+    forms = lexicon_forms(prepared.tokenizer, lexicon, language)
+    kinds = [token_kinds(ids, forms, prepared.tokenizer, language) for ids in documents]
+    scores, items = [], {}
+    for kind, summed, counted in zip(KINDS, *(table.T for table in nats_of_kinds(nats, kinds)), strict=True):
+        items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}
+        if (there := counted > 0).any():
+            words = f"{sign}|words:{fingerprint(forms.tolist())[:8]}"
+            metric = f"perplexity_{kind}"
+            scores.append(
+                corpus_score(summed[there], counted[there], metric, np.exp, language=language, signature=words)
+            )
     return scores, items
 
 
