@@ -63,7 +63,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
         "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
-        "comparisons", "history", "switching", "lexicon", "corpus",
+        "comparisons", "history", "dynamics", "switching", "lexicon", "corpus",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")
     assert Recipe.model_validate(results["recipe"]) == recipe
@@ -90,6 +90,23 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     points = [point for entry in results["history"] for point in entry["points"]]
     allowed = {"step", "tokens", "loss", "lm_loss", "align_loss", "learning_rate", "validation"}
     assert all({"step", "tokens"} <= point.keys() <= allowed for point in points)
+
+
+def test_results_have_alignment_over_the_course_of_each_stage(done: Any, recipe: Recipe, tmp_path: Path) -> None:
+    assert done[3]["dynamics"] == []
+    results = run(with_settings(recipe, {"evaluate.dynamics": 3}), tmp_path / "run")
+    assert all(e.keys() == {"arm", "seed", "stage", "language", "points"} for e in results["dynamics"])
+    steps = {(e["arm"], e["stage"]): e["steps"] for e in results["budget"]}
+    assert {(e["arm"], e["stage"]) for e in results["dynamics"]} == steps.keys()
+    for entry in results["dynamics"]:
+        first, *_, last = entry["points"]
+        total = steps[entry["arm"], entry["stage"]]
+        assert (first["step"], last["step"], entry["language"]) == (1, total, "en-clone")
+        tokens = [b["tokens"] for b in results["budget"] if (b["arm"], b["stage"]) == (entry["arm"], entry["stage"])]
+        assert [last["tokens"]] == tokens
+        for point in entry["points"]:
+            assert point.keys() == {"step", "tokens", "seen", "held_out"}
+            assert len(point["seen"]) == len(point["held_out"]) == 4
 
 
 def test_results_are_standard_json(done: Any) -> None:

@@ -167,7 +167,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, switching, scores = [], [], [], []
+    budget, history, dynamics, switching, scores = [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
@@ -175,6 +175,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 name = {"arm": arm, "seed": seed, "stage": stage}
                 budget.append(name | {k: stages[stage][k] for k in ("tokens", "flops", "seconds", "steps")})
                 history.append(name | {"points": stages[stage]["history"]})
+                dynamics += [name | entry for entry in stages[stage]["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
     held_out = len(prepared.training_lexicon(recipe, recipe.seeds[0])[1])
@@ -190,6 +191,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "budget": budget,
         "comparisons": compare(recipe, run, scores),
         "history": history,
+        "dynamics": dynamics,
         "switching": switching,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],

@@ -190,6 +190,11 @@ class EvaluateSection(Section):
     retrieval_words: Positive = 1000
     """At most this many pairs of each kind (seen, held-out) are retrieved, drawn by seed."""
     csls_neighbours: Positive = 10
+    dynamics: Count = 0
+    """How often word retrieval per layer is measured over the course of each stage, at log-spaced steps, the first and the
+    last among them; 0: never."""
+    dynamics_words: Positive = 200
+    """At most this many pairs of each kind are retrieved there, drawn by seed."""
 
 
 class Variant(Section):

@@ -302,6 +302,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "switch": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
+    "evaluate.dynamics_words": ("evaluate.dynamics",),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ import numpy as np
 from prealign import __version__
 from prealign.alignment.states import word_states
 from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.pairs import draw_pairs
 from prealign.evaluation.perplexity import corpus_score, document_sums, perplexity_scores, token_nats
 from prealign.evaluation.retrieval import retrieval_scores
 from prealign.evaluation.score import Score, Stage, signature
 from prealign.evaluation.statistics import FloatArray
-from prealign.lexicon import Group, Lexicon
+from prealign.lexicon import Lexicon
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.runfolder import fingerprint
@@ -108,36 +108,20 @@ def evaluate_retrieval(
     scores: list[Score] = []
     items: dict[str, Any] = {}
     for language in seen.targets:
-        parts = [_draw(lexicon, language, recipe.evaluate.retrieval_words, seed) for lexicon in (seen, held_out)]
-        sources = [group.word for part in parts for group in part]
-        kept_out = np.repeat([False, True], [len(part) for part in parts])
-        targets = list(
-            dict.fromkeys(sense for part in parts for group in part for sense in group.translations[language])
-        )
-        column = {word: i for i, word in enumerate(targets)}
-        gold = np.zeros((len(sources), len(targets)), dtype=bool)
-        for row, group in enumerate(group for part in parts for group in part):
-            gold[row, [column[sense] for sense in group.translations[language]]] = True
+        pairs = draw_pairs(seen, held_out, language, recipe.evaluate.retrieval_words, seed)
         bos = recipe.align.bos
         found, items[language] = retrieval_scores(
-            word_states(model, prepared.tokenizer, sources, language=seen.source, bos=bos),
-            word_states(model, prepared.tokenizer, targets, language=language, bos=bos),
-            gold,
-            kept_out,
+            word_states(model, prepared.tokenizer, pairs.sources, language=seen.source, bos=bos),
+            word_states(model, prepared.tokenizer, pairs.targets, language=language, bos=bos),
+            pairs.gold,
+            pairs.held_out,
             language=language,
             stage=stage,
-            signature=_signature(prepared, sources=len(sources), targets=len(targets)),
+            signature=_signature(prepared, sources=len(pairs.sources), targets=len(pairs.targets)),
             csls_neighbours=recipe.evaluate.csls_neighbours,
         )
         scores += found
     return scores, items
-
-
-def _draw(lexicon: Lexicon, language: str, number: int, seed: int) -> Sequence[Group]:
-    groups = [group for group in lexicon if group.translations.get(language)]
-    if len(groups) <= number:
-        return groups
-    return Lexicon(groups, source=lexicon.source).sample(number / len(groups), seed).groups[:number]
 
 
 def _signature(prepared: Prepared, **parts: object) -> str:
