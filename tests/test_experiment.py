@@ -63,7 +63,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
         "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
-        "comparisons", "history", "switching", "lexicon", "corpus",
+        "comparisons", "history", "dynamics", "switching", "lexicon", "corpus",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")
     assert Recipe.model_validate(results["recipe"]) == recipe
@@ -92,6 +92,23 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     assert all({"step", "tokens"} <= point.keys() <= allowed for point in points)
 
 
+def test_results_have_alignment_over_the_course_of_each_stage(done: Any, recipe: Recipe, tmp_path: Path) -> None:
+    assert done[3]["dynamics"] == []
+    results = run(with_settings(recipe, {"evaluate.dynamics": 3}), tmp_path / "run")
+    assert all(e.keys() == {"arm", "seed", "stage", "language", "points"} for e in results["dynamics"])
+    steps = {(e["arm"], e["stage"]): e["steps"] for e in results["budget"]}
+    assert {(e["arm"], e["stage"]) for e in results["dynamics"]} == steps.keys()
+    for entry in results["dynamics"]:
+        first, *_, last = entry["points"]
+        total = steps[entry["arm"], entry["stage"]]
+        assert (first["step"], last["step"], entry["language"]) == (1, total, "en-clone")
+        tokens = [b["tokens"] for b in results["budget"] if (b["arm"], b["stage"]) == (entry["arm"], entry["stage"])]
+        assert [last["tokens"]] == tokens
+        for point in entry["points"]:
+            assert point.keys() == {"step", "tokens", "seen", "held_out"}
+            assert len(point["seen"]) == len(point["held_out"]) == 4
+
+
 def test_results_are_standard_json(done: Any) -> None:
     _, folder, _, results = done
 
@@ -113,7 +130,9 @@ def test_results_hold_every_arm_and_stage(done: Any) -> None:
     assert [(e["arm"], e["stage"]) for e in results["history"]] == stages
     assert [e["arm"] for e in results["switching"]] == ["prealign"]
     measured = {(s["arm"], s["language"], s["metric"]) for s in results["scores"] if s["task"] == "lm"}
-    assert measured == {(a, la, m) for a in ARMS for la in ("en", "en-clone") for m in ("perplexity", "bits_per_byte")}
+    whole, words = ("perplexity", "bits_per_byte"), ("perplexity_inside", "perplexity_outside")
+    metrics = {"en": whole, "en-clone": whole + words}
+    assert measured == {(a, language, metric) for a in ARMS for language in metrics for metric in metrics[language]}
 
 
 def test_lexicon_and_corpus_are_counted(done: Any) -> None:
@@ -136,6 +155,34 @@ def test_a_perplexity_is_that_of_its_documents(done: Any) -> None:
         part = items[score["language"]]
         assert score["value"] == pytest.approx(np.exp(sum(part["nats"]) / sum(part["tokens"])), rel=1e-9)
         assert score["n"] == len(part["nats"]) == 6
+
+
+def test_inside_outside_and_signs_make_up_the_whole(done: Any) -> None:
+    _, folder, _, results = done
+    tokens = {}
+    for score in (s for s in results["scores"] if s["metric"] in ("perplexity_inside", "perplexity_outside")):
+        items = json.loads((folder / "arms" / score["arm"] / "seed-0" / "evaluate" / "lm.json").read_text())
+        assert "inside" not in items["en"]
+        whole, kind = items["en-clone"], score["metric"].removeprefix("perplexity_")
+        part = whole[kind]
+        assert score["value"] == pytest.approx(np.exp(sum(part["nats"]) / sum(part["tokens"])), rel=1e-9)
+        assert score["low"] < score["value"] < score["high"]
+        tokens[score["arm"], kind] = part["tokens"]
+        both = np.array(whole["inside"]["tokens"]) + np.array(whole["outside"]["tokens"])
+        assert 0.5 < both.sum() / sum(whole["tokens"]) < 1, "the rest are signs"
+    for kind in ("inside", "outside"):
+        assert sum(tokens["joint", kind]) > 0
+        assert tokens["merged_ids", kind] == tokens["joint", kind] == tokens["prealign", kind], "the same words"
+
+
+def test_perplexities_of_other_words_are_not_compared(recipe: Recipe, tmp_path: Path) -> None:
+    variants = {"half": {"extends": "prealign", "set": {"lexicon.coverage": 0.5}}}
+    results = run(
+        with_settings(recipe, {"variants": variants, "arms": ["joint", "prealign", "half"]}), tmp_path / "run"
+    )
+    compared = {c["arm"] for c in results["comparisons"] if c["metric"] == "perplexity_inside"}
+    assert compared == {"prealign"}
+    assert {c["arm"] for c in results["comparisons"] if c["metric"] == "perplexity"} == {"prealign", "half"}
 
 
 def test_comparisons_are_with_the_baseline(done: Any) -> None:

@@ -76,6 +76,21 @@ def test_every_document_is_in_one_split_of_its_language(made: tuple[Prepared, Re
     assert sizes == {"en": [11, 2, 3], "en-clone": [4, 2, 3], "de": [15, 2, 3]}
 
 
+def test_a_part_of_the_documents_is_kept_and_the_others_are_counted(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    whole, _ = prepared(sections, tmp_path / "whole")
+    part, _ = prepared({**sections, "split": {**sections["split"], "train": 8}}, tmp_path / "part")
+    sizes = {language: [len(part.tokens(language, split)) for split in SPLITS] for language in part.languages}
+    assert sizes == {"en": [6, 2, 3], "en-clone": [2, 2, 3], "de": [8, 2, 3]}
+    assert part.record["left_out"] == {"en": 7, "de": 7}
+    assert whole.record["left_out"] == {"en": 0, "de": 0}
+    for language in part.languages:
+        kept, there = (set(data.tokens(language, "train")["document"]) for data in (part, whole))
+        assert kept < there
+        for split in ("validation", "test"):
+            assert part.tokens(language, split)["document"][:] == whole.tokens(language, split)["document"][:]
+
+
 def test_a_clone_has_the_held_out_documents_of_its_source_in_twin_ids(made: tuple[Prepared, Recipe, Path]) -> None:
     data, _, _ = made
     clone = clone_language(data.tokenizer)
@@ -174,6 +189,14 @@ def test_held_out_words_are_not_in_the_training_lexicon(made: tuple[Prepared, Re
     assert words != [{group.word for group in part} for part in data.training_lexicon(own, 1)]
 
 
+def test_wrong_translations_are_for_training_alone(made: tuple[Prepared, Recipe, Path]) -> None:
+    data, recipe, _ = made
+    own = recipe.model_copy(update={"lexicon": recipe.lexicon.model_copy(update={"wrong": 0.5, "held_out": 0.2})})
+    (wrong, held_out), (true, same) = data.training_lexicon(own, 0), data.true_lexicon(own, 0)
+    assert held_out == same and wrong == true.shuffled(0.5, 0) != true
+    assert all(group.translations == data.lexicon.lookup(group.word).translations for group in (*true, *held_out))
+
+
 def test_a_run_has_nothing_but_what_is_named(made: tuple[Prepared, Recipe, Path]) -> None:
     folder = made[2] / "run"
     assert {path.name for path in folder.iterdir()} == {"data"}
@@ -222,6 +245,7 @@ def test_data_are_made_once(tmp_path: Path) -> None:
     "change",
     [
         {"split": {"validation": 3, "test": 3}},
+        {"split": {"validation": 2, "test": 3, "train": 9}},
         {"tokenizer": {"vocab_size": 480}},
         {"targets": [{"language": "en-clone", "share": 0.3}]},
         {"lexicon": {"minimum_count": 4}},
@@ -234,7 +258,9 @@ def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: d
     assert data_fingerprint(Recipe.model_validate({**sections, **change})) != before
 
 
-@pytest.mark.parametrize("change", [{"held_out": 0.2}, {"coverage": 0.5}, {"held_out": 0.5, "coverage": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"held_out": 0.2}, {"wrong": 0.5}, {"coverage": 0.5}, {"held_out": 0.5, "coverage": 0.1}], ids=str
+)
 def test_settings_of_an_arm_do_not(tmp_path: Path, change: dict[str, float]) -> None:
     sections = corpus(tmp_path)
     before = data_fingerprint(Recipe.model_validate(sections))

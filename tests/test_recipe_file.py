@@ -462,6 +462,10 @@ def test_presets_are_those_that_can_be_built() -> None:
 @pytest.mark.parametrize(
     ("overrides", "warning"),
     [
+        (
+            ["evaluate.dynamics_words=50"],
+            "evaluate.dynamics_words: 50 has no effect: no arm of this recipe has evaluate.dynamics",
+        ),
         (["sustain.groups=8"], "sustain.groups: 8 has no effect: no arm of this recipe has sustain.weight"),
         (
             ["sustain.weight=0.2"],

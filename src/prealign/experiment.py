@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from prealign import __version__
+from prealign.evaluation.coverage import KINDS
 from prealign.evaluation.score import Comparison
 from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_seeds
 from prealign.preparation import Prepared, prepare
@@ -166,7 +167,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, switching, scores = [], [], [], []
+    budget, history, dynamics, switching, scores = [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
@@ -174,6 +175,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 name = {"arm": arm, "seed": seed, "stage": stage}
                 budget.append(name | {k: stages[stage][k] for k in ("tokens", "flops", "seconds", "steps")})
                 history.append(name | {"points": stages[stage]["history"]})
+                dynamics += [name | entry for entry in stages[stage]["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
     held_out = len(prepared.training_lexicon(recipe, recipe.seeds[0])[1])
@@ -189,6 +191,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "budget": budget,
         "comparisons": compare(recipe, run, scores),
         "history": history,
+        "dynamics": dynamics,
         "switching": switching,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
@@ -214,23 +217,24 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
 _COMPARED = ("task", "language", "metric", "condition", "layer", "stage", "split")
 
 
 def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Compare every arm's final numbers with the baseline's: paired over seeds, or over documents if there is one seed."""
-    values: dict[tuple[Any, ...], dict[tuple[str, int], float]] = {}
+    values: dict[tuple[Any, ...], dict[tuple[str, int], dict[str, Any]]] = {}
     for score in scores:
         if score["stage"] == "pretrain":
             key = tuple(score[k] for k in _COMPARED)
-            values.setdefault(key, {})[score["arm"], score["seed"]] = score["value"]
+            values.setdefault(key, {})[score["arm"], score["seed"]] = score
     comparisons = []
     for key, by_arm in values.items():
         for arm in recipe.arms:
-            seeds = [s for s in recipe.seeds if (arm, s) in by_arm and (recipe.baseline, s) in by_arm]
+            seeds = [s for s in recipe.seeds if _compare(by_arm.get((arm, s)), by_arm.get((recipe.baseline, s)))]
             if arm == recipe.baseline or not seeds:
                 continue
-            own, base = ([by_arm[name, s] for s in seeds] for name in (arm, recipe.baseline))
+            own, base = ([by_arm[name, s]["value"] for s in seeds] for name in (arm, recipe.baseline))
             named = dict(zip(_COMPARED, key, strict=True))
             found = _difference(run, recipe, arm, seeds, own, base, named)
             comparisons.append(
@@ -244,6 +248,13 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
                 ).as_dict()
             )
     return comparisons
+
+
+def _compare(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool:
+    """Whether two scores compare: both are there, and of words inside or outside a lexicon, of the same words."""
+    if own is None or base is None:
+        return False
+    return own["metric"] not in _OF_WORDS or own["signature"] == base["signature"]
 
 
 def _difference(
@@ -261,7 +272,9 @@ def _difference(
         read_json(run.stage(name, seeds[0], "evaluate") / "lm.json")[named["language"]]
         for name in (arm, recipe.baseline)
     )
-    perplexity = named["metric"] == "perplexity"
+    if kind := _OF_WORDS.get(named["metric"]):
+        ours, theirs = ours[kind], theirs[kind]
+    perplexity = named["metric"] != "bits_per_byte"
     sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
     transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
     scored = np.array(ours["tokens"]) > 0

@@ -124,11 +124,15 @@ class Prepared:
             counts += np.bincount(row["input_ids"], minlength=self.vocab_size)
         return counts
 
+    def true_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
+        """Return the dictionary's words that both stages of a seed may use, and those held out, rightly translated."""
+        rest, held_out = split_names(self.lexicon)[0].split(recipe.lexicon.held_out, seed)
+        return rest.sample(recipe.lexicon.coverage, seed), held_out
+
     def training_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Return the words that both stages of a seed may use, and those held out from both."""
-        words, names = split_names(self.lexicon)
-        rest, held_out = words.split(recipe.lexicon.held_out, seed)
-        return rest.sample(recipe.lexicon.coverage, seed).merge(names), held_out
+        """Return the same, the words for training with the recipe's wrong translations, and with the facts' names."""
+        words, held_out = self.true_lexicon(recipe, seed)
+        return words.shuffled(recipe.lexicon.wrong, seed).merge(split_names(self.lexicon)[1]), held_out
 
     def mixture(self, recipe: Recipe) -> Mixture:
         """Return the training mixture of an arm, unswitched."""
@@ -151,7 +155,7 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
 
 def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
-    lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out"})
+    lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out", "wrong"})
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
     files += [Path(file.path) for file in recipe.lexicon.files]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
@@ -168,7 +172,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
 
     templates = _templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
-    text = _read_text(recipe, folder / "text")
+    text, left_out = _read_text(recipe, folder / "text")
     tell(1)
     tokenizer = _tokenizer(recipe, text)
     tokenizer.save_pretrained(folder / "tokenizer")
@@ -189,27 +193,33 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         **knowledge,
         "seconds": time.monotonic() - began,
         "corpus": corpus,
+        "left_out": left_out,
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
         "vocabulary": len(tokenizer),
     }
 
 
-def _read_text(recipe: Recipe, cache: Path) -> dict[str, dict[str, Dataset]]:
-    """Return the text of every language and split; a clone shares the source's held-out documents."""
+def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
+    """Return the text of every language and split, and how many documents `split.train` left out.
+
+    A clone shares the source's held-out documents; what it could have had is counted at the source.
+    """
     split = recipe.split
     clone = next((t for t in recipe.targets if t.is_clone), None)
-    held_out = {"validation": split.validation, "test": split.test, "seed": split.seed}
+    sizes: dict[str, Any] = split.model_dump()
     rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language)
-    parts = split_documents(rows["document"], **held_out, clone_share=clone.share if clone else 0.0)
+    parts = split_documents(rows["document"], **sizes, clone_share=clone.share if clone else 0.0)
+    left_out = {recipe.source.language: len(parts["left_out"])}
     text = {recipe.source.language: {name: rows.select(parts[name]) for name in SPLITS}}
     for target in recipe.targets:
         if target.is_clone:
             text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
         else:
             own = load_text(target.text, target.documents, cache / target.language)
-            parts = split_documents(own["document"], **held_out)
-            text[target.language] = {name: own.select(parts[name]) for name in SPLITS}
-    return text
+            own_parts = split_documents(own["document"], **sizes)
+            text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
+            left_out[target.language] = len(own_parts["left_out"])
+    return text, left_out
 
 
 def _tokenizer(recipe: Recipe, text: dict[str, dict[str, Dataset]]) -> Tokenizer:

@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from prealign.alignment.stage import words_flops
 from prealign.alignment.states import bos_id
@@ -58,6 +59,7 @@ def pretrain(
     seed: int,
     folder: Path,
     on_progress: OnProgress,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
     """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
 
@@ -97,7 +99,7 @@ def pretrain(
             train_dataset=blocks,
             eval_dataset=validation,
         )
-    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress)
+    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress, callbacks)
     return {
         "steps": steps,
         "tokens": round(steps * tokens),

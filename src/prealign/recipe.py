@@ -63,11 +63,14 @@ class TargetText(Section):
 
 
 class SplitSection(Section):
-    """How many whole documents are held out, per language; the choice depends on `seed` alone."""
+    """How many whole documents are held out and trained on, per language; the choice depends on `seed` alone."""
 
     validation: Positive = 8
     test: Positive = 16
     seed: Seed = 0
+    train: Annotated[int, Field(ge=2)] | None = None
+    """At most this many of the other documents are trained on, a clone's among them; None: all. Those of a smaller
+    number are part of those of a larger one."""
 
 
 class TokenizerSection(Section):
@@ -98,6 +101,9 @@ class LexiconSection(Section):
     """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05
     """Share of the dictionary's words that neither stage ever sees; retrieval is measured on them separately."""
+    wrong: Share = 0.0
+    """Share of each target's words for training, drawn by seed, that get each other's translations. Retrieval is measured
+    on the true ones."""
 
 
 class ModelSection(Section):
@@ -230,6 +236,11 @@ class EvaluateSection(Section):
     retrieval_words: Positive = 1000
     """At most this many pairs of each kind (seen, held-out) are retrieved, drawn by seed."""
     csls_neighbours: Positive = 10
+    dynamics: Count = 0
+    """How often word retrieval per layer is measured over the course of each stage, at log-spaced steps, the first and the
+    last among them; 0: never."""
+    dynamics_words: Positive = 200
+    """At most this many pairs of each kind are retrieved there, drawn by seed."""
 
 
 class PassagesSection(Section):

@@ -338,6 +338,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "switch": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
+    "evaluate.dynamics_words": ("evaluate.dynamics",),
 }
 
 

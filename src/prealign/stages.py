@@ -39,14 +39,16 @@ from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
+from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
+from prealign.evaluation.pairs import draw_pairs
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.lexicon import Lexicon
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
-from prealign.preparation import Prepared, split_names
+from prealign.preparation import Prepared
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
@@ -105,11 +107,13 @@ class ArmRun:
         weights = [Path(p) for p in (self.recipe.model.pretrained, self.recipe.model.config) if p]
         model = [dump["model"], dump["anchor"], section["trainer"], pretraining["validations"]]
         model += [precision(self.recipe), file_stats(weights)]
+        measured = [dump["evaluate"].pop(key) for key in ("dynamics", "dynamics_words")]
+        dynamics = [*measured, self.recipe.align.bos] if measured[0] else []
         marks = {"blocks": fingerprint(data, dump["switch"], pretraining["batch_size"], self.steps)}
         if self.recipe.align.steps:
-            marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"])
+            marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"], *dynamics)
         sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
-        marks["pretrain"] = fingerprint(marks, model, pretraining, sustained)
+        marks["pretrain"] = fingerprint(marks, model, pretraining, sustained, *dynamics)
         marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
         if self.recipe.knowledge:
             marks["knowledge"] = fingerprint(marks["pretrain"], dump["knowledge"])
@@ -182,7 +186,7 @@ class ArmRun:
             context=own.pretrain.context,
             seed=self.seed,
         )
-        model = self._start()
+        model, dynamics = self._start(), self._dynamics()
         record = align(
             model,
             self.prepared.tokenizer,
@@ -193,14 +197,16 @@ class ArmRun:
             self.seed,
             folder / "trainer",
             self.on_progress,
+            dynamics,
         )
         shutil.rmtree(folder / "blocks")
         self._save(model, folder)
-        return record
+        return _with_dynamics(record, dynamics)
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
         model = self._anchor(self._load(self.folder("align")), fresh=False) if aligned else self._start()
+        dynamics = self._dynamics()
         record = pretrain(
             model,
             self.prepared.tokenizer,
@@ -212,9 +218,10 @@ class ArmRun:
             self.seed,
             folder / "trainer",
             self.on_progress,
+            dynamics,
         )
         self._save(model, folder)
-        return record
+        return _with_dynamics(record, dynamics)
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
@@ -225,16 +232,16 @@ class ArmRun:
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.on_progress)
+        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.lexicons[0], self.on_progress)
         start = self._start()
         models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval, words = {}, split_names(self.lexicons[0])[0]  # a made-up name is no word to retrieve
+        retrieval, true_words = {}, self.prepared.true_lexicon(self.recipe, self.seed)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
-                model, self.prepared, self.recipe, words, self.lexicons[1], stage=stage, seed=self.seed
+                model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
             scores.extend(found)
         write_json(folder / "lm.json", lm)
@@ -266,6 +273,15 @@ class ArmRun:
             "flops": sum(task["flops"] for task in tasks.values()),
             "tasks": tasks,
         }
+
+    def _dynamics(self) -> list[Dynamics]:
+        """What measures alignment over a stage; nothing without `evaluate.dynamics`, or for a merged clone."""
+        own, section = self.recipe, self.recipe.evaluate
+        if not section.dynamics or own.mixture.clone_ids == "merged":
+            return []
+        words = self.prepared.true_lexicon(own, self.seed)
+        pairs = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
+        return [Dynamics(self.prepared.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
 
     @property
     def _model_needs(self) -> dict[str, int]:
@@ -314,3 +330,9 @@ class ArmRun:
             export_plain(model)
         model.save_pretrained(folder)
         self.prepared.tokenizer.save_pretrained(folder)
+
+
+def _with_dynamics(record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
+    """Add what was measured over a stage to its record."""
+    per_step = record["tokens"] / record["steps"]
+    return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}

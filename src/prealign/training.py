@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,11 @@ class ProgressCallback(TrainerCallback):
 
 
 def run_trainer(
-    trainer: Trainer, stage: str, tokens_per_step: float, on_progress: OnProgress
+    trainer: Trainer,
+    stage: str,
+    tokens_per_step: float,
+    on_progress: OnProgress,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[float, list[dict[str, Any]]]:
     """Train; return the seconds spent training and the history, a point a log entry.
 
@@ -119,7 +123,8 @@ def run_trainer(
     (perplexity by language).
     """
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ProgressCallback(stage, tokens_per_step, on_progress))
+    for callback in (ProgressCallback(stage, tokens_per_step, on_progress), *callbacks):
+        trainer.add_callback(callback)
     output = trainer.train()
     points: dict[int, dict[str, Any]] = {}
     for entry in trainer.state.log_history:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from prealign.errors import PrealignError, RecipeError
-from prealign.evaluation.perplexity import perplexity_scores, score_documents, windows
+from prealign.evaluation.perplexity import perplexity_scores, score_documents, token_nats, windows
 
 VOCABULARY = 50
 ROWS = 57
@@ -123,6 +123,19 @@ def test_equals_a_per_token_loop(
     unscored = prefix is None
     assert tokens.tolist() == [max(0, length - unscored) for length in LENGTHS]
     assert nats.dtype == np.float64 and tokens.dtype == np.int64
+
+
+@pytest.mark.parametrize("prefix", [0, None])
+def test_nats_are_those_of_each_token(
+    model: PreTrainedModel, documents: list[NDArray[np.int64]], prefix: int | None
+) -> None:
+    """A token costs what a document costs more than the document without it; context 64 holds each whole."""
+    found = token_nats(model, documents, context=64, stride=32, batch_size=3, prefix=prefix)
+    assert [len(nats) for nats in found] == [max(0, length - (prefix is None)) for length in LENGTHS]
+    for document, nats in zip(documents, found, strict=True):
+        beginnings = [document[:end] for end in range(len(document) - len(nats), len(document) + 1)]
+        sums, _ = score_documents(model, beginnings, context=64, stride=32, batch_size=64, prefix=prefix)
+        np.testing.assert_allclose(nats, np.diff(sums), rtol=1e-4, atol=1e-5)
 
 
 def test_stride_one_is_each_token_after_its_last_context_tokens(model: PreTrainedModel) -> None:

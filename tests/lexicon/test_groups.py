@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from prealign.errors import LexiconError
@@ -366,6 +366,84 @@ def test_a_smaller_sample_is_part_of_a_larger_one(whole: Lexicon, a: float, b: f
     assert caseless(small) == round(min(a, b) * caseless(whole))
 
 
+@st.composite
+def distinct_lexicons(draw: st.DrawFn) -> Lexicon:
+    """Every word has senses of its own, in one to three languages."""
+    chosen = draw(st.lists(st.text("abAB", min_size=1, max_size=4), min_size=2, max_size=30, unique=True))
+    languages = st.lists(st.sampled_from(LANGUAGES), min_size=1, max_size=3, unique=True)
+    return Lexicon(
+        [
+            Group(w, {la: tuple(f"{w} {n}" for n in range(draw(st.integers(1, 3)))) for la in draw(languages)})
+            for w in chosen
+        ],
+        source="en",
+        targets=LANGUAGES,
+    )
+
+
+def by_language(given: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
+    return {group.word: group.translations[language] for group in given if language in group.translations}
+
+
+def shuffled(given: Lexicon, share: float, seed: int) -> Lexicon:
+    """Shuffled, unless the draw is of a single word."""
+    try:
+        return given.shuffled(share, seed)
+    except LexiconError:
+        drawn = [round(share * len({w.lower() for w in by_language(given, language)})) for language in LANGUAGES]
+        assume(1 not in drawn)
+        raise
+
+
+@checked
+@given(distinct_lexicons(), shares, seeds)
+def test_shuffled_translations_are_a_derangement_of_the_share_asked_for(
+    before: Lexicon, share: float, seed: int
+) -> None:
+    after = shuffled(before, share, seed)
+    assert [(g.word, list(g.translations)) for g in after] == [(g.word, list(g.translations)) for g in before]
+    for language in LANGUAGES:
+        true, wrong = by_language(before, language), by_language(after, language)
+        assert Counter(true.values()) == Counter(wrong.values()), "the entries are the same"
+        moved = {word for word in true if wrong[word] != true[word]}
+        assert all(set(wrong[word]).isdisjoint(true[word]) for word in moved)
+        assert len({word.lower() for word in moved}) == round(share * len({word.lower() for word in true}))
+        assert moved == {word for word in true if word.lower() in {m.lower() for m in moved}}, "all cases go together"
+
+
+@checked
+@given(distinct_lexicons(), shares, seeds, st.randoms(use_true_random=False))
+def test_shuffling_is_deterministic_in_any_order(before: Lexicon, share: float, seed: int, rng: random.Random) -> None:
+    groups = list(before)
+    rng.shuffle(groups)
+    other = Lexicon(groups, source="en", targets=LANGUAGES)
+    assert content(shuffled(before, share, seed)) == content(shuffled(other, share, seed))
+    assert before.shuffled(0, seed) == before
+
+
+@checked
+@given(distinct_lexicons(), shares, shares, seeds)
+def test_what_a_smaller_share_moves_a_larger_one_moves_too(before: Lexicon, a: float, b: float, seed: int) -> None:
+    small, large = (shuffled(before, share, seed) for share in sorted((a, b)))
+    for group, less, more in zip(before, small, large, strict=True):
+        for language, senses in group.translations.items():
+            assert less.translations[language] == senses or more.translations[language] != senses
+
+
+def test_words_that_share_translations_are_not_given_each_others() -> None:
+    synonyms = lexicon(*((f"word{i}", {"de": [f"Wort{i // 4}", f"Wort{i // 4 + 1}"]}) for i in range(60)))
+    for seed in range(20):
+        for group in synonyms.shuffled(1, seed):
+            own = synonyms.lookup(group.word)
+            assert own is not None and set(own.translations["de"]).isdisjoint(group.translations["de"])
+
+
+def test_translations_that_cannot_be_exchanged_are_an_error() -> None:
+    for group in ([("a", {"de": ["x"]})], [("a", {"de": ["x"]}), ("b", {"de": ["x", "y"]})]):
+        with pytest.raises(LexiconError, match=rf"{len(group)} words of the lexicon cannot exchange"):
+            lexicon(*group).shuffled(1, 0)
+
+
 def thousand() -> Lexicon:
     return lexicon(*((f"word{i}", {"de": [f"Wort{i}"]}) for i in range(1000)))
 
@@ -390,6 +468,8 @@ def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
         thousand().sample(share, 0)
     with pytest.raises(LexiconError, match="from 0 to 1"):
         thousand().split(share, 0)
+    with pytest.raises(LexiconError, match="from 0 to 1"):
+        thousand().shuffled(share, 0)
 
 
 @checked

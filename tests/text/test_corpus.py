@@ -177,6 +177,23 @@ def test_a_new_document_moves_at_most_one_from_each_part(names: list[str], seed:
         assert len(after[part] - before[part]) <= 2
 
 
+@given(NAMES, st.integers(0, 5), st.just(0.0) | st.floats(0, 1), st.integers(2, 40), st.integers(2, 40))
+def test_a_smaller_corpus_is_part_of_a_larger_one(names: list[str], seed: int, share: float, a: int, b: int) -> None:
+    given_ = {"validation": 2, "test": 2, "seed": seed, "clone_share": share}
+    small, large = (named(names, train=size, **given_) for size in sorted((a, b)))
+    everything, rest = named(names, **given_), len(names) - 4
+    assert everything["left_out"] == set()
+    for part in ("train", "clone"):
+        assert small[part] <= large[part] <= everything[part]
+    for size, parts in zip(sorted((a, b)), (small, large), strict=True):
+        kept = min(size, rest)
+        assert len(parts["train"]) + len(parts["clone"]) == kept == rest - len(parts["left_out"])
+        assert parts["train"] and (len(parts["clone"]) == 0) == (share == 0)
+        assert abs(len(parts["clone"]) - share * kept) <= 1
+        assert set().union(*parts.values()) == set(names)
+        assert all(parts[part] == everything[part] for part in ("validation", "test"))
+
+
 def test_the_seed_chooses_the_documents() -> None:
     names = [f"{i}.txt" for i in range(60)]
     held_out = {tuple(split_documents(names, validation=5, test=5, seed=seed)["test"]) for seed in range(5)}

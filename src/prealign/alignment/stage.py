@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import TrainerCallback
 
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
@@ -51,6 +53,7 @@ def align(
     seed: int,
     folder: Path,
     on_progress: OnProgress,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
     """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history."""
     section = recipe.align
@@ -78,7 +81,7 @@ def align(
         layers=layer_slice(section.layers, model),
         bos=bos_id(tokenizer) if section.bos else None,
     )
-    seconds, history = run_trainer(trainer, "align", tokens, on_progress)
+    seconds, history = run_trainer(trainer, "align", tokens, on_progress, callbacks)
     return {
         "steps": section.steps,
         "tokens": round(section.steps * tokens),

@@ -48,6 +48,8 @@ def length_batches(lengths: Tensor, least: int = _LEAST_BATCH, largest: int = _L
     return [batch for batch in batches if len(batch)]
 
 
+# Batches of words have a shape each, and `trainer.torch_compile` would compile every new one.
+@torch.compiler.disable
 def encoded_word_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None) -> Tensor:
     """Return the states (L+2, W, D) of word forms; (L+1, W, D) if input and output embeddings are tied.
 

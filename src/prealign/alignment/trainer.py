@@ -36,7 +36,10 @@ def with_word_states(model: Any) -> Any:
     """
     cls = type(model)
 
+    # Under `trainer.torch_compile` this frame is left as it is and the class's forward is compiled, whose text always has
+    # the same shape: a graph that saw the words would be compiled again for each new shape of theirs.
     # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
+    @torch.compiler.disable(recursive=False)
     @wraps(cls.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         words = kwargs.pop("word_ids", None)

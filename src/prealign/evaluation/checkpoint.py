@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from prealign import __version__
 from prealign.alignment.states import word_states
-from prealign.evaluation.perplexity import perplexity_scores, score_documents
+from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.pairs import draw_pairs
+from prealign.evaluation.perplexity import corpus_score, document_sums, perplexity_scores, token_nats
 from prealign.evaluation.retrieval import retrieval_scores
 from prealign.evaluation.score import Score, Stage, signature
-from prealign.lexicon import Group, Lexicon
+from prealign.evaluation.statistics import FloatArray
+from prealign.lexicon import Lexicon
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
+from prealign.runfolder import fingerprint
 from prealign.training import OnProgress, Progress
 
 
 def evaluate_lm(
-    model: Any, prepared: Prepared, recipe: Recipe, on_progress: OnProgress
+    model: Any, prepared: Prepared, recipe: Recipe, lexicon: Lexicon, on_progress: OnProgress
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Return perplexity and bits per byte of every language's test documents, and what each document contributed."""
+    """Return perplexity and bits per byte of every language's test documents, and what each document contributed.
+
+    Of target languages also the perplexity of the words inside and outside `lexicon`.
+    """
     context = recipe.pretrain.context
     stride = recipe.evaluate.stride or context // 2
     scores: list[Score] = []
@@ -36,7 +42,7 @@ def evaluate_lm(
             done += tokens
             on_progress(Progress(f"evaluate {language}", done, total, done, time.monotonic() - began))
 
-        nats, tokens = score_documents(
+        by_token = token_nats(
             model,
             rows.with_format("numpy")["input_ids"],
             context=context,
@@ -45,6 +51,7 @@ def evaluate_lm(
             prefix=prepared.eos,
             on_progress=tell,
         )
+        nats, tokens = document_sums(by_token)
         sizes = np.asarray(rows["bytes"])
         sign = _signature(prepared, docs=len(rows), ctx=context, stride=stride)
         scores += perplexity_scores(nats, tokens, sizes, language=language, signature=sign)
@@ -54,6 +61,30 @@ def evaluate_lm(
             "tokens": tokens.tolist(),
             "bytes": sizes.tolist(),
         }
+        if language != prepared.languages[0]:
+            found, parts = _inside_and_outside(by_token, prepared, lexicon, language, sign)
+            scores += found
+            items[language] |= parts
+    return scores, items
+
+
+def _inside_and_outside(
+    nats: list[FloatArray], prepared: Prepared, lexicon: Lexicon, language: str, sign: str
+) -> tuple[list[Score], dict[str, Any]]:
+    """Perplexity of a target language's words of each kind; a kind without a word has no score."""
+    # A merged clone is read in source ids, token by token the same words as in twin ids.
+    documents = prepared.tokens(language, "test").with_format("numpy")["input_ids"]
+    forms = lexicon_forms(prepared.tokenizer, lexicon, language)
+    kinds = [token_kinds(ids, forms, prepared.tokenizer, language) for ids in documents]
+    scores, items = [], {}
+    for kind, summed, counted in zip(KINDS, *(table.T for table in nats_of_kinds(nats, kinds)), strict=True):
+        items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}
+        if (there := counted > 0).any():
+            words = f"{sign}|words:{fingerprint(forms.tolist())[:8]}"
+            metric = f"perplexity_{kind}"
+            scores.append(
+                corpus_score(summed[there], counted[there], metric, np.exp, language=language, signature=words)
+            )
     return scores, items
 
 
@@ -77,36 +108,20 @@ def evaluate_retrieval(
     scores: list[Score] = []
     items: dict[str, Any] = {}
     for language in seen.targets:
-        parts = [_draw(lexicon, language, recipe.evaluate.retrieval_words, seed) for lexicon in (seen, held_out)]
-        sources = [group.word for part in parts for group in part]
-        kept_out = np.repeat([False, True], [len(part) for part in parts])
-        targets = list(
-            dict.fromkeys(sense for part in parts for group in part for sense in group.translations[language])
-        )
-        column = {word: i for i, word in enumerate(targets)}
-        gold = np.zeros((len(sources), len(targets)), dtype=bool)
-        for row, group in enumerate(group for part in parts for group in part):
-            gold[row, [column[sense] for sense in group.translations[language]]] = True
+        pairs = draw_pairs(seen, held_out, language, recipe.evaluate.retrieval_words, seed)
         bos = recipe.align.bos
         found, items[language] = retrieval_scores(
-            word_states(model, prepared.tokenizer, sources, language=seen.source, bos=bos),
-            word_states(model, prepared.tokenizer, targets, language=language, bos=bos),
-            gold,
-            kept_out,
+            word_states(model, prepared.tokenizer, pairs.sources, language=seen.source, bos=bos),
+            word_states(model, prepared.tokenizer, pairs.targets, language=language, bos=bos),
+            pairs.gold,
+            pairs.held_out,
             language=language,
             stage=stage,
-            signature=_signature(prepared, sources=len(sources), targets=len(targets)),
+            signature=_signature(prepared, sources=len(pairs.sources), targets=len(pairs.targets)),
             csls_neighbours=recipe.evaluate.csls_neighbours,
         )
         scores += found
     return scores, items
-
-
-def _draw(lexicon: Lexicon, language: str, number: int, seed: int) -> Sequence[Group]:
-    groups = [group for group in lexicon if group.translations.get(language)]
-    if len(groups) <= number:
-        return groups
-    return Lexicon(groups, source=lexicon.source).sample(number / len(groups), seed).groups[:number]
 
 
 def _signature(prepared: Prepared, **parts: object) -> str:

@@ -7,8 +7,8 @@
    windows.
 3. Windows of all documents are sorted by shape and batched, so that there is next to no padding; logits are
    computed only from the first scored position of a batch on.
-4. Negative log likelihoods are added up per document in float64; a corpus number is a ratio of sums over
-   documents, and its interval is a bootstrap over documents.
+4. Negative log likelihoods are kept per token in float64 and added up per document; a corpus number is a ratio of
+   sums over documents, and its interval is a bootstrap over documents.
 
 Why bits per byte beside perplexity: perplexity is per token and compares only under one tokenizer, bytes
 are everyone's. The softmax is the model's: rows of the embedding matrix beyond the tokenizer's ids take
@@ -35,9 +35,10 @@ IntArray = NDArray[np.int64]
 
 
 class _Window(NamedTuple):
-    """A slice of one document: `inputs` (T,), and `targets` for its last positions."""
+    """A slice of one document: `inputs` (T,), and `targets` for its last positions, from scored token `first` on."""
 
     document: int
+    first: int
     inputs: IntArray
     targets: IntArray
 
@@ -77,28 +78,56 @@ def score_documents(
     prefix: int | None,
     on_progress: Callable[[int], None] = lambda tokens: None,
 ) -> tuple[FloatArray, IntArray]:
-    """Negative log likelihood in nats (N,) and number of scored tokens (N,) of N documents (token ids).
+    """Negative log likelihood in nats (N,) and number of scored tokens (N,) of N documents; as `token_nats`."""
+    nats = token_nats(
+        model,
+        documents,
+        context=context,
+        stride=stride,
+        batch_size=batch_size,
+        prefix=prefix,
+        on_progress=on_progress,
+    )
+    return document_sums(nats)
+
+
+def document_sums(nats: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
+    """Nats (N,) and number of tokens (N,) of documents from those of their tokens."""
+    return np.array([own.sum() for own in nats], dtype=np.float64), np.array([len(own) for own in nats], dtype=np.int64)
+
+
+def token_nats(
+    model: PreTrainedModel,
+    documents: Sequence[NDArray[np.integer]],
+    *,
+    context: int,
+    stride: int,
+    batch_size: int,
+    prefix: int | None,
+    on_progress: Callable[[int], None] = lambda tokens: None,
+) -> list[FloatArray]:
+    """Negative log likelihood in nats of every scored token of N documents (token ids): all, or without a prefix all
+    but the first.
 
     Runs where the model is, in evaluation mode, and puts its mode back. `on_progress` gets the tokens
-    scored by each batch. Needs room for batch_size * stride * V logits. An empty document has 0 nats and 0
-    tokens. Raises PrealignError if a document's likelihood is not finite.
+    scored by each batch. Needs room for batch_size * stride * V logits. Raises PrealignError if a document's
+    likelihood is not finite.
     """
     pieces = _cut(documents, context, stride, prefix)
-    nats = np.zeros(len(documents))
-    counts = np.zeros(len(documents), dtype=np.int64)
+    unscored = prefix is None
+    nats = [np.zeros(max(0, len(document) - unscored)) for document in documents]
     training = model.training
     model.eval()
     try:
         for first in range(0, len(pieces), batch_size):
             batch = pieces[first : first + batch_size]
             for piece, nll in zip(batch, _window_nats(model, batch), strict=True):
-                nats[piece.document] += nll
-                counts[piece.document] += len(piece.targets)
+                nats[piece.document][piece.first : piece.first + len(nll)] = nll
             on_progress(sum(len(piece.targets) for piece in batch))
     finally:
         model.train(training)
-    _refuse_divergence(nats)
-    return nats, counts
+    _refuse_divergence(document_sums(nats)[0])
+    return nats
 
 
 def perplexity_scores(
@@ -119,24 +148,29 @@ def perplexity_scores(
         ("perplexity", tokens, np.exp),
         ("bits_per_byte", byte_counts, lambda nats_per_byte: nats_per_byte / np.log(2)),
     ]
-    scores = []
-    for metric, denominators, transform in measures:
-        value, low, high = bootstrap_ratio(nats[scored], denominators[scored].astype(np.float64), transform)
-        scores.append(
-            Score(
-                task="lm",
-                language=language,
-                metric=metric,
-                value=value,
-                low=low,
-                high=high,
-                n=int(scored.sum()),
-                signature=signature,
-                stage="pretrain",
-                split="test",
-            )
-        )
-    return scores
+    return [
+        corpus_score(nats[scored], sizes[scored], metric, transform, language=language, signature=signature)
+        for metric, sizes, transform in measures
+    ]
+
+
+def corpus_score(
+    nats: FloatArray, sizes: IntArray, metric: str, transform: Transform, *, language: str, signature: str
+) -> Score:
+    """transform(sum nats / sum sizes) over documents, nats and sizes (N,), all sizes positive."""
+    value, low, high = bootstrap_ratio(nats, sizes.astype(np.float64), transform)
+    return Score(
+        task="lm",
+        language=language,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n=len(nats),
+        signature=signature,
+        stage="pretrain",
+        split="test",
+    )
 
 
 def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, prefix: int | None) -> list[_Window]:
@@ -146,12 +180,12 @@ def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, pr
         head = [] if prefix is None else [prefix]
         ids = np.concatenate([np.asarray(head, dtype=np.int64), np.asarray(document, dtype=np.int64)])
         for start, stop, first_scored in windows(max(0, len(ids) - 1), context, stride):
-            pieces.append(_Window(number, ids[start:stop], ids[first_scored + 1 : stop + 1]))
+            pieces.append(_Window(number, first_scored, ids[start:stop], ids[first_scored + 1 : stop + 1]))
     return sorted(pieces, key=lambda piece: (-len(piece.inputs), piece.skipped))
 
 
 @torch.no_grad()
-def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[float]:
+def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArray]:
     """Nats of each window's targets, from one forward pass."""
     input_ids, mask = _right_padded(batch, model.device)  # (B, T)
     kept = input_ids.shape[1] - min(piece.skipped for piece in batch)
@@ -174,11 +208,11 @@ def _right_padded(batch: list[_Window], device: torch.device) -> tuple[Tensor, T
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
-def _nats(logits: Tensor, targets: IntArray) -> float:
-    """Sum over the targets (n,) from logits (>= n, V); a window at a time, so no (B, T, V) copy is made."""
+def _nats(logits: Tensor, targets: IntArray) -> FloatArray:
+    """Nats of the targets (n,) from logits (>= n, V); a window at a time, so no (B, T, V) copy is made."""
     labels = torch.from_numpy(targets).to(logits.device)
     losses = cross_entropy(logits[: len(targets)].float(), labels, reduction="none")  # (n,)
-    return float(losses.cpu().double().sum())
+    return losses.cpu().double().numpy()
 
 
 def _refuse_divergence(nats: FloatArray) -> None:

@@ -5,9 +5,9 @@ the groups of one source language, each word once.
 
 1. `Lexicon.read` makes a lexicon of one dictionary file; `merge` joins those of several files or targets.
 2. `with_counts` gives each word its frequency in a corpus, dropping rare ones; `limit_senses` caps senses.
-3. `sample` and `split` draw words by rank of hash(purpose, seed, lower-cased word): the choice depends on the seed
-   and on which words there are, not on their order, and a smaller sample is part of a larger one. All cases of a
-   word go together, as switching writes a lower-case word's capitalised forms too.
+3. `sample`, `split` and `shuffled` draw words by rank of hash(purpose, seed, lower-cased word): the choice depends on
+   the seed and on which words there are, not on their order; a smaller sample is part of a larger one. All cases
+   of a word go together, as switching writes a lower-case word's capitalised forms too.
 4. `save` and `load` keep it as JSONL, a header line and then a group a line:
 
        {"prealign_lexicon": 1, "source": "en", "targets": ["de"]}
@@ -28,9 +28,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import xxhash
-
 from prealign.errors import LexiconError
+from prealign.lexicon.draws import derangement, draw
 from prealign.lexicon.readers import (
     OWN_FORMAT,
     OWN_KEY,
@@ -262,15 +261,20 @@ class Lexicon:
         train = self._with(group for group in self if group.word not in held_out._by_word)
         return train, held_out
 
+    def shuffled(self, share: float, seed: int) -> Lexicon:
+        """Let this share of each target's words exchange their translations, so that none keeps one; errors of `draws`."""
+        translations = {group.word: dict(group.translations) for group in self}
+        for language in self.targets:
+            known = [word for word, found in translations.items() if language in found]
+            rank = {word: i for i, word in enumerate(draw(known, f"wrong {language}", share, seed))}
+            drawn = sorted((w for w in known if w.lower() in rank), key=lambda w: (rank[w.lower()], w))
+            senses = [translations[word][language] for word in drawn]
+            for word, other in zip(drawn, derangement([set(found) for found in senses]), strict=True):
+                translations[word][language] = senses[other]
+        return self._with(replace(group, translations=translations[group.word]) for group in self)
+
     def _drawn(self, purpose: str, share: float, seed: int) -> Iterator[Group]:
-        if not 0 <= share <= 1:
-            raise LexiconError(f"a share of {share} of the lexicon cannot be drawn; give one from 0 to 1")
-
-        def rank(word: str) -> tuple[int, str]:
-            return xxhash.xxh3_64_intdigest(f"{purpose} {seed} {word}".encode()), word
-
-        caseless = {word.lower() for word in self._by_word}
-        drawn = set(sorted(caseless, key=rank)[: round(share * len(caseless))])
+        drawn = set(draw(self._by_word, purpose, share, seed))
         return (group for group in self if group.word.lower() in drawn)
 
     def _with(self, groups: Iterable[Group]) -> Lexicon:

