@@ -25,6 +25,7 @@ from scipy.optimize import isotonic_regression
 
 from prealign.report import results as ask
 from prealign.report.results import Results
+from prealign.report.tables import Table
 
 INK, MUTED, GRID, PAPER = "#1b2733", "#5b6874", "#dde3e9", "#ffffff"
 FONTS = "system-ui, -apple-system, &quot;Segoe UI&quot;, Roboto, Helvetica, Arial, sans-serif"
@@ -67,13 +68,14 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text."""
+    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text, its numbers."""
 
     name: str
     title: str
     alt: str
     caption: str
     svg: str
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
