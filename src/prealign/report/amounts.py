@@ -24,15 +24,7 @@ def budget(results: Results) -> list[Table]:
         if by_stage:
             ratio = times(ask.budget_ratio(results, arm))
             body.append((ask.arm_label(arm), "total", *_amounts(ask.finished(results, arm)), ratio))
-    columns = (
-        "Arm",
-        "Stage",
-        "Steps",
-        "Tokens",
-        "FLOPs",
-        "Time",
-        f"FLOPs / {ask.arm_label(ask.baseline(results))}",
-    )
+    columns = ("Arm", "Stage", "Steps", "Tokens", "FLOPs", "Time", f"FLOPs / {ask.arm_label(ask.baseline(results))}")
     return [Table("Training budget", columns, tuple(body), "Means over seeds.", 2)] if body else []
 
 
@@ -45,12 +37,7 @@ def _amounts(rows: Sequence[Row]) -> tuple[str, str, str, str]:
 
     steps = mean_total("steps") if all("steps" in row for row in rows) else None
     shown = NONE if steps is None else f"{steps:,.0f}"
-    return (
-        shown,
-        quantity(mean_total("tokens")),
-        quantity(mean_total("flops")),
-        duration(mean_total("seconds")),
-    )
+    return (shown, quantity(mean_total("tokens")), quantity(mean_total("flops")), duration(mean_total("seconds")))
 
 
 def switching(results: Results) -> list[Table]:

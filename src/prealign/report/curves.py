@@ -109,13 +109,7 @@ def _picture(
     for axes in grid[-1]:
         axes.set_xlabel("training tokens")
     return [
-        Picture(
-            name,
-            title,
-            f"{title} against tokens. {_ends(drawn)}",
-            _caption(drawn),
-            draw.svg_text(figure, name),
-        )
+        Picture(name, title, f"{title} against tokens. {_ends(drawn)}", _caption(drawn), draw.svg_text(figure, name))
     ]
 
 

@@ -147,14 +147,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
     seen = [(x, min(y, top), f"{name} ↑" if y > top else name, colour) for x, y, name, colour in ends]
     heights = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in seen]
     for (x, y, name, colour), height in zip(seen, spread(heights, gap), strict=True):
-        line = {
-            "arrowstyle": "-",
-            "color": colour,
-            "linewidth": 0.9,
-            "shrinkA": 0,
-            "shrinkB": 2,
-            "relpos": (0, 0.5),
-        }
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
         axes.annotate(
             name,
             (x, y),

@@ -69,7 +69,8 @@ def _dynamics_picture(results: Results, language: str, found: dict[str, list[Mom
             shown = [moment for moment in own if split in moment.layers]
             axes.set_visible(bool(shown))
             if shown:
-                axes.set_title(f"{ask.arm_label(arm)}, {SPLITS[split]} pairs")
+                axes.set_title("" if j else ask.arm_label(arm))
+                axes.set_ylabel("" if i % columns else f"{SPLITS[split]} pairs")
                 _dynamics_map(axes, results, shown, split)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), draw.HEAT), ax=grid, boundaries=[i / 20 for i in range(21)],
@@ -103,15 +104,19 @@ def _dynamics_map(axes: Axes, results: Results, own: Sequence[Moment], split: st
     """Columns are measurements, rows layers with the embedding at the bottom."""
     values = list(zip(*(moment.layers[split] for moment in own), strict=True))
     layers = layer_names(range(len(values)), results)
-    axes.pcolormesh(values, cmap=draw.HEAT, vmin=0, vmax=1)
+    axes.pcolormesh(values, cmap=draw.HEAT, vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     border = sum(moment.stage == "align" for moment in own)
     if 0 < border < len(own):
         axes.axvline(border, color=draw.INK, linewidth=1.6)
-    # Steps are written where there is room: the ends of each stage, and every so many measurements between.
-    apart = max(2, math.ceil(len(own) / 8))
-    ticks = [i for start, stop in ((0, border), (border, len(own))) for i in range(start, stop, apart)]
+    # Steps are written where there is room: every so many measurements, and never right before the border.
+    apart, ticks = max(2, math.ceil(len(own) / 8)), []
+    for stage, start, stop in (("stage 1", 0, border), ("stage 2", border, len(own))):
+        if start < stop:
+            ticks += [i for i in range(start, stop, apart) if i == start or stop - i >= 0.8 * apart or stop == len(own)]
+            under = axes.get_xaxis_transform()
+            axes.text((start + stop) / 2, -0.21, stage, transform=under, ha="center", va="top", fontsize=8)
     axes.set_xticks([i + 0.5 for i in ticks], [quantity(own[i].step) for i in ticks], fontsize=7.5)
     shown = range(0, len(layers), math.ceil(len(layers) / 9))
     axes.set_yticks([layer + 0.5 for layer in shown], [layers[layer] for layer in shown], fontsize=7.5)

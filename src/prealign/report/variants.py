@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,6 +15,7 @@ from prealign.report.results import SPLITS, Estimate, Results
 from prealign.report.sweeps import Sweep, setting, sweeps
 from prealign.report.tables import Table, interval_note, make_table, seed_counts
 
+_COLOUR = "#0072b2"
 Points = Sequence[tuple[float, str]]
 """(value of the setting, arm), by value."""
 
@@ -85,13 +84,17 @@ def _picture(results: Results, sweep: Sweep, own: Points) -> Picture:
         if (found := ask.perplexity(results, arm, tag))
     )
     title = f"{ask.arm_label(sweep.extends)}: perplexity over {sweep.key}"
-    caption = f"Bars are 95 % intervals; the line marks {base}. A ring marks {ask.arm_label(sweep.extends)} as it is."
+    caption = (
+        f"Bars are 95 % intervals; the line marks {base}, a ring {ask.arm_label(sweep.extends)} itself. "
+        "Values are evenly spaced."
+    )
     picture = draw.svg_text(figure, name)
     return Picture(name, title, f"{title}. {values}", caption, picture, sweep_table(results, sweep, own))
 
 
 def _draw(axes: Axes, results: Results, language: str, own: Points) -> None:
-    found = [(x, arm, e) for x, arm in own if (e := ask.perplexity(results, arm, language))]
+    """Values stand evenly spaced, in order: settings are often tried at doubling steps, and from 0 on."""
+    found = [(i, arm, e) for i, (_, arm) in enumerate(own) if (e := ask.perplexity(results, arm, language))]
     reference = ask.perplexity(results, ask.baseline(results), language)
     shown = [e for _, _, e in found] + ([reference] if reference else [])
     ends = [end for e in shown for end in (e.value, e.low, e.high) if end is not None and end > 0]
@@ -99,18 +102,11 @@ def _draw(axes: Axes, results: Results, language: str, own: Points) -> None:
     draw.log_scale(axes.yaxis, min(ends) / margin, max(ends) * margin)
     if reference:
         axes.axhline(reference.value, color=draw.MUTED, linewidth=1.2)
-    colour = draw.looks(results)[ask.baseline(results)].colour if not found else "#0072b2"
-    axes.plot([x for x, _, _ in found], [e.value for _, _, e in found], color=colour, linewidth=1.9)
+    axes.plot([x for x, _, _ in found], [e.value for _, _, e in found], color=_COLOUR, linewidth=1.9)
     for x, arm, estimate in found:
         if estimate.low is not None and estimate.high is not None:
-            axes.plot([x, x], [estimate.low, estimate.high], color=colour, linewidth=2.4, alpha=0.45)
-        as_it_is = arm not in ask.swept(results)
-        axes.plot(x, estimate.value, "o", color=colour, markersize=6, mfc=draw.PAPER if as_it_is else colour, zorder=3)
-    values = [x for x, _, _ in found]
-    positive = [x for x in values if x > 0]
-    if len(positive) > 2 and max(positive) > 20 * min(positive) and len(positive) == len(values):
-        axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.FixedLocator(values))
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(ticker.NullLocator())
-    assert all(math.isfinite(value) for value in values)
+            axes.plot([x, x], [estimate.low, estimate.high], color=_COLOUR, linewidth=2.4, alpha=0.45)
+        inside = _COLOUR if arm in ask.swept(results) else draw.PAPER
+        axes.plot(x, estimate.value, "o", color=_COLOUR, markersize=6, mfc=inside, zorder=3)
+    axes.set_xticks(range(len(own)), [f"{value:g}" for value, _ in own])
+    axes.set_xlim(-0.3, len(own) - 0.7)
