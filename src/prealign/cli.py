@@ -171,8 +171,9 @@ def _rate(progress: Any) -> str:
 
 def _print_results(results: dict[str, Any]) -> None:
     from prealign.report.page import main_tables
+    from prealign.report.variants import sweep_tables
 
-    for table in main_tables(results):
+    for table in (*main_tables(results), *sweep_tables(results)):
         grid = Table(
             title=table.title,
             caption=table.note,

@@ -19,6 +19,7 @@ CLONE = {
     "prealign_embedding": 366.0, "prealign_output": 389.0, "prealign_vanilla_cs": 344.0,
     "joint_vanilla_cs": 405.0,
     "joint_input_cs": 398.0, "prealign_sustained_anchored": 214.0,
+    "cover_25": 393.0, "cover_50": 373.0, "cover_75": 353.0,
 }  # fmt: skip
 KEPT = {
     "joint": 0.02, "prealign": 0.35, "prealign_sustained": 0.97, "prealign_anchored": 0.9, "anchored": 0.7,
@@ -91,8 +92,6 @@ def whole(arms: list[str] | None = None, seeds: list[int] | None = None, coverag
     """Results of every kind: transfer, knowledge, words inside and outside the lexicon, dynamics, a sweep."""
     arms, seeds = arms or ["joint", "prealign", "prealign_sustained", "merged_ids"], seeds or [0, 1, 2]
     swept = {f"cover_{percent}": percent / 100 for percent in (25, 50, 75)} if coverages else {}
-    for name, share in swept.items():
-        CLONE[name] = 413 - 80 * share
     made = results([*arms, *swept], seeds)
     made["recipe"]["lexicon"] = {"coverage": 1.0}
     made["recipe"]["variants"] = {

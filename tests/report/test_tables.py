@@ -144,6 +144,15 @@ def test_budget_adds_stages_and_compares_totals() -> None:
     )
 
 
+def test_a_budget_over_unequal_seeds_says_so() -> None:
+    made = synthetic.results(["joint", "prealign"], [0, 1])
+    made["budget"] = [
+        row for row in made["budget"] if (row["seed"], row["stage"], row["arm"]) != (1, "pretrain", "prealign")
+    ]
+    (table,) = amounts.budget(made)
+    assert (table.columns[-1], [row[-1] for row in table.rows]) == ("Seeds", ["2", "2", "2", "1", "1"])
+
+
 def test_switching_shows_expected_beside_realised() -> None:
     made = synthetic.results()
     made["switching"][0] |= {

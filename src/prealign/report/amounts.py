@@ -15,17 +15,22 @@ def budget(results: Results) -> list[Table]:
     """Tokens, FLOPs, seconds and steps of each arm by stage and in total, means over seeds."""
     rows = results.get("budget", [])
     body: list[tuple[str, ...]] = []
+    seeds: list[int] = []
     for arm in ask.arm_order(results):
-        by_stage = ask.group(ask.select(rows, arm=arm), "stage")
-        for stage in ("align", "pretrain"):
-            if (stage,) in by_stage:
-                name = {"align": "1 · align", "pretrain": "2 · pretrain"}[stage]
-                body.append((ask.arm_label(arm), name, *_amounts(by_stage[(stage,)]), ""))
-        if by_stage:
-            ratio = times(ask.budget_ratio(results, arm))
-            body.append((ask.arm_label(arm), "total", *_amounts(ask.finished(results, arm)), ratio))
-    columns = ("Arm", "Stage", "Steps", "Tokens", "FLOPs", "Time", f"FLOPs / {ask.arm_label(ask.baseline(results))}")
-    return [Table("Training budget", columns, tuple(body), "Means over seeds.", 2)] if body else []
+        by_stage = {stage: own for (stage,), own in ask.group(ask.select(rows, arm=arm), "stage").items()}
+        parts = [(name, by_stage[stage], "") for stage, name in _STAGES.items() if stage in by_stage]
+        if parts:
+            parts.append(("total", ask.finished(results, arm), times(ask.budget_ratio(results, arm))))
+        body += [(ask.arm_label(arm), name, *_amounts(own), ratio) for name, own, ratio in parts]
+        seeds += [len(ask.group(own, "seed")) for _, own, _ in parts]
+    columns = ["Arm", "Stage", "Steps", "Tokens", "FLOPs", "Time", f"FLOPs / {ask.arm_label(ask.baseline(results))}"]
+    if len(set(seeds)) > 1:
+        columns.append("Seeds")
+        body = [(*cells, str(count)) for cells, count in zip(body, seeds, strict=True)]
+    return [Table("Training budget", tuple(columns), tuple(body), "Means over seeds.", 2)] if body else []
+
+
+_STAGES = {"align": "1 · align", "pretrain": "2 · pretrain"}
 
 
 def _amounts(rows: Sequence[Row]) -> tuple[str, str, str, str]:

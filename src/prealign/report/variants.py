@@ -29,13 +29,21 @@ def points(results: Results, sweep: Sweep) -> Points:
     return sorted((float(value), arm) for value, arm in values if ask.finite(value))
 
 
+def _drawn(results: Results) -> list[tuple[Sweep, Points]]:
+    """The sweeps of which two points or more have a perplexity."""
+    found = [(sweep, points(results, sweep)) for sweep in sweeps(results["recipe"])]
+    measured = [(sweep, [p for p in own if ask.perplexity_languages(results, p[1])]) for sweep, own in found]
+    return [(sweep, own) for sweep, own in measured if len(own) > 1]
+
+
 def sweep_curves(results: Results) -> list[Picture]:
     """Return a picture of perplexity over each setting, with its table."""
-    return [
-        _picture(results, sweep, own)
-        for sweep in sweeps(results["recipe"])
-        if len(own := [point for point in points(results, sweep) if ask.perplexity_languages(results, point[1])]) > 1
-    ]
+    return [_picture(results, sweep, own) for sweep, own in _drawn(results)]
+
+
+def sweep_tables(results: Results) -> list[Table]:
+    """Return the tables of the curves alone."""
+    return [sweep_table(results, sweep, own) for sweep, own in _drawn(results)]
 
 
 def sweep_table(results: Results, sweep: Sweep, own: Points) -> Table:
