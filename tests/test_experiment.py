@@ -14,9 +14,9 @@ from scipy import stats
 import toy_experiment
 from prealign.arms import with_settings
 from prealign.errors import RecipeError, RunFolderError
-from prealign.experiment import Event, run_experiment
+from prealign.experiment import Event, compare, run_experiment
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder
+from prealign.runfolder import RunFolder, write_json
 
 ARMS = ["joint", "prealign", "merged_ids"]
 MEASURED = ("task", "language", "metric", "condition", "layer", "split")
@@ -76,8 +76,8 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
         },
         "budget": {"arm", "seed", "stage", "tokens", "flops", "seconds", "steps"},
         "comparisons": {
-            "arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "unit", "ratio",
-            "stage", "split", "layer", "condition",
+            "arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "p_holm",
+            "unit", "ratio", "stage", "split", "layer", "condition",
         },
         "history": {"arm", "seed", "stage", "points"},
         "switching": {
@@ -257,6 +257,55 @@ def test_over_seeds_arms_are_compared_in_pairs(recipe: Recipe, tmp_path: Path) -
     assert found["unit"] == "seeds"
     assert found["p"] == pytest.approx(stats.ttest_rel(own, base).pvalue)
     assert found["difference"] == pytest.approx(np.mean(own) - np.mean(base))
+
+
+def transfer_score(arm: str, seed: int, value: float, language: str = "de") -> dict[str, Any]:
+    return {
+        "arm": arm, "seed": seed, "task": "transfer", "language": language, "metric": "accuracy", "condition": "xnli",
+        "layer": None, "stage": "pretrain", "split": "test", "value": value,
+    }  # fmt: skip
+
+
+def test_one_seed_compares_over_the_items_it_kept(recipe: Recipe, tmp_path: Path) -> None:
+    """3 right to 1 wrong among the 4 items where the arms differ: the exact p is 2 · 5/16."""
+    recipe = with_settings(recipe, {"seeds": [0], "arms": ["joint", "prealign", "anchored"]})
+    folder = RunFolder(tmp_path / "run")
+    kept = {"joint": [1, 0, 0, 0, 1, 1, 0, 0], "prealign": [0, 1, 1, 1, 1, 1, 0, 0]}
+    for arm, correct in kept.items():
+        items = {
+            "xnli": {"de": {"correct": correct, "document": None}, "fr": {"correct": correct, "document": [0] * 8}}
+        }
+        write_json(folder.stage(arm, 0, "transfer") / "transfer.json", items)
+    accuracy = {"joint": 3 / 8, "prealign": 5 / 8, "anchored": 0.5}
+    scores = [transfer_score(arm, 0, value, tag) for arm, value in accuracy.items() for tag in ("de", "fr", "it")]
+    found = {(c["arm"], c["language"]): c for c in compare(recipe, folder, scores)}
+    assert found["prealign", "de"]["difference"] == 0.25
+    assert found["prealign", "de"]["p"] == found["prealign", "de"]["p_holm"] == pytest.approx(5 / 8)
+    assert found["prealign", "de"]["unit"] == "items"
+    assert found["prealign", "de"]["low"] < 0.25 < found["prealign", "de"]["high"]
+    assert found["prealign", "fr"]["unit"] == "documents", "a single document has no interval"
+    for absent in (("anchored", "de"), ("prealign", "it"), ("prealign", "fr")):
+        assert [found[absent][key] for key in ("low", "high", "p", "p_holm")] == [None] * 4
+
+
+def test_holm_corrects_among_the_arms_of_one_number(recipe: Recipe, tmp_path: Path) -> None:
+    arms = ["joint", "prealign", "anchored", "merged_ids"]
+    recipe = with_settings(recipe, {"seeds": [0, 1, 2], "arms": arms})
+    gains = {"joint": (0, 0, 0), "prealign": (1, 2, 4), "anchored": (1, 1.1, 1.2), "merged_ids": (0.5, -0.5, 0.2)}
+    scores = [
+        transfer_score(arm, seed, 10 + seed + gain, language)
+        for language in ("de", "fr")
+        for arm, by_seed in gains.items()
+        for seed, gain in enumerate(by_seed)
+        if (language, arm) != ("fr", "merged_ids")
+    ]
+    rows = compare(recipe, RunFolder(tmp_path / "run"), scores)
+    p = {arm: stats.ttest_1samp(gains[arm], 0).pvalue for arm in arms[1:]}
+    assert p["anchored"] < p["prealign"] < p["merged_ids"]
+    three = {"anchored": 3 * p["anchored"], "prealign": 2 * p["prealign"], "merged_ids": p["merged_ids"]}
+    assert {r["arm"]: r["p_holm"] for r in rows if r["language"] == "de"} == pytest.approx(three)
+    two = {"anchored": 2 * p["anchored"], "prealign": p["prealign"]}
+    assert {r["arm"]: r["p_holm"] for r in rows if r["language"] == "fr"} == pytest.approx(two)
 
 
 class Interrupted(Exception):

@@ -170,10 +170,10 @@ def _rate(progress: Any) -> str:
 
 
 def _print_results(results: dict[str, Any]) -> None:
-    from prealign.report import tables
+    from prealign.report.page import main_tables
+    from prealign.report.variants import sweep_tables
 
-    parts = (tables.language_modelling, tables.retrieval, tables.budget, tables.switching)
-    for table in (table for part in parts for table in part(results)):
+    for table in (*main_tables(results), *sweep_tables(results)):
         grid = Table(
             title=table.title,
             caption=table.note,

@@ -14,7 +14,7 @@ import platform
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from queue import Empty
@@ -25,8 +25,8 @@ import torch
 
 from prealign import __version__
 from prealign.evaluation.coverage import KINDS
-from prealign.evaluation.score import Comparison
-from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_seeds
+from prealign.evaluation.score import Comparison, Unit
+from prealign.evaluation.statistics import Difference, holm, paired_bootstrap, paired_items, paired_seeds
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
@@ -222,31 +222,27 @@ _COMPARED = ("task", "language", "metric", "condition", "layer", "stage", "split
 
 
 def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare every arm's final numbers with the baseline's: paired over seeds, or over documents if there is one seed."""
+    """Compare every arm's final numbers with the baseline's: paired over seeds, or over what one seed was measured on."""
     values: dict[tuple[Any, ...], dict[tuple[str, int], dict[str, Any]]] = {}
     for score in scores:
         if score["stage"] == "pretrain":
             key = tuple(score[k] for k in _COMPARED)
             values.setdefault(key, {})[score["arm"], score["seed"]] = score
-    comparisons = []
+    comparisons: list[dict[str, Any]] = []
     for key, by_arm in values.items():
+        named, family = dict(zip(_COMPARED, key, strict=True)), []
         for arm in recipe.arms:
             seeds = [s for s in recipe.seeds if _compare(by_arm.get((arm, s)), by_arm.get((recipe.baseline, s)))]
             if arm == recipe.baseline or not seeds:
                 continue
             own, base = ([by_arm[name, s]["value"] for s in seeds] for name in (arm, recipe.baseline))
-            named = dict(zip(_COMPARED, key, strict=True))
-            found = _difference(run, recipe, arm, seeds, own, base, named)
-            comparisons.append(
-                Comparison(
-                    arm=arm,
-                    baseline=recipe.baseline,
-                    **named,
-                    **found._asdict(),
-                    unit="documents" if len(seeds) == 1 and named["task"] == "lm" else "seeds",
-                    ratio=float(np.mean(own) / np.mean(base)) if np.mean(base) else None,
-                ).as_dict()
+            single = _one_seed(run, arm, recipe.baseline, seeds[0], named) if len(seeds) == 1 else None
+            found, unit = single or (paired_seeds(own, base), "seeds")
+            ratio = float(np.mean(own) / np.mean(base)) if np.mean(base) else None
+            family.append(
+                Comparison(arm=arm, baseline=recipe.baseline, **named, **found._asdict(), unit=unit, ratio=ratio)
             )
+        comparisons += [comparison.as_dict() for comparison in _corrected(family)]
     return comparisons
 
 
@@ -257,24 +253,40 @@ def _compare(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool:
     return own["metric"] not in _OF_WORDS or own["signature"] == base["signature"]
 
 
-def _difference(
-    run: RunFolder,
-    recipe: Recipe,
-    arm: str,
-    seeds: list[int],
-    own: list[float],
-    base: list[float],
-    named: dict[str, Any],
-) -> Difference:
-    if len(seeds) > 1 or named["task"] != "lm":
-        return paired_seeds(own, base)
-    ours, theirs = (
-        read_json(run.stage(name, seeds[0], "evaluate") / "lm.json")[named["language"]]
-        for name in (arm, recipe.baseline)
-    )
-    if kind := _OF_WORDS.get(named["metric"]):
-        ours, theirs = ours[kind], theirs[kind]
-    perplexity = named["metric"] != "bits_per_byte"
+def _corrected(family: list[Comparison]) -> list[Comparison]:
+    """The arms that meet the baseline on one number, with Holm's p among them."""
+    adjusted = iter(holm([comparison.p for comparison in family if comparison.p is not None]))
+    return [comparison if comparison.p is None else replace(comparison, p_holm=next(adjusted)) for comparison in family]
+
+
+_ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
+"""Tasks whose stage keeps what it measured item by item, in TASK.json."""
+
+
+def _one_seed(
+    run: RunFolder, arm: str, baseline: str, seed: int, named: dict[str, Any]
+) -> tuple[Difference, Unit] | None:
+    """Compare two arms of one seed on the items that both kept; None where there are none for this number."""
+    task, metric = named["task"], named["metric"]
+    paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
+    if task not in _ITEMS or not all(path.exists() for path in paths):
+        return None
+    ours, theirs = (read_json(path) for path in paths)
+    if task == "lm":
+        sides = [side.get(named["language"]) for side in (ours, theirs)]
+        if kind := _OF_WORDS.get(metric):
+            sides = [side and side.get(kind) for side in sides]
+        perplexity = metric != "bits_per_byte"
+        return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
+    ours, theirs = (side.get(named["condition"], {}).get(named["language"], {}) for side in (ours, theirs))
+    own, base = (side.get("correct") or [] for side in (ours, theirs))
+    if metric != "accuracy" or not own or len(own) != len(base):
+        return None
+    documents = ours.get("document")
+    return paired_items(own, base, documents), "documents" if documents else "items"
+
+
+def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, perplexity: bool) -> Difference:
     sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
     transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
     scored = np.array(ours["tokens"]) > 0

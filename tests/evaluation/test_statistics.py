@@ -15,8 +15,8 @@ from prealign.evaluation.statistics import (
     holm,
     independent_difference,
     paired_bootstrap,
+    paired_items,
     paired_seeds,
-    paired_shares,
     seed_interval,
     wilson,
 )
@@ -178,6 +178,48 @@ def test_wilson_takes_shared_hits_and_stays_inside_its_neighbours() -> None:
     assert (below < between).all() and (between < above).all()
 
 
+# --- two arms on the same items -------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_mcnemar_agrees_with_scipys_sign_test(pairs: list[tuple[bool, bool]]) -> None:
+    ours, theirs = ([float(pair[i]) for pair in pairs] for i in (0, 1))
+    table = stats.contingency.crosstab(ours, theirs, levels=([0.0, 1.0], [0.0, 1.0])).count
+    only_theirs, only_ours = int(table[0, 1]), int(table[1, 0])
+    found = paired_items(ours, theirs, resamples=99)
+    discordant = only_ours + only_theirs
+    assert found.p == pytest.approx(stats.binomtest(only_ours, discordant, 0.5).pvalue if discordant else 1.0)
+    assert found.difference == pytest.approx((only_ours - only_theirs) / len(pairs))
+
+
+def test_mcnemar_by_hand() -> None:
+    """8 items only the arm gets right, 1 only the baseline: p = 2 (1 + 9) / 2^9."""
+    found = paired_items([1.0] * 8 + [0.0] + [1.0] * 11, [0.0] * 8 + [1.0] + [1.0] * 11)
+    assert found.difference == pytest.approx(7 / 20)
+    assert found.p == pytest.approx(20 / 512)
+
+
+def test_the_interval_over_items_is_that_of_a_bootstrap_row_by_row() -> None:
+    rng = np.random.default_rng(14)
+    ours, theirs = (rng.random((2, 300)) < [[0.7], [0.6]]).astype(float)
+    theirs_too = stats.bootstrap((ours - theirs,), np.mean, method="percentile", rng=np.random.default_rng(15))
+    found, interval = paired_items(ours.tolist(), theirs.tolist()), theirs_too.confidence_interval
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.006)
+
+
+def test_items_of_one_document_are_drawn_together() -> None:
+    """Every item ten times is no more evidence than every item once, if the copies share a document."""
+    rng = np.random.default_rng(16)
+    ours, theirs = (rng.random((2, 80)) < [[0.7], [0.5]]).astype(float)
+    once = paired_items(ours.tolist(), theirs.tolist(), [f"d{i}" for i in range(80)])
+    copied = paired_items(*(np.tile(side, 10).tolist() for side in (ours, theirs)), [f"d{i}" for i in range(80)] * 10)
+    assert copied == pytest.approx(once)
+    loose = paired_items(*(np.tile(side, 10).tolist() for side in (ours, theirs)))
+    assert once.low is not None and once.high is not None and loose.low is not None and loose.high is not None
+    assert loose.high - loose.low < 0.4 * (once.high - once.low)
+
+
 # --- seeds ----------------------------------------------------------------------------------------
 
 
@@ -240,20 +282,6 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(pvalues: list[float],
 
 
 # --- two shares -----------------------------------------------------------------------------------
-
-
-def test_paired_shares_agree_with_the_bootstrap_over_items() -> None:
-    rng = np.random.default_rng(11)
-    hits = (rng.random(300) < 0.8).astype(np.int64)
-    others = np.where(rng.random(300) < 0.7, hits, rng.integers(0, 2, 300))
-    ours = paired_shares(hits, others)
-    theirs = bootstrap_ratio((hits - others).astype(np.float64), np.ones(300), lambda x: x, seed=5)
-    assert ours.value == pytest.approx(theirs.value)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
-    assert paired_shares(hits, hits) == (0, 0, 0)
-    mirrored = paired_shares(others, hits)
-    assert mirrored.low is not None and mirrored.high is not None
-    assert (-mirrored.high, -mirrored.low) == pytest.approx((ours.low, ours.high), abs=0.01)
 
 
 def test_independent_difference_is_newcombes_published_example() -> None:

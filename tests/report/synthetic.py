@@ -19,6 +19,7 @@ CLONE = {
     "prealign_embedding": 366.0, "prealign_output": 389.0, "prealign_vanilla_cs": 344.0,
     "joint_vanilla_cs": 405.0,
     "joint_input_cs": 398.0, "prealign_sustained_anchored": 214.0,
+    "cover_25": 393.0, "cover_50": 373.0, "cover_75": 353.0,
 }  # fmt: skip
 KEPT = {
     "joint": 0.02, "prealign": 0.35, "prealign_sustained": 0.97, "prealign_anchored": 0.9, "anchored": 0.7,
@@ -84,6 +85,104 @@ def results(
         if arm != "joint" and "joint" in arms
         for tag in ("en", language)
     ]
+    return made
+
+
+def whole(arms: list[str] | None = None, seeds: list[int] | None = None, coverages: bool = True) -> dict[str, Any]:
+    """Results of every kind: transfer, knowledge, words inside and outside the lexicon, dynamics, a sweep."""
+    arms, seeds = arms or ["joint", "prealign", "prealign_sustained", "merged_ids"], seeds or [0, 1, 2]
+    swept = {f"cover_{percent}": percent / 100 for percent in (25, 50, 75)} if coverages else {}
+    made = results([*arms, *swept], seeds)
+    made["recipe"]["lexicon"] = {"coverage": 1.0}
+    made["recipe"]["variants"] = {
+        name: {"extends": "prealign", "set": {"lexicon.coverage": share}} for name, share in swept.items()
+    }
+    rng = random.Random(8)
+    for arm in [*arms, *swept]:
+        for seed in seeds:
+            made["scores"] += _applied(arm, seed, rng)
+            if arm in arms and arm != "merged_ids":
+                made["dynamics"] = [*made.get("dynamics", []), *_dynamics(arm, seed)]
+    made["comparisons"] += [
+        _applied_comparison(arm, row)
+        for arm in arms[1:]
+        for row in made["scores"]
+        if row["arm"] == arm and row["seed"] == seeds[0] and row["metric"] == "accuracy"
+    ]
+    return made
+
+
+def _applied(arm: str, seed: int, rng: random.Random) -> list[dict[str, Any]]:
+    kept = KEPT.get(arm, 0.3)
+    shared = {
+        "arm": arm,
+        "seed": seed,
+        "layer": None,
+        "n": 400,
+        "signature": "items:400|v:0.1.0",
+        "stage": "pretrain",
+        "split": "test",
+    }
+
+    def row(task: str, language: str, metric: str, condition: str | None, value: float, chance: float | None = None):
+        return {
+            **shared,
+            "task": task,
+            "language": language,
+            "metric": metric,
+            "condition": condition,
+            "value": value,
+            "low": value - 0.04,
+            "high": value + 0.04,
+            "chance": chance,
+        }
+
+    accuracy = {"en": 0.81, "en-clone": 0.4 + 0.4 * kept, "en>en-clone": 0.5, "en-clone>en": 0.48}
+    accuracy = {tag: value * _jitter(rng) for tag, value in accuracy.items()}
+    rows = [row("transfer", tag, "accuracy", "era", value, 0.25) for tag, value in accuracy.items()]
+    rows.append(row("transfer", "en-clone", "transfer_gap", "era", accuracy["en"] - accuracy["en-clone"]))
+    for names in ("lexicon", "outside"):
+        for language, most in (("en", 0.95), ("en-clone", kept if names == "lexicon" else 0.2 * kept)):
+            for taught, part in (
+                ("k=64", 1.0),
+                ("k=16", 0.6),
+                ("k=4", 0.3),
+                ("k=1", 0.1),
+                ("two_hop", 0.4),
+                ("control", 0.0),
+            ):
+                value = 0.1 + part * most * 0.9 * _jitter(rng)
+                rows.append(row("knowledge", language, "accuracy", f"{taught}|names={names}", value, 0.1))
+    clone = CLONE.get(arm, 380.0)
+    rows.append(row("lm", "en-clone", "perplexity_inside", None, 0.8 * clone * _jitter(rng)))
+    rows.append(row("lm", "en-clone", "perplexity_outside", None, 1.7 * clone * _jitter(rng)))
+    return rows
+
+
+def _applied_comparison(arm: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("task", "language", "metric", "condition", "layer", "stage", "split")},
+        "arm": arm, "baseline": "joint", "difference": 0.125, "low": 0.025, "high": 0.225, "p": 0.013, "p_holm": 0.039,
+        "unit": "seeds", "ratio": 1.25,
+    }  # fmt: skip
+
+
+def _dynamics(arm: str, seed: int) -> list[dict[str, Any]]:
+    made = []
+    for row in _budget(arm, seed):
+        steps = sorted({1, *(round(row["steps"] ** (i / 14)) for i in range(15))})
+        points = []
+        for step in steps:
+            part = math.log(step) / math.log(row["steps"])
+            ends = {
+                s: [_p_at_1(arm, row["stage"], s, layer) for layer in range(BLOCKS + 2)] for s in ("seen", "held_out")
+            }
+            begins = 0.002 if row["stage"] == "align" or arm not in STAGE_1 else 0.9
+            points.append(
+                {"step": step, "tokens": row["tokens"] * step // row["steps"]}
+                | {split: [begins + (end - begins) * part for end in layers] for split, layers in ends.items()}
+            )
+        made.append({"arm": arm, "seed": seed, "stage": row["stage"], "language": "en-clone", "points": points})
     return made
 
 

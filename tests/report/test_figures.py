@@ -12,7 +12,8 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.report import curves, drawing, figures
+from prealign.report import curves, drawing, dynamics, figures
+from prealign.report import results as ask
 
 Made = dict[str, object]
 
@@ -29,6 +30,11 @@ def many() -> dict[str, figures.Picture]:
 
 def words(svg: str) -> list[str]:
     return [element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_figure_of_the_course_of_training_comes_before_the_alignment_picture() -> None:
+    made = synthetic.whole(["joint", "prealign"], [0], coverages=False)
+    assert [picture.name for picture in figures.pictures(made)][:2] == ["dynamics-en-clone", "alignment-en-clone"]
 
 
 def test_the_alignment_picture_comes_first(two: dict[str, figures.Picture]) -> None:
@@ -68,12 +74,61 @@ def test_no_figure_without_its_data() -> None:
     assert figures.pictures({**made, "scores": [], "history": []}) == []
 
 
-def test_switch_rates_are_drawn_only_where_they_differ() -> None:
-    made = synthetic.results(["joint", "prealign", "prealign_sustained"])
-    assert not figures.switch_rates(made)
-    made["switching"][1]["expected"] = 0.2
-    (picture,) = figures.switch_rates(made)
-    assert "PreAlign, sustained: expected 20.00 %" in picture.alt
+def test_dynamics_put_the_baseline_beside_the_main_arm_with_the_border_of_stages() -> None:
+    made = synthetic.whole()
+    with drawing.style():
+        (picture,) = figures.dynamics(made)
+    found = words(picture.svg)
+    assert [word for word in found if word in ("Joint training", "PreAlign", "PreAlign, sustained")] == [
+        "Joint training", "PreAlign", "PreAlign, sustained",
+    ]  # fmt: skip
+    assert (found.count("stage 1"), found.count("stage 2")) == (2 * 2, 3 * 2), "two splits; joint has no stage 1"
+    assert {"seen pairs", "held-out pairs", "emb", "out", "P@1"} <= set(found)
+    assert "<image" not in picture.svg
+    assert figures.dynamics({**made, "dynamics": []}) == figures.dynamics(synthetic.results()) == []
+
+
+def test_dynamics_are_means_over_seeds_that_may_end_a_step_apart() -> None:
+    made = synthetic.results(["joint"], [0, 1])
+    made["dynamics"] = [
+        {"arm": "joint", "seed": seed, "stage": "pretrain", "language": "en-clone", "points": [
+            {"step": 1, "tokens": 8, "seen": [0.0, 0.2], "held_out": [0.0, 0.0]},
+            {"step": last, "tokens": 8 * last, "seen": [high, 0.5], "held_out": [0.1, 0.1]},
+        ]}
+        for seed, last, high in ((0, 10, 0.4), (1, 12, 0.8))
+    ]  # fmt: skip
+    first, second = dynamics.moments(made, "joint", "en-clone")
+    assert (first.step, first.layers["seen"]) == (1.0, [0.0, 0.2])
+    assert (second.step, second.layers["seen"]) == (11.0, pytest.approx([0.6, 0.5]))
+    assert "end of stage 2 0.55" in figures.dynamics(made)[0].alt
+
+
+def test_a_sweep_is_drawn_with_the_arm_it_extends_at_its_own_value() -> None:
+    made = synthetic.whole()
+    with drawing.style():
+        (picture,) = figures.sweep_curves(made)
+    found = words(picture.svg)
+    assert [word for word in found if word in ("0.25", "0.5", "0.75", "1")] == ["0.25", "0.5", "0.75", "1"] * 2
+    assert picture.table is not None
+    columns = dict(zip(picture.table.columns, zip(*picture.table.rows, strict=True), strict=True))
+    assert columns["lexicon.coverage"] == ("–", "0.25", "0.5", "0.75", "1")
+    assert columns["Arm"] == ("Joint training", "cover_25", "cover_50", "cover_75", "PreAlign")
+    for arm, shown, p_at_1 in zip(
+        ("joint", "cover_25", "cover_50", "cover_75", "prealign"), columns["English-Clone inside"],
+        columns["P@1 seen, English-Clone"], strict=True,
+    ):  # fmt: skip
+        own = [r for r in made["scores"] if r["arm"] == arm]
+        inside = [r["value"] for r in own if r["metric"] == "perplexity_inside"]
+        seen = [r["value"] for r in own if (r["metric"], r["stage"], r["split"]) == ("p_at_1", "pretrain", "seen")]
+        assert float(shown.split()[0].replace(",", "")) == pytest.approx(sum(inside) / 3, rel=5.1e-4)
+        assert float(p_at_1) == pytest.approx(sum(seen) / len(seen), abs=5.1e-4)
+
+
+def test_one_variant_is_no_sweep_and_stays_in_the_tables() -> None:
+    made = synthetic.whole()
+    made["recipe"]["variants"] = {"cover_25": made["recipe"]["variants"]["cover_25"]}
+    assert figures.sweep_curves(made) == []
+    assert "cover_25" in ask.arm_order(made)
 
 
 def test_the_same_bytes_twice_and_no_trace_in_matplotlib(two: dict[str, figures.Picture]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -84,14 +85,48 @@ def test_the_best_method_is_named_when_it_is_another() -> None:
     assert found.headline.startswith("PreAlign lowers")
 
 
+def test_the_best_method_is_named_with_the_gap_it_closes() -> None:
+    made = synthetic.whole()
+    (line,) = [line for line in finding(made).details if line.startswith("Lowest")]
+    value = {
+        (r["arm"], r["seed"]): math.log(r["value"])
+        for r in made["scores"]
+        if (r["language"], r["metric"]) == ("en-clone", "perplexity")
+    }
+    gap = [
+        (value["joint", s] - value["prealign_sustained", s]) / (value["joint", s] - value["merged_ids", s])
+        for s in range(3)
+    ]
+    assert "of the 3 methods: PreAlign, sustained" in line
+    assert f"it closes {sum(gap) / 3:.3f} [" in line and line.endswith("] of the gap.")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(0.025, 0.225, "better"), (-0.3, -0.1, "worse"), (-0.1, 0.2, "no clear difference"), (None, None, "no interval")],
+)
+def test_transfer_and_knowledge_have_a_line_each(low: float | None, high: float | None, says: str) -> None:
+    made = synthetic.whole()
+    for row in made["comparisons"]:
+        if row["task"] != "lm":
+            row |= {"low": low, "high": high}
+    lines = [line for line in finding(made).details if line.startswith(("Zero-shot", "Knowledge"))]
+    assert [line.split(":")[0] for line in lines[:1]] == ["Zero-shot transfer, era, English-Clone"]
+    assert [line.split(", English")[0] for line in lines[1:]] == [
+        "Knowledge at k=64 (names: lexicon)", "Knowledge at k=64 (names: outside)",
+    ]  # fmt: skip
+    assert all(says in line and "accuracy 0." in line for line in lines)
+    assert not any("not on this page" in line for line in finding(made).details)
+
+
 def test_limits_are_told() -> None:
     made = synthetic.results(["joint", "prealign"], [0, 1, 2])
     assert not any("One seed" in line for line in finding(made).details)
     made["scores"] = [row for row in made["scores"] if (row["arm"], row["seed"]) != ("prealign", 2)]
-    made["scores"].append({**made["scores"][0], "task": "transfer", "metric": "accuracy"})
+    made["scores"].append({**made["scores"][0], "task": "sentence_retrieval", "metric": "accuracy"})
     text = " ".join(finding(made).details)
     assert "PreAlign (seed 2)" in text
-    assert "transfer (1 scores)" in text
+    assert "sentence_retrieval (1 scores)" in text
     assert any("One seed" in line for line in finding(synthetic.results()).details)
 
 

@@ -14,6 +14,7 @@ import synthetic
 import yaml
 
 from prealign.report.page import write_markdown, write_report
+from prealign.report.results import read_results
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -156,6 +157,9 @@ OPTIONAL = (
         _failed(synthetic.results(["joint", "prealign"], [0, 1])),
         _failed(synthetic.results(["joint", "prealign"], [1])),
         synthetic.results(synthetic.TWELVE, language="de"),
+        synthetic.whole(),
+        _failed(synthetic.whole(["joint", "prealign"], [0, 1])),
+        _without(synthetic.whole(["joint", "prealign"], [0]), "dynamics", *OPTIONAL),
     ],
     ids=[
         "joint",
@@ -167,6 +171,9 @@ OPTIONAL = (
         "a-failed-seed",
         "a-failed-arm",
         "twelve-de",
+        "everything",
+        "everything-a-failed-seed",
+        "everything-one-seed-scores-only",
     ],
 )
 def test_whatever_is_missing_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:
@@ -187,6 +194,15 @@ def test_markdown_links_the_figures_it_wrote(tmp_path: Path) -> None:
     assert all((page.parent / link).read_text(encoding="utf-8").startswith("<svg") for link in links)
     assert text.startswith("# demo\n\n**PreAlign lowers")
     assert "\n\n\n" not in text
+
+
+def test_the_committed_demo_page_is_what_its_results_make(tmp_path: Path) -> None:
+    """Its results.json is older than conditions and Holm's correction."""
+    folder = Path(__file__).parents[2] / "docs" / "results" / "demo"
+    made = read_results(folder / "results.json")
+    assert all("condition" not in row for row in made["scores"])
+    write_markdown(made, tmp_path / "README.md", tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_report_needs_no_torch() -> None:

@@ -9,7 +9,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.report import formats, tables
+from prealign.report import amounts, applied, formats, parity, sweeps, tables
 from prealign.report import results as ask
 from prealign.report.tables import Table
 
@@ -133,7 +133,7 @@ def test_the_last_layer_is_the_output_embedding_only_where_it_is_known_to_be() -
 
 
 def test_budget_adds_stages_and_compares_totals() -> None:
-    (table,) = tables.budget(synthetic.results())
+    (table,) = amounts.budget(synthetic.results())
     assert table.rows == (
         ("Joint training", "2 · pretrain", "2,800", "5.73 M", "20.6 T", "2 min 38 s", ""),
         ("Joint training", "total", "2,800", "5.73 M", "20.6 T", "2 min 38 s", "1.00×"),
@@ -142,6 +142,15 @@ def test_budget_adds_stages_and_compares_totals() -> None:
         # 5.9 + 14.72 = 20.62 T, 48.2 + 113.9 = 162.1 s, 819,200 + 4,096,000 = 4,915,200
         ("PreAlign", "total", "2,400", "4.92 M", "20.6 T", "2 min 42 s", "1.00×"),
     )
+
+
+def test_a_budget_over_unequal_seeds_says_so() -> None:
+    made = synthetic.results(["joint", "prealign"], [0, 1])
+    made["budget"] = [
+        row for row in made["budget"] if (row["seed"], row["stage"], row["arm"]) != (1, "pretrain", "prealign")
+    ]
+    (table,) = amounts.budget(made)
+    assert (table.columns[-1], [row[-1] for row in table.rows]) == ("Seeds", ["2", "2", "2", "1", "1"])
 
 
 def test_switching_shows_expected_beside_realised() -> None:
@@ -153,7 +162,7 @@ def test_switching_shows_expected_beside_realised() -> None:
         "realised": 0.076,
         "switched_words": 123_456,
     }
-    (table,) = tables.switching(made)
+    (table,) = amounts.switching(made)
     cells = dict(zip(table.columns, table.rows[0], strict=True))
     assert (cells["Expected"], cells["Realised"], cells["Realised / expected"]) == (
         "8.00 %",
@@ -165,8 +174,8 @@ def test_switching_shows_expected_beside_realised() -> None:
 
 def test_corpus_and_lexicon() -> None:
     made = synthetic.results()
-    assert tables.corpus(made)[0].rows[0] == ("English", "train", "8,300", "10,790,000", "44,820,000")
-    assert tables.lexicon(made)[0].rows == (("English-Clone", "6,120", "306", "93.80 %"),)
+    assert amounts.corpus(made)[0].rows[0] == ("English", "train", "8,300", "10,790,000", "44,820,000")
+    assert amounts.lexicon(made)[0].rows == (("English-Clone", "6,120", "306", "93.80 %"),)
 
 
 def test_what_the_file_does_not_have_gives_no_table() -> None:
@@ -174,12 +183,176 @@ def test_what_the_file_does_not_have_gives_no_table() -> None:
     makers = (
         tables.language_modelling,
         tables.retrieval,
-        tables.budget,
-        tables.switching,
-        tables.corpus,
-        tables.lexicon,
+        tables.inside_outside,
+        applied.transfer,
+        applied.knowledge,
+        parity.tokens_to_parity,
+        amounts.budget,
+        amounts.switching,
+        amounts.corpus,
+        amounts.lexicon,
     )
-    assert [make(empty) for make in makers] == [[]] * 6
+    assert [make(empty) for make in makers] == [[]] * 10
+
+
+# --- transfer, knowledge, tokens to parity ------------------------------------------------------------------
+
+
+def score(arm: str, seed: int, task: str, language: str, metric: str, condition: str | None, value: float):
+    return {"arm": arm, "seed": seed, "task": task, "language": language, "metric": metric, "condition": condition,
+            "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25}  # fmt: skip
+
+
+def test_transfer_by_hand() -> None:
+    """Gap closed, seed by seed: 1 - 0.1/0.2 = 0.5 and 1 - 0.1/0.4 = 0.75; their mean is 0.625, not 1 - 0.2/0.6."""
+    values = {
+        ("joint", 0): (0.8, 0.6), ("joint", 1): (0.9, 0.5), ("prealign", 0): (0.8, 0.7), ("prealign", 1): (0.9, 0.8),
+        ("anchored", 0): (0.8, 0.4),
+    }  # fmt: skip
+    rows = []
+    for (arm, seed), (source, target) in values.items():
+        rows += [score(arm, seed, "transfer", "en", "accuracy", "era", source)]
+        rows += [score(arm, seed, "transfer", "en-clone", "accuracy", "era", target)]
+        rows += [score(arm, seed, "transfer", "en-clone", "transfer_gap", "era", source - target)]
+    made = {"recipe": {"arms": ["joint", "prealign", "anchored"]}, "scores": rows}
+    made["comparisons"] = [{
+        "arm": "prealign", "baseline": "joint", "task": "transfer", "language": "en-clone", "metric": "accuracy",
+        "condition": condition, "difference": difference, "low": 0.01, "high": 0.39, "p": 0.04, "p_holm": 0.08,
+        "unit": "seeds",
+    } for condition, difference in (("xnli", 0.9), ("era", 0.2))]  # fmt: skip
+    (table,) = applied.transfer(made)
+    cells = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert table.title == "Zero-shot transfer, era"
+    assert [cells[arm]["English-Clone"].split()[0] for arm in ("Joint training", "PreAlign")] == ["0.550", "0.750"]
+    assert cells["PreAlign"]["Gap"].split()[0] == "0.100"
+    assert cells["PreAlign"]["Gap closed"].split()[0] == "0.625"
+    assert cells["Joint training"]["Gap closed"].split()[0] == "0.000"
+    assert cells["Anchored vocabulary"]["Gap closed"] == "−1.000"
+    assert cells["PreAlign"]["Difference to Joint training"] == "0.200 [0.010, 0.390]"
+    assert (cells["PreAlign"]["p"], cells["PreAlign"]["Holm p"]) == ("0.040", "0.080")
+    assert [row[-1] for row in table.rows] == ["2", "2", "1"] and table.columns[-1] == "Seeds"
+    assert "chance 0.25" in table.note
+
+
+def test_no_share_of_a_gap_that_the_baseline_does_not_have() -> None:
+    rows = [
+        score(arm, 0, "transfer", "de", "transfer_gap", "xnli", gap) for arm, gap in (("joint", 0.0), ("prealign", 0.1))
+    ]
+    assert applied.gap_share({"recipe": {}, "scores": rows}, "prealign", "de", "xnli") is None
+
+
+def test_transfer_shows_mixed_pairs_after_the_languages_and_a_table_for_each_task() -> None:
+    made = synthetic.whole()
+    made["scores"] += [{**r, "condition": "xnli"} for r in made["scores"] if r["task"] == "transfer"]
+    era, xnli = applied.transfer(made)
+    assert era.columns[1:5] == ("English", "English-Clone", "English > English-Clone", "English-Clone > English")
+    assert (era.title, xnli.title) == ("Zero-shot transfer, era", "Zero-shot transfer, xnli")
+    assert [row[:7] for row in era.rows] == [row[:7] for row in xnli.rows], "the same numbers under another name"
+    assert "p" not in xnli.columns, "the comparisons are of the other task"
+
+
+def test_knowledge_by_names_with_k_in_order_and_the_difference_at_the_largest() -> None:
+    made = synthetic.whole()
+    lexicon, outside = applied.knowledge(made)
+    assert (lexicon.title, outside.title) == ("Knowledge, names: lexicon", "Knowledge, names: outside")
+    assert lexicon.columns[:8] == ("Arm", "Asked in", "k=1", "k=4", "k=16", "k=64", "control", "two hop")
+    assert "chance 0.1." in lexicon.note and "Differences are at k=64." in lexicon.note
+    for table, names in ((lexicon, "lexicon"), (outside, "outside")):
+        for row in table.rows:
+            arm = next(arm for arm in made["recipe"]["arms"] if ask.arm_label(arm) == row[0])
+            language = {"English": "en", "English-Clone": "en-clone"}[row[1]]
+            for cell, taught in zip(row[2:8], ("k=1", "k=4", "k=16", "k=64", "control", "two_hop"), strict=True):
+                found = ask.select(made["scores"], arm=arm, language=language, condition=f"{taught}|names={names}")
+                assert float(cell.split()[0]) == pytest.approx(sum(r["value"] for r in found) / 3, abs=5.1e-4)
+    assert [row[8] for row in lexicon.rows[:3]] == ["–", "–", "0.125 [0.025, 0.225]"]
+
+
+def test_a_crossing_is_interpolated_in_log_perplexity() -> None:
+    """400 to 100 over 10 tokens: 200 is half-way on the log scale."""
+    assert parity.crossing([(10, 400.0), (20, 100.0)], 200.0) == pytest.approx(15.0)
+    assert parity.crossing([(10, 400.0), (20, 100.0), (30, 300.0), (40, 90.0)], 100.0) == 20
+    assert parity.crossing([(10, 80.0)], 100.0) == 10
+    assert parity.crossing([(10, 400.0), (20, 101.0)], 100.0) is None
+
+
+def test_tokens_to_parity_count_stage_1_and_the_seeds_that_never_get_there() -> None:
+    def run(arm: str, seed: int, stage: str, *course: tuple[int, float]):
+        points = [{"step": i, "tokens": t, "validation": {"en-clone": v}} for i, (t, v) in enumerate(course)]
+        return {"arm": arm, "seed": seed, "stage": stage, "points": points}
+
+    made = {"recipe": {"arms": ["joint", "prealign"], "seeds": [0, 1, 2]}}
+    made["scores"] = [
+        score(arm, s, "lm", "en-clone", "perplexity", None, 9.0) for arm in ("joint", "prealign") for s in range(3)
+    ]
+    made["budget"] = [{"arm": "prealign", "seed": s, "stage": "align", "tokens": 20} for s in range(3)]
+    made["history"] = [run("joint", s, "pretrain", (50, 400.0), (100, 200.0)) for s in range(3)]
+    made["history"] += [run("prealign", s, "align", (20, 900.0)) for s in range(3)]
+    made["history"] += [
+        run("prealign", 0, "pretrain", (30, 400.0), (50, 100.0)),  # 20 + 40 of 100 tokens
+        run("prealign", 1, "pretrain", (20, 200.0), (80, 100.0)),  # 20 + 20
+        run("prealign", 2, "pretrain", (40, 400.0), (80, 201.0)),  # never
+    ]
+    assert parity.shares(made, "prealign", "en-clone") == [pytest.approx(0.6), pytest.approx(0.4), None]
+    (table,) = parity.tokens_to_parity(made)
+    # t(0.975, 1) = 12.706 times 0.1
+    assert table.rows == (
+        ("English-Clone", "Joint training", "1.000 [1.000, 1.000]", "0 of 3", "3"),
+        ("English-Clone", "PreAlign", "0.500 [−0.771, 1.771]", "1 of 3", "2"),
+    )
+    made["scores"] = [row for row in made["scores"] if row["arm"] != "prealign"]
+    assert parity.tokens_to_parity(made) == [], "unfinished runs do not count"
+
+
+def test_words_inside_and_outside_the_lexicon() -> None:
+    made = synthetic.whole(["joint", "prealign"], [0], coverages=False)
+    value = {
+        r["metric"]: r["value"] for r in ask.select(made["scores"], arm="prealign", task="lm", language="en-clone")
+    }
+    made["comparisons"].append({
+        "arm": "prealign", "baseline": "joint", "task": "lm", "language": "en-clone", "metric": "perplexity_outside",
+        "difference": -9.0, "low": None, "high": None, "p": None, "ratio": 0.75,
+    })  # fmt: skip
+    (table,) = tables.inside_outside(made)
+    assert [row[1] for row in table.rows] == ["Joint training", "PreAlign"]
+    shown = dict(zip(table.columns, table.rows[1], strict=True))
+    for name in ("Inside", "Outside"):
+        assert shown[name].startswith(formats.number(value[f"perplexity_{name.lower()}"]))
+    assert (shown["Inside / Joint training"], shown["Outside / Joint training"]) == ("–", "0.75×")
+
+
+def test_holm_is_a_column_where_the_file_has_it() -> None:
+    made = one_seed()
+    assert "Holm p" not in tables.language_modelling(made)[0].columns
+    made["comparisons"][0]["p_holm"] = 0.0246
+    (table,) = tables.language_modelling(made)
+    assert dict(zip(table.columns, table.rows[1], strict=True))["Holm p"] == "0.025"
+    assert "Holm" in table.note
+
+
+def test_points_of_a_sweep_are_in_no_main_table() -> None:
+    made = synthetic.whole()
+    for make in (tables.language_modelling, tables.inside_outside, applied.transfer, applied.knowledge, amounts.budget):
+        assert all("cover" not in str(table.rows) for table in make(made))
+    made["scores"] = [row for row in made["scores"] if row["arm"] == "joint" or "cover" in row["arm"]]
+    made["budget"] = []
+    assert ask.arm_order(made) == ["joint", "cover_25", "cover_50", "cover_75"], "or no method would be left"
+
+
+def test_numbers_that_arms_train_by() -> None:
+    recipe = {"switch": {"ratio": 0.05}, "sustain": {"weight": 0.0}, "variants": {
+        "a": {"extends": "prealign_no_cs", "set": {"align.steps": 7}}, "b": {"extends": "a", "set": {"switch.ratio": 0.3}},
+    }}  # fmt: skip
+    wanted = {
+        ("prealign", "switch.ratio"): 0.05,
+        ("a", "switch.ratio"): 0.0,
+        ("b", "switch.ratio"): 0.3,
+        ("b", "align.steps"): 7,
+        ("prealign_sustained", "sustain.weight"): 0.1,
+        ("joint", "no.such"): None,
+    }
+    assert {pair: sweeps.setting(recipe, *pair) for pair in wanted} == wanted
+    recipe["sustain"]["weight"] = 0.4
+    assert [sweeps.setting(recipe, arm, "sustain.weight") for arm in ("prealign", "prealign_sustained")] == [0.0, 0.4]
 
 
 def test_markdown_escapes_and_leaves_repeated_names_out() -> None:
@@ -191,7 +364,7 @@ def test_markdown_escapes_and_leaves_repeated_names_out() -> None:
 
 def test_rows_of_all_tables_are_as_wide_as_their_heads() -> None:
     made = synthetic.results(synthetic.TWELVE, [0, 1])
-    for make in (tables.language_modelling, tables.retrieval, tables.budget, tables.switching, tables.corpus):
+    for make in (tables.language_modelling, tables.retrieval, amounts.budget, amounts.switching, amounts.corpus):
         for table in make(made):
             assert {len(row) for row in table.rows} == {len(table.columns)}
             assert not re.search("nan|None", str(table.rows))

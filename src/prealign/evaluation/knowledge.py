@@ -46,10 +46,14 @@ class Asked(NamedTuple):
 
 
 def evaluate_knowledge(model: Any, prepared: Prepared, recipe: Recipe) -> tuple[list[Score], dict[str, Any]]:
-    """Return accuracy per language and condition, and every candidate's score (first the true one's) and hit."""
+    """Return accuracy per language and condition, and by condition and language the hits of its questions, in order.
+
+    With each question come its fact and every candidate's score, first the true one's.
+    """
     questions = prepared.questions
+    conditions = np.array([question.condition for question in questions])
     scores: list[Score] = []
-    items: dict[str, Any] = {}
+    items: dict[str, Any] = {str(condition): {} for condition in dict.fromkeys(conditions)}
     for language in questions[0].prompts:
         asked = [
             in_tokens(q, language, prepared.tokenizer, merged=recipe.mixture.clone_ids == "merged") for q in questions
@@ -58,11 +62,14 @@ def evaluate_knowledge(model: Any, prepared: Prepared, recipe: Recipe) -> tuple[
         won = hits(ranked)
         tokenizer = f"{prepared.record['vocabulary']}.{prepared.mark[:8]}"
         scores += knowledge_scores(questions, won, language=language, tokenizer=tokenizer)
-        items[language] = {"hits": won.tolist(), "log_probs": ranked.tolist()}
-    described = {
-        key: [getattr(q, key) for q in questions] for key in ("condition", "relation", "subject", "candidates")
-    }
-    return scores, {"questions": described, "languages": items}
+        for condition, by_language in items.items():
+            rows = np.flatnonzero(conditions == condition)
+            by_language[language] = {
+                "correct": won[rows].tolist(),
+                "log_probs": ranked[rows].tolist(),
+                "questions": [[questions[i].relation, questions[i].subject, questions[i].answer] for i in rows],
+            }
+    return scores, items
 
 
 def in_tokens(question: Question, language: str, tokenizer: Tokenizer, *, merged: bool = False) -> Asked:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 Stage = Literal["init", "align", "pretrain"]
 Split = Literal["test", "seen", "held_out"]
+Unit = Literal["seeds", "documents", "items"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,8 @@ class Comparison:
     """An arm against a baseline on one number: `difference` = arm - baseline, `ratio` = arm / baseline.
 
     `ratio` is None where the baseline is 0.
-    `unit` says over what interval and p-value are taken: paired seeds, or the documents of a single seed.
+    `unit` says over what interval and p-value are taken: paired seeds, or the documents or items of a single seed.
+    `p_holm` is p corrected for all arms that meet the baseline on this number (Holm 1979).
     """
 
     arm: str
@@ -60,7 +62,8 @@ class Comparison:
     low: float | None
     high: float | None
     p: float | None
-    unit: Literal["seeds", "documents"]
+    p_holm: float | None = None
+    unit: Unit
     ratio: float | None
     stage: Stage
     split: Split

@@ -3,22 +3,23 @@
 Which one when:
 1. A ratio of sums over documents (perplexity, bits per byte): percentile bootstrap over documents.
 2. Two arms on the same documents: the same bootstrap, both arms resampled together.
-3. A share of hits: Wilson's interval.
+3. A share of hits: Wilson's interval. Two arms on the same items: McNemar's exact test, its interval by bootstrap;
+   items that come in documents count as one draw a document, as in 2.
 4. Several seeds: Student's t over seeds, paired where two arms are compared.
 5. Many p-values at once: Holm's step-down correction.
-6. Two shares of hits: on the same items a bootstrap over them, on different items the two intervals combined.
+6. Two shares of hits on different items: the two intervals combined.
 
 An interval that the data cannot give (one document, one seed) is None, which JSON writes as null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 FloatArray = NDArray[np.float64]
@@ -103,19 +104,36 @@ def wilson(hits: float, n: int) -> Interval:
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def paired_shares(
-    hits: NDArray[np.int64], others: NDArray[np.int64], resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Share of `hits` minus share of `others`, both 0 or 1 on the same items (N,): percentile bootstrap over items.
+def paired_items(
+    correct: ArrayLike,
+    baseline_correct: ArrayLike,
+    documents: Sequence[Hashable] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Difference:
+    """Accuracy of the arm minus that of the baseline, on the same items (N,).
 
-    An item is one of three kinds by its difference, so a resample is one multinomial draw of how many are of each.
+    Items without documents: the interval is a percentile bootstrap over items, p is McNemar's (1947) in its exact
+    form, the sign test on the items that only one arm gets right. With documents, items of one document are drawn
+    together and p comes from the bootstrap.
     """
-    difference = hits - others
-    kinds = np.array([-1, 0, 1])
-    shares = np.array([(difference == kind).mean() for kind in kinds])
-    draws = np.random.default_rng(seed).multinomial(len(hits), shares, size=resamples) @ kinds / len(hits)
+    ours, theirs = np.asarray(correct, dtype=np.float64), np.asarray(baseline_correct, dtype=np.float64)
+    assert len(ours) == len(theirs) > 0, "both arms answer the same items"
+    if documents is not None:
+        places: dict[Hashable, int] = {}
+        index = np.array([places.setdefault(document, len(places)) for document in documents])
+        columns = np.stack([ours, theirs, np.ones_like(ours)])  # (3, N)
+        own, base, sizes = (np.bincount(index, weights=column).astype(np.float64) for column in columns)
+        return paired_bootstrap(own, base, sizes, lambda share: share, resamples, seed)
+    gaps = ours - theirs
+    wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())
+    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    # A gap takes few values (-1, 0, 1): a resample is how often each is drawn.
+    values, counts = np.unique(gaps, return_counts=True)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(gaps), counts / len(gaps), size=resamples) @ values / len(gaps)
     low, high = np.quantile(draws, TAILS)
-    return Interval(float(difference.mean()), float(low), float(high))
+    return Difference(float(gaps.mean()), float(low), float(high), p)
 
 
 def independent_difference(one: Interval, other: Interval) -> Interval:

@@ -31,7 +31,7 @@ from prealign.evaluation.statistics import (
     Interval,
     bootstrap_ratio,
     independent_difference,
-    paired_shares,
+    paired_items,
     wilson,
 )
 from prealign.evaluation.task_data import Example, IntArray, task_data, token_limit
@@ -149,9 +149,8 @@ def accuracy(answers: Answers) -> Interval:
 def paired_gap(source: Answers, target: Answers) -> Interval:
     """Return source accuracy - target accuracy on the same items in the same order, and its interval."""
     assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
-    if source.document is None:
-        return paired_shares(source.correct, target.correct)
-    return bootstrap_ratio(*_by_document(source.document, source.correct - target.correct), _as_it_is)
+    gap = paired_items(source.correct, target.correct, source.document)
+    return Interval(gap.difference, gap.low, gap.high)
 
 
 def _by_document(documents: Sequence[str], values: IntArray) -> tuple[FloatArray, FloatArray]:

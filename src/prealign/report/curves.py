@@ -74,7 +74,7 @@ def course(results: Results, arm: str, value: Value) -> list[Course]:
     rows = [
         {"stage": run["stage"], "step": point["step"], "tokens": start + point["tokens"], "value": shown}
         for run in runs
-        for start in [_start(results, run)]
+        for start in [ask.tokens_before(results, run)]
         for point in run["points"]
         if "step" in point and "tokens" in point and ask.finite(shown := value(point, run["stage"]))
     ]
@@ -85,14 +85,6 @@ def course(results: Results, arm: str, value: Value) -> list[Course]:
         if len(own) == seeds and (estimate := ask.estimate(own))
     ]
     return sorted(points, key=lambda point: point.tokens)
-
-
-def _start(results: Results, run: Row) -> float:
-    """Tokens that the run had read before this stage."""
-    if run["stage"] == "align":
-        return 0.0
-    before = ask.select(results.get("budget", []), arm=run["arm"], seed=run["seed"], stage="align")
-    return float(sum(row["tokens"] for row in before))
 
 
 def _picture(
@@ -117,13 +109,7 @@ def _picture(
     for axes in grid[-1]:
         axes.set_xlabel("training tokens")
     return [
-        Picture(
-            name,
-            title,
-            f"{title} against tokens. {_ends(drawn)}",
-            _caption(drawn),
-            draw.svg_text(figure, name),
-        )
+        Picture(name, title, f"{title} against tokens. {_ends(drawn)}", _caption(drawn), draw.svg_text(figure, name))
     ]
 
 

@@ -25,6 +25,7 @@ from scipy.optimize import isotonic_regression
 
 from prealign.report import results as ask
 from prealign.report.results import Results
+from prealign.report.tables import Table
 
 INK, MUTED, GRID, PAPER = "#1b2733", "#5b6874", "#dde3e9", "#ffffff"
 FONTS = "system-ui, -apple-system, &quot;Segoe UI&quot;, Roboto, Helvetica, Arial, sans-serif"
@@ -67,13 +68,14 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text."""
+    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text, its numbers."""
 
     name: str
     title: str
     alt: str
     caption: str
     svg: str
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
     seen = [(x, min(y, top), f"{name} ↑" if y > top else name, colour) for x, y, name, colour in ends]
     heights = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in seen]
     for (x, y, name, colour), height in zip(seen, spread(heights, gap), strict=True):
-        line = {
-            "arrowstyle": "-",
-            "color": colour,
-            "linewidth": 0.9,
-            "shrinkA": 0,
-            "shrinkB": 2,
-            "relpos": (0, 0.5),
-        }
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
         axes.annotate(
             name,
             (x, y),

@@ -1,9 +1,9 @@
 """The report's figures, drawn from results.json; the same results give the same bytes.
 
-1. Alignment: P@1 by layer before and after each stage; one panel an arm, or a heat map when arms are many.
-2. Perplexities: every arm's test perplexity with its interval, a panel for each language.
-3. Switch rates: only where arms expect different rates; one rate reads better in its table.
-4. Training curves come from `curves`.
+1. Alignment in the course of training comes from `dynamics`.
+2. Alignment: P@1 by layer before and after each stage; one panel an arm, or a heat map when arms are many.
+3. Perplexities: every arm's test perplexity with its interval, a panel for each language.
+4. Training curves come from `curves`, curves over a setting from `variants`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from prealign.report import drawing as draw
 from prealign.report import results as ask
 from prealign.report.curves import losses, validation
 from prealign.report.drawing import Picture
+from prealign.report.dynamics import dynamics
 from prealign.report.formats import number
 from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 from prealign.report.tables import layer_names
+from prealign.report.variants import sweep_curves
 
 MANY_ARMS = 4
 """More arms than this share a heat map instead of having a panel each."""
 
 
 def pictures(results: Results) -> list[Picture]:
-    """Return every figure that the results have data for, the alignment picture first."""
+    """Return every figure that the results have data for, the alignment in training first."""
     with draw.style():
-        makers = (alignment, perplexities, validation, losses, switch_rates)
+        makers = (dynamics, alignment, perplexities, validation, losses, sweep_curves)
         return [picture for make in makers for picture in make(results)]
 
 
@@ -154,7 +156,7 @@ def _heat_map(axes: Axes, found: Sequence[Sequence[Estimate | None]], numbers: b
                 axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-# --- perplexity and switch rates: one mark an arm ---------------------------------------------------------
+# --- perplexity: one mark an arm --------------------------------------------------------------------------
 
 
 def perplexities(results: Results) -> list[Picture]:
@@ -217,31 +219,3 @@ def _arm_mark(axes: Axes, estimate: Estimate, place: int, colour: str, limits: t
         color=draw.INK,
         bbox={"facecolor": draw.PAPER, "edgecolor": "none", "pad": 0.6},
     )
-
-
-def switch_rates(results: Results) -> list[Picture]:
-    """Expected against realised switch share, where arms differ in what they expect."""
-    by_arm = ask.group(results.get("switching", []), "arm")
-    arms = [arm for arm in ask.arm_order(results) if (arm,) in by_arm]
-    shares = {
-        arm: tuple(ask.mean([row[key] for row in by_arm[(arm,)]]) or 0.0 for key in ("expected", "realised"))
-        for arm in arms
-    }
-    if len({f"{expected:.3g}" for expected, _ in shares.values()}) < 2:
-        return []
-    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.27 * len(arms)))
-    axes = figure.subplots()
-    for place, (arm, (expected, realised)) in enumerate(shares.items()):
-        axes.barh(place, expected, height=0.62, color=draw.GRID)
-        axes.plot(realised, place, "o", color=draw.looks(results)[arm].colour, markersize=6)
-    axes.set_yticks(range(len(arms)), [ask.arm_label(arm) for arm in arms])
-    axes.set_ylim(len(arms) - 0.4, -0.6)
-    axes.xaxis.set_major_formatter(ticker.PercentFormatter(1))
-    axes.set_xlabel("share of source words")
-    axes.grid(axis="y", visible=False)
-    words = "Bar: expected share (ratio × coverage); dot: realised share."
-    alt = "Switch rates. " + " ".join(
-        f"{ask.arm_label(arm)}: expected {100 * expected:.2f} %, realised {100 * realised:.2f} %."
-        for arm, (expected, realised) in shares.items()
-    )
-    return [Picture("switching", "Switch rate, expected and realised", alt, words, draw.svg_text(figure, "switching"))]

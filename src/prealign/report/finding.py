@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prealign.report import results as ask
+from prealign.report.applied import most_taught, split_condition
 from prealign.report.formats import interval, number, p_value, times, with_interval
-from prealign.report.results import Results
+from prealign.report.results import Results, Row
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
 
-_SHOWN_TASKS = ("lm", "retrieval")
+_SHOWN_TASKS = ("lm", "retrieval", "transfer", "knowledge")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def finding(results: Results) -> Finding:
         *_differences(results, arm, both),
         *_gaps(results, arm, both),
         *_best(results, arm, both[0]),
+        *_applied(results, arm),
         *limits,
     ]
     return Finding(headline, tuple(details), verdict(results, arm, both[0]))
@@ -58,10 +60,15 @@ def finding(results: Results) -> Finding:
 
 def verdict(results: Results, arm: str, language: str) -> Verdict:
     """Better or worse if the interval of the difference in perplexity to the baseline leaves out 0."""
-    row = ask.comparison(results, arm, language)
+    return _verdict(ask.comparison(results, arm, language), lower_is_better=True)
+
+
+def _verdict(row: Row | None, *, lower_is_better: bool) -> Verdict:
     if row is None or row["low"] is None or row["high"] is None:
         return "untested"
-    return "better" if row["high"] < 0 else "worse" if row["low"] > 0 else "unclear"
+    below: Verdict = "better" if lower_is_better else "worse"
+    above: Verdict = "worse" if lower_is_better else "better"
+    return below if row["high"] < 0 else above if row["low"] > 0 else "unclear"
 
 
 def _nothing_to_compare(results: Results, tags: list[str]) -> str:
@@ -110,12 +117,14 @@ def _source_clause(results: Results, arm: str, language: str) -> str:
 
 def _differences(results: Results, arm: str, tags: list[str]) -> list[str]:
     rows = [(tag, row) for tag in tags if (row := ask.comparison(results, arm, tag))]
-    return [
-        f"{ask.language_label(tag)}: difference {number(row['difference'])}"
-        f"{interval(row['low'], row['high'])}, p {_equals(p_value(row['p']))}, "
-        f"paired over {row.get('unit', 'items')}."
-        for tag, row in rows
-    ]
+    return [f"{ask.language_label(tag)}: {_difference(row)}." for tag, row in rows]
+
+
+def _difference(row: Row) -> str:
+    size = f"difference {number(row['difference'])}{interval(row['low'], row['high'])}"
+    return (
+        size if row["p"] is None else f"{size}, p {_equals(p_value(row['p']))}, paired over {row.get('unit', 'items')}"
+    )
 
 
 def _equals(p: str) -> str:
@@ -135,10 +144,45 @@ def _best(results: Results, arm: str, language: str) -> list[str]:
     methods = [name for name in ask.arm_order(results) if name not in ask.REFERENCES]
     values = {name: found.value for name in methods if (found := ask.perplexity(results, name, language))}
     best = min(values, key=lambda name: values[name])
-    if best == arm:
+    if best == arm and len(values) < 3:
         return []
     lead = f"Lowest {ask.language_label(language)} perplexity of the {len(values)} methods"
-    return [f"{lead}: {ask.arm_label(best)}, {number(values[best])}."]
+    gap = ask.gap_closed(results, best, language)
+    closed = f"; it closes {with_interval(gap)} of the gap" if gap else ""
+    return [f"{lead}: {ask.arm_label(best)}, {number(values[best])}{closed}."]
+
+
+def _applied(results: Results, arm: str) -> list[str]:
+    """Transfer and knowledge of the main arm in each target language, a line for each kind."""
+    scores, asked = results["scores"], []
+    for (condition,), _ in ask.group(ask.select(scores, task="transfer"), "condition").items():
+        asked += [("transfer", condition, f"Zero-shot transfer, {condition}")]
+    by_names = {split_condition(row.get("condition"))[1] for row in ask.select(scores, task="knowledge")}
+    for names in sorted(by_names, key=str):
+        rows = [r for r in ask.select(scores, task="knowledge") if split_condition(r.get("condition"))[1] == names]
+        if (condition := most_taught(rows)) is not None:
+            of = f" (names: {names})" if names else ""
+            asked += [("knowledge", condition, f"Knowledge at {split_condition(condition)[0]}{of}")]
+    lines = []
+    for task, condition, what in asked:
+        keys = {"task": task, "metric": "accuracy", "condition": condition}
+        for tag in ask.target_languages(results):
+            before, after = (
+                ask.estimate(ask.select(scores, arm=name, language=tag, **keys))
+                for name in (ask.baseline(results), arm)
+            )
+            if before and after:
+                row = ask.comparison(results, arm, tag, **keys)
+                word = _WORDS[_verdict(row, lower_is_better=False)]
+                size = f": {_difference(row)}" if row else ""
+                values = f"accuracy {number(before.value)} → {number(after.value)}"
+                lines.append(f"{what}, {ask.language_label(tag)}: {values}, {word}{size}.")
+    return lines
+
+
+_WORDS: dict[Verdict, str] = {
+    "better": "better", "worse": "worse", "unclear": "no clear difference", "untested": "with no interval to test it",
+}  # fmt: skip
 
 
 def _limits(results: Results) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from prealign.report import drawing, tables
+from prealign.report import amounts, applied, drawing, parity, tables
 from prealign.report import results as ask
 from prealign.report.figures import pictures
 from prealign.report.finding import finding
@@ -24,6 +24,8 @@ from prealign.report.results import Results
 from prealign.report.tables import Table
 from prealign.runfolder import write_text
 
+_LEAD = ("dynamics", "alignment", "perplexity")
+"""Figures that come before the tables."""
 _VARIABLES = {
     drawing.INK: "var(--ink)",
     drawing.MUTED: "var(--muted)",
@@ -70,20 +72,28 @@ def _templates(*, escape: bool) -> Environment:
     return environment
 
 
+def main_tables(results: Results) -> list[Table]:
+    """The tables that answer the question, in order: what the page shows first, and the terminal."""
+    makers = (
+        tables.language_modelling, tables.inside_outside, applied.transfer, applied.knowledge, tables.retrieval,
+        parity.tokens_to_parity, amounts.budget, amounts.switching,
+    )  # fmt: skip
+    return [table for make in makers for table in make(results)]
+
+
 def _context(results: Results) -> dict[str, Any]:
+    drawn = pictures(results)
     return {
         "name": results["name"],
         "finding": finding(results),
-        "pictures": pictures(results),
+        "pictures": drawn,
+        "lead": sum(picture.name.startswith(_LEAD) for picture in drawn),
         "arms": [
-            (arm, ask.arm_label(arm), ask.arm_description(arm, results)) for arm in ask.arm_order(results)
+            (arm, ask.arm_label(arm), ask.arm_description(arm, results)) for arm in ask.all_arms(results)
         ],
-        "main_tables": [
-            *tables.language_modelling(results), *tables.retrieval(results), *tables.budget(results),
-            *tables.switching(results),
-        ],
+        "main_tables": main_tables(results),
         "more_tables": [
-            *tables.retrieval(results, "csls_p_at_1"), *tables.corpus(results), *tables.lexicon(results),
+            *tables.retrieval(results, "csls_p_at_1"), *amounts.corpus(results), *amounts.lexicon(results),
         ],
         "provenance": [*_provenance(results), *_signatures(results)],
         "recipe": yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),

@@ -3,7 +3,7 @@
 1. `read_results` reads the file and checks its shape; all that is wrong is told in one message.
 2. `select` and `group` pick rows by their keys.
 3. `estimate` turns the rows of one cell (one row a seed) into a mean with its 95 % interval.
-4. `gap_closed`, `comparison`, `budget_ratio` are the derived numbers; `unfinished_runs` says what lacks.
+4. `by_seed`, `gap_closed`, `comparison`, `budget_ratio` are the derived numbers; `unfinished_runs` says what lacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from prealign.arms import ARMS
 from prealign.errors import PrealignError
 from prealign.evaluation.statistics import seed_interval
+from prealign.report.sweeps import sweeps
 
 Row = dict[str, Any]
 Results = dict[str, Any]
@@ -154,6 +155,20 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def arm_order(results: Results) -> list[str]:
+    """The arms of tables and figures: all but variants that are points of a sweep, which have a curve of their own.
+
+    Where nothing but a sweep was run, its variants stay.
+    """
+    named = [arm for arm in all_arms(results) if arm not in swept(results)]
+    return named if set(named) - {baseline(results), *REFERENCES} else all_arms(results)
+
+
+def swept(results: Results) -> set[str]:
+    """Variants that are points of a sweep."""
+    return {name for sweep in sweeps(results["recipe"]) for name in sweep.variants}
+
+
+def all_arms(results: Results) -> list[str]:
     """Arms in the recipe's order, then others with scores or a budget; arms with neither are left out."""
     present = {row["arm"]: None for section in ("scores", "budget") for row in results.get(section, [])}
     planned = [arm for arm in results["recipe"].get("arms", []) if arm in present]
@@ -177,7 +192,9 @@ def arm_description(arm: str, results: Results) -> str:
 
 
 def language_label(tag: str) -> str:
-    """`en` -> English, `en-clone` -> English-Clone; other tags stay as they are."""
+    """`en` -> English, `en-clone` -> English-Clone, `en>de` -> English > German; other tags stay as they are."""
+    if ">" in tag:
+        return " > ".join(map(language_label, tag.split(">")))
     base, clone, _ = tag.partition("-clone")
     return _LANGUAGES.get(base, base) + ("-Clone" if clone else "")
 
@@ -194,6 +211,11 @@ def languages(results: Results) -> list[str]:
     return [tag for tag in tags if tag != source] + [tag for tag in tags if tag == source]
 
 
+def target_languages(results: Results) -> list[str]:
+    """Languages with scores that are neither the source nor a mix of two."""
+    return [tag for tag in languages(results) if tag != source_language(results) and ">" not in tag]
+
+
 def source_language(results: Results) -> str:
     """Tag of the source language."""
     return str(results["recipe"].get("source", {}).get("language", "en"))
@@ -208,9 +230,10 @@ def main_arm(results: Results) -> str | None:
     return "prealign" if "prealign" in candidates else next(iter(candidates), None)
 
 
-def perplexity(results: Results, arm: str, language: str) -> Estimate | None:
-    """Test perplexity of an arm."""
-    return estimate(select(results["scores"], task="lm", metric="perplexity", arm=arm, language=language))
+def perplexity(results: Results, arm: str, language: str, metric: str = "perplexity") -> Estimate | None:
+    """Test perplexity of an arm, or another metric of its language modelling."""
+    rows = select(results["scores"], task="lm", metric=metric, condition=None, arm=arm, language=language)
+    return estimate(rows)
 
 
 def perplexity_languages(results: Results, arm: str) -> list[str]:
@@ -218,17 +241,20 @@ def perplexity_languages(results: Results, arm: str) -> list[str]:
     return [language for language in languages(results) if perplexity(results, arm, language)]
 
 
-def comparison(results: Results, arm: str, language: str) -> Row | None:
-    """The row that compares an arm's perplexity with the baseline's, if there is one."""
-    rows = select(
-        results.get("comparisons", []),
-        task="lm",
-        metric="perplexity",
-        arm=arm,
-        baseline=baseline(results),
-        language=language,
-    )
+def comparison(results: Results, arm: str, language: str, **keys: Any) -> Row | None:
+    """The row that compares a number of an arm (unless `keys` say otherwise, its perplexity) with the baseline's."""
+    wanted = {"task": "lm", "metric": "perplexity", "condition": None, **keys}
+    rows = select(results.get("comparisons", []), arm=arm, baseline=baseline(results), language=language, **wanted)
     return next((row for row in rows if finite(row["difference"])), None)
+
+
+def by_seed(rows: Sequence[Row], arms: Sequence[str], combine: Callable[..., float | None]) -> Estimate | None:
+    """Mean over seeds of combine(value of each arm), seeds paired; None where some seed gives None or none has all."""
+    value = {(row["arm"], row["seed"]): row["value"] for row in rows if finite(row["value"])}
+    seeds = [s for s in dict.fromkeys(row["seed"] for row in rows) if all((arm, s) in value for arm in arms)]
+    combined = [combine(*(value[arm, seed] for arm in arms)) for seed in seeds]
+    known = [number for number in combined if number is not None]
+    return over_seeds(known) if len(known) == len(combined) else None
 
 
 def gap_closed(results: Results, arm: str, language: str) -> Estimate | None:
@@ -236,18 +262,20 @@ def gap_closed(results: Results, arm: str, language: str) -> Estimate | None:
 
     None where the bounds are missing, or where merged ids are not better than joint training.
     """
-    rows = select(results["scores"], task="lm", metric="perplexity", language=language)
-    value = {(row["arm"], row["seed"]): row["value"] for row in rows if finite(row["value"])}
-    gaps = []
-    for seed in dict.fromkeys(row["seed"] for row in rows):
-        keys = [(name, seed) for name in ("joint", arm, "merged_ids")]
-        if not all(key in value for key in keys):
-            continue
-        joint, own, merged = (math.log(value[key]) for key in keys)
-        if joint <= merged:
-            return None
-        gaps.append((joint - own) / (joint - merged))
-    return over_seeds(gaps)
+
+    def closed(joint: float, own: float, merged: float) -> float | None:
+        return math.log(joint / own) / math.log(joint / merged) if joint > merged else None
+
+    rows = select(results["scores"], task="lm", metric="perplexity", condition=None, language=language)
+    return by_seed(rows, ("joint", arm, "merged_ids"), closed)
+
+
+def tokens_before(results: Results, run: Row) -> float:
+    """Tokens that a run of `history` or `dynamics` had read before its stage."""
+    if run["stage"] == "align":
+        return 0.0
+    before = select(results.get("budget", []), arm=run["arm"], seed=run["seed"], stage="align")
+    return float(sum(row["tokens"] for row in before))
 
 
 def mean_p_at_1(results: Results, arm: str, language: str, stage: str, split: str) -> float | None:

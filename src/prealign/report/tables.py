@@ -3,27 +3,17 @@
 1. Each builder picks its rows of results.json, formats the cells and notes what its intervals are.
 2. A builder returns a list, empty when the file has nothing for it: word retrieval has one table a language.
 3. `to_markdown` is the renderer for pages; HTML is a template, the terminal belongs to the CLI.
+4. Here are language modelling and word retrieval; `applied`, `parity`, `variants` and `amounts` have the others.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from prealign.report import results as ask
-from prealign.report.formats import (
-    NONE,
-    duration,
-    interval,
-    number,
-    p_value,
-    quantity,
-    share,
-    times,
-    with_interval,
-)
+from prealign.report.formats import NONE, interval, number, p_value, times, with_interval
 from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 
 
@@ -63,7 +53,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 def language_modelling(results: Results) -> list[Table]:
     """Perplexity and bits per byte by language and arm, difference to the baseline, and gap closed."""
-    scores = ask.select(results["scores"], task="lm")
+    scores = ask.select(results["scores"], task="lm", condition=None)
     cells = ask.group(scores, "language", "arm", "metric")
     keys = [
         (language, arm)
@@ -80,32 +70,49 @@ def language_modelling(results: Results) -> list[Table]:
         "Arm": [ask.arm_label(arm) for _, arm in keys],
         "Perplexity": [with_interval(found[key]) for key in keys],
         "Bits per byte": [with_interval(ask.estimate(cells.get((*key, "bits_per_byte"), []))) for key in keys],
-        **_against_baseline(results, keys, base),
+        **differences([ask.comparison(results, arm, language) for language, arm in keys], base, ratio=True),
     }
     gaps = [ask.gap_closed(results, arm, language) for language, arm in keys]
     if any(gaps):
         columns["Gap closed"] = [with_interval(gap) for gap in gaps]
-    seeds = {estimate.seeds for estimate in found.values() if estimate}
-    if len(seeds) > 1:
-        columns["Seeds"] = [str(estimate.seeds) if (estimate := found[key]) else "0" for key in keys]
-    note = " ".join([*_interval_note(found.values(), "documents"), *_gap_note(gaps), *_test_note(results)])
-    return [Table("Language modelling", tuple(columns), tuple(zip(*columns.values(), strict=True)), note, 2)]
+    columns |= seed_counts([[found[key]] for key in keys])
+    note = [*interval_note(found.values(), "documents"), *_gap_note(gaps), *test_note(results, "lm")]
+    return [make_table("Language modelling", columns, note, 2)]
 
 
-def _against_baseline(results: Results, keys: Sequence[tuple[str, str]], base: str) -> dict[str, list[str]]:
-    rows = [ask.comparison(results, arm, language) for language, arm in keys]
+def make_table(title: str, columns: Mapping[str, Sequence[str]], note: Iterable[str], labels: int = 1) -> Table:
+    """A table from its columns by name, its note from sentences."""
+    return Table(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), " ".join(note), labels)
+
+
+def differences(rows: Sequence[Row | None], base: str, *, of: str = "", ratio: bool = False) -> dict[str, list[str]]:
+    """Columns of the difference to the baseline, its p and, where the file has it, Holm's p; {} without any row."""
     if not any(rows):
         return {}
-    return {
-        f"Difference to {base}": [
-            number(row["difference"]) + interval(row["low"], row["high"]) if row else NONE for row in rows
-        ],
-        "Ratio": [times(row.get("ratio")) if row else NONE for row in rows],
-        "p": [p_value(row["p"]) if row else NONE for row in rows],
+    known = [row or {} for row in rows]
+    columns = {
+        f"{of}Difference to {base}": [
+            number(row.get("difference")) + interval(row.get("low"), row.get("high")) for row in known
+        ]
     }
+    if ratio:
+        columns["Ratio"] = [times(row.get("ratio")) for row in known]
+    columns[f"{of}p"] = [p_value(row.get("p")) for row in known]
+    if any(row.get("p_holm") is not None for row in known):
+        columns[f"{of}Holm p"] = [p_value(row.get("p_holm")) for row in known]
+    return columns
 
 
-def _interval_note(estimates: Iterable[Estimate | None], items: str) -> list[str]:
+def seed_counts(rows: Sequence[Iterable[Estimate | None]]) -> dict[str, list[str]]:
+    """A column of how many seeds the cells of each row are over; {} where all cells have equally many."""
+    counts = [sorted({estimate.seeds for estimate in row if estimate}) or [0] for row in rows]
+    if len({count for own in counts for count in own}) < 2:
+        return {}
+    return {"Seeds": [str(own[0]) if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in counts]}
+
+
+def interval_note(estimates: Iterable[Estimate | None], items: str) -> list[str]:
+    """Sentences on what the intervals are over."""
     found = [estimate for estimate in estimates if estimate]
     counts = sorted({estimate.seeds for estimate in found if estimate.seeds > 1})
     notes = []
@@ -124,9 +131,40 @@ def _gap_note(gaps: Sequence[Estimate | None]) -> list[str]:
     return ["Gap closed: 0 is joint training, 1 is merged ids, on the log-perplexity scale."]
 
 
-def _test_note(results: Results) -> list[str]:
-    units = {row.get("unit") for row in results.get("comparisons", []) if row["task"] == "lm"}
-    return [f"Differences are paired over {unit}." for unit in ("seeds", "documents") if unit in units]
+def test_note(results: Results, task: str) -> list[str]:
+    """Sentences on what differences are paired over, and what Holm's p corrects for."""
+    rows = ask.select(results.get("comparisons", []), task=task)
+    units = {row.get("unit") for row in rows if row.get("p") is not None or "p_holm" not in row}
+    note = [f"Differences are paired over {unit}." for unit in ("seeds", "documents", "items") if unit in units]
+    corrected = any(row.get("p_holm") is not None for row in rows)
+    return note + ["Holm p: corrected for all arms that meet the baseline on that number."] * corrected
+
+
+def inside_outside(results: Results) -> list[Table]:
+    """Target perplexity on the words that the training lexicon has, and on those it has not."""
+    parts = {"Inside": "perplexity_inside", "Outside": "perplexity_outside"}
+    scores = ask.select(results["scores"], task="lm", condition=None)
+    found = {cell: ask.estimate(rows) for cell, rows in ask.group(scores, "language", "arm", "metric").items()}
+    keys = [
+        (language, arm)
+        for language in ask.target_languages(results)
+        for arm in ask.arm_order(results)
+        if any(found.get((language, arm, metric)) for metric in parts.values())
+    ]
+    if not keys:
+        return []
+    columns = {
+        "Language": [ask.language_label(language) for language, _ in keys],
+        "Arm": [ask.arm_label(arm) for _, arm in keys],
+    }
+    cells = {part: [found.get((*key, metric)) for key in keys] for part, metric in parts.items()}
+    for part, metric in parts.items():
+        rows = [ask.comparison(results, arm, language, metric=metric) or {} for language, arm in keys]
+        columns[part] = [with_interval(estimate) for estimate in cells[part]]
+        columns[f"{part} / {ask.arm_label(ask.baseline(results))}"] = [times(row.get("ratio")) for row in rows]
+    columns |= seed_counts(list(zip(*cells.values(), strict=True)))
+    note = interval_note([estimate for own in cells.values() for estimate in own], "documents")
+    return [make_table("Perplexity on words inside and outside the training lexicon", columns, note, 2)]
 
 
 # --- word retrieval ---------------------------------------------------------------------------------------
@@ -168,22 +206,20 @@ def _retrieval_table(results: Results, language: str, rows: list[Row], metric: s
         return "/".join(f"{estimate.value:.2f}" if estimate else NONE for estimate in both)
 
     chances = ask.group(rows, "arm", "stage", "split")
-    body = tuple(
-        (
-            ask.arm_label(arm),
-            STAGES[stage],
-            *(pair(arm, stage, layer) for layer in layers),
-            "/".join(_chance(chances.get((arm, stage, split), [])) for split in SPLITS),
-        )
-        for arm, stage in keys
-    )
+    columns = {
+        "Arm": [ask.arm_label(arm) for arm, _ in keys],
+        "Stage": [STAGES[stage] for _, stage in keys],
+        **{name: [pair(*key, layer) for key in keys] for layer, name in layers.items()},
+        "Chance": ["/".join(chance(chances.get((*key, split), [])) for split in SPLITS) for key in keys],
+        **seed_counts([[found.get((*key, layer, split)) for layer in layers for split in SPLITS] for key in keys]),
+    }
     name = "P@1" if metric == "p_at_1" else "CSLS P@1"
     title = f"Word retrieval, {ask.language_label(language)}: {name} per layer, {'/'.join(SPLITS.values())} pairs"
-    note = " ".join([*_interval_note(found.values(), "word pairs"), *_width_note(found.values())])
-    return Table(title, ("Arm", "Stage", *layers.values(), "Chance"), body, note, 2)
+    return make_table(title, columns, [*interval_note(found.values(), "word pairs"), *_width_note(found.values())], 2)
 
 
-def _chance(rows: Iterable[Row]) -> str:
+def chance(rows: Iterable[Row]) -> str:
+    """What guessing gives, on average over rows."""
     mean = ask.mean([row["chance"] for row in rows if row.get("chance") is not None])
     return NONE if mean is None else f"{mean:.2g}"
 
@@ -195,111 +231,3 @@ def _width_note(estimates: Iterable[Estimate | None]) -> list[str]:
         if estimate and estimate.low is not None and estimate.high is not None
     ]
     return [f"The widest interval is ±{max(halves):.2f}."] if halves else []
-
-
-# --- budget, switching, data ------------------------------------------------------------------------------
-
-
-def budget(results: Results) -> list[Table]:
-    """Tokens, FLOPs, seconds and steps of each arm by stage and in total, means over seeds."""
-    rows = results.get("budget", [])
-    body: list[tuple[str, ...]] = []
-    for arm in ask.arm_order(results):
-        by_stage = ask.group(ask.select(rows, arm=arm), "stage")
-        for stage in ("align", "pretrain"):
-            if (stage,) in by_stage:
-                name = {"align": "1 · align", "pretrain": "2 · pretrain"}[stage]
-                body.append((ask.arm_label(arm), name, *_amounts(by_stage[(stage,)]), ""))
-        if by_stage:
-            ratio = times(ask.budget_ratio(results, arm))
-            body.append((ask.arm_label(arm), "total", *_amounts(ask.finished(results, arm)), ratio))
-    columns = (
-        "Arm",
-        "Stage",
-        "Steps",
-        "Tokens",
-        "FLOPs",
-        "Time",
-        f"FLOPs / {ask.arm_label(ask.baseline(results))}",
-    )
-    return [Table("Training budget", columns, tuple(body), "Means over seeds.", 2)] if body else []
-
-
-def _amounts(rows: Sequence[Row]) -> tuple[str, str, str, str]:
-    """Sums over stages, then the mean over seeds."""
-    by_seed = ask.group(rows, "seed").values()
-
-    def mean_total(key: str) -> float | None:
-        return ask.mean([math.fsum(row[key] for row in stages) for stages in by_seed])
-
-    steps = mean_total("steps") if all("steps" in row for row in rows) else None
-    shown = NONE if steps is None else f"{steps:,.0f}"
-    return (
-        shown,
-        quantity(mean_total("tokens")),
-        quantity(mean_total("flops")),
-        duration(mean_total("seconds")),
-    )
-
-
-def switching(results: Results) -> list[Table]:
-    """Expected (ratio × coverage) against realised share of switched words, by arm; means over seeds."""
-    body = []
-    rows = results.get("switching", [])
-    for arm in ask.arm_order(results):
-        own = ask.select(rows, arm=arm)
-        if not own:
-            continue
-        expected, realised, tokens = (
-            ask.mean([row[key] for row in own if row.get(key) is not None])
-            for key in ("expected", "realised", "realised_tokens")
-        )
-        body.append(
-            (
-                ask.arm_label(arm),
-                " or ".join(sorted({row["mode"] for row in own})).replace("_", "-"),
-                share(ask.mean([row["ratio"] for row in own])),
-                share(ask.mean([row["coverage"] for row in own])),
-                share(expected),
-                share(realised),
-                times(realised / expected if realised is not None and expected else None),
-                share(tokens),
-                quantity(math.fsum(row.get("switched_words", 0) for row in own)),
-            )
-        )
-    columns = (
-        "Arm", "Mode", "Ratio", "Coverage", "Expected", "Realised", "Realised / expected", "Of tokens",
-        "Switched words",
-    )  # fmt: skip
-    note = "Expected is ratio × coverage; a realised share far from it is a bug. Words are summed over seeds."
-    return [Table("Code-switching", columns, tuple(body), note, 2)] if body else []
-
-
-def corpus(results: Results) -> list[Table]:
-    """Documents, tokens and bytes by language and split; coverage of the lexicon."""
-    body = tuple(
-        (
-            ask.language_label(language),
-            split,
-            f"{counts['documents']:,}",
-            f"{counts['tokens']:,}",
-            f"{counts['bytes']:,}",
-        )
-        for language, splits in results.get("corpus", {}).items()
-        for split, counts in splits.items()
-    )
-    columns = ("Language", "Split", "Documents", "Tokens", "Bytes")
-    return [Table("Corpus", columns, body, labels=2)] if body else []
-
-
-def lexicon(results: Results) -> list[Table]:
-    """Groups of the lexicon, how many are held out, and the share of source tokens it covers per target."""
-    found = results.get("lexicon")
-    if not found:
-        return []
-    rows = tuple(
-        (ask.language_label(target), f"{found['groups']:,}", f"{found['held_out']:,}", share(covered))
-        for target, covered in found["coverage"].items()
-    )
-    columns = ("Target", "Translation groups", "Held out", "Coverage of source tokens")
-    return [Table("Lexicon", columns, rows)]

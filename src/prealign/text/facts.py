@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
 from prealign.recipe import KnowledgeSection
@@ -39,7 +40,7 @@ _SYLLABLES = len(_ONSETS) * len(_VOWELS)
 _SAMPLE = 3
 """Names made for each one taken."""
 
-TokenCount = Callable[[Sequence[str]], Sequence[int]]
+TokenCount = Callable[[Sequence[str]], ArrayLike]
 
 
 @dataclass(frozen=True)

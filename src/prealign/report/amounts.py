@@ -1,0 +1,108 @@
+"""Tables of what went in: budgets, switched words, corpus, lexicon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from prealign.report import results as ask
+from prealign.report.formats import NONE, duration, quantity, share, times
+from prealign.report.results import Results, Row
+from prealign.report.tables import Table
+
+
+def budget(results: Results) -> list[Table]:
+    """Tokens, FLOPs, seconds and steps of each arm by stage and in total, means over seeds."""
+    rows = results.get("budget", [])
+    body: list[tuple[str, ...]] = []
+    seeds: list[int] = []
+    for arm in ask.arm_order(results):
+        by_stage = {stage: own for (stage,), own in ask.group(ask.select(rows, arm=arm), "stage").items()}
+        parts = [(name, by_stage[stage], "") for stage, name in _STAGES.items() if stage in by_stage]
+        if parts:
+            parts.append(("total", ask.finished(results, arm), times(ask.budget_ratio(results, arm))))
+        body += [(ask.arm_label(arm), name, *_amounts(own), ratio) for name, own, ratio in parts]
+        seeds += [len(ask.group(own, "seed")) for _, own, _ in parts]
+    columns = ["Arm", "Stage", "Steps", "Tokens", "FLOPs", "Time", f"FLOPs / {ask.arm_label(ask.baseline(results))}"]
+    if len(set(seeds)) > 1:
+        columns.append("Seeds")
+        body = [(*cells, str(count)) for cells, count in zip(body, seeds, strict=True)]
+    return [Table("Training budget", tuple(columns), tuple(body), "Means over seeds.", 2)] if body else []
+
+
+_STAGES = {"align": "1 · align", "pretrain": "2 · pretrain"}
+
+
+def _amounts(rows: Sequence[Row]) -> tuple[str, str, str, str]:
+    """Sums over stages, then the mean over seeds."""
+    by_seed = ask.group(rows, "seed").values()
+
+    def mean_total(key: str) -> float | None:
+        return ask.mean([math.fsum(row[key] for row in stages) for stages in by_seed])
+
+    steps = mean_total("steps") if all("steps" in row for row in rows) else None
+    shown = NONE if steps is None else f"{steps:,.0f}"
+    return (shown, quantity(mean_total("tokens")), quantity(mean_total("flops")), duration(mean_total("seconds")))
+
+
+def switching(results: Results) -> list[Table]:
+    """Expected (ratio × coverage) against realised share of switched words, by arm; means over seeds."""
+    body = []
+    rows = results.get("switching", [])
+    for arm in ask.arm_order(results):
+        own = ask.select(rows, arm=arm)
+        if not own:
+            continue
+        expected, realised, tokens = (
+            ask.mean([row[key] for row in own if row.get(key) is not None])
+            for key in ("expected", "realised", "realised_tokens")
+        )
+        body.append(
+            (
+                ask.arm_label(arm),
+                " or ".join(sorted({row["mode"] for row in own})).replace("_", "-"),
+                share(ask.mean([row["ratio"] for row in own])),
+                share(ask.mean([row["coverage"] for row in own])),
+                share(expected),
+                share(realised),
+                times(realised / expected if realised is not None and expected else None),
+                share(tokens),
+                quantity(math.fsum(row.get("switched_words", 0) for row in own)),
+            )
+        )
+    columns = (
+        "Arm", "Mode", "Ratio", "Coverage", "Expected", "Realised", "Realised / expected", "Of tokens",
+        "Switched words",
+    )  # fmt: skip
+    note = "Expected is ratio × coverage; a realised share far from it is a bug. Words are summed over seeds."
+    return [Table("Code-switching", columns, tuple(body), note, 2)] if body else []
+
+
+def corpus(results: Results) -> list[Table]:
+    """Documents, tokens and bytes by language and split; coverage of the lexicon."""
+    body = tuple(
+        (
+            ask.language_label(language),
+            split,
+            f"{counts['documents']:,}",
+            f"{counts['tokens']:,}",
+            f"{counts['bytes']:,}",
+        )
+        for language, splits in results.get("corpus", {}).items()
+        for split, counts in splits.items()
+    )
+    columns = ("Language", "Split", "Documents", "Tokens", "Bytes")
+    return [Table("Corpus", columns, body, labels=2)] if body else []
+
+
+def lexicon(results: Results) -> list[Table]:
+    """Groups of the lexicon, how many are held out, and the share of source tokens it covers per target."""
+    found = results.get("lexicon")
+    if not found:
+        return []
+    rows = tuple(
+        (ask.language_label(target), f"{found['groups']:,}", f"{found['held_out']:,}", share(covered))
+        for target, covered in found["coverage"].items()
+    )
+    columns = ("Target", "Translation groups", "Held out", "Coverage of source tokens")
+    return [Table("Lexicon", columns, rows)]
