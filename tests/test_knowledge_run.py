@@ -207,7 +207,7 @@ def test_the_stage_comes_after_evaluation_and_is_kept_while_nothing_changed(
 ) -> None:
     recipe, run, _ = made
     arm = ArmRun("prealign", 0, recipe, data, run, lambda _: None)
-    assert list(arm.marks()) == ["blocks", "align", "pretrain", "knowledge", "evaluate"]
+    assert list(arm.marks()) == ["blocks", "align", "pretrain", "evaluate", "knowledge"]
     assert set(arm.execute().values()) == {False}
     assert (arm.folder("knowledge") / STAGE_FILE).exists()
     retrieved = read_json(arm.folder("evaluate") / STAGE_FILE)["scores"]
