@@ -105,7 +105,8 @@ class ArmRun:
         pretraining = dump["pretrain"]
         data = [__version__, self.prepared.mark, self.seed, dump["lexicon"], dump["mixture"], pretraining["context"]]
         weights = [Path(p) for p in (self.recipe.model.pretrained, self.recipe.model.config) if p]
-        model = [dump["model"], dump["anchor"], section["trainer"], pretraining["validations"]]
+        anchored = dump["anchor"] if self.recipe.anchor.enabled else None
+        model = [dump["model"], anchored, section["trainer"], pretraining["validations"]]
         model += [precision(self.recipe), file_stats(weights)]
         measured = [dump["evaluate"].pop(key) for key in ("dynamics", "dynamics_words")]
         dynamics = [*measured, self.recipe.align.bos] if measured[0] else []
