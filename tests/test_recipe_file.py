@@ -14,7 +14,8 @@ from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
 from prealign.models import PRESETS
 from prealign.recipe import ModelSection, Recipe
-from prealign.recipe_file import contradictions, dump_recipe, ineffective, load_recipe
+from prealign.recipe_checks import contradictions, ineffective
+from prealign.recipe_file import dump_recipe, load_recipe
 
 DEMO = """\
 name: demo

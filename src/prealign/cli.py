@@ -298,7 +298,8 @@ def env() -> None:
 
 
 def _load(path: Path, overrides: list[str] | None) -> Any:
-    from prealign.recipe_file import ineffective, load_recipe
+    from prealign.recipe_checks import ineffective
+    from prealign.recipe_file import load_recipe
 
     settings = load_recipe(path, overrides or ())
     for warning in ineffective(settings):

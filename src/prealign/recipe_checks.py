@@ -1,0 +1,273 @@
+"""What does not hold together in a recipe, and what has no effect, as far as can be told without reading its data.
+
+1. `contradictions`: settings of valid sections that exclude each other, in the recipe and in each of its variants.
+2. `ineffective`: settings that were written and change nothing, and arms that train exactly like another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from prealign.arms import (
+    ARMS,
+    Key,
+    Problem,
+    arm_problems,
+    did_you_mean,
+    repeated,
+    resolve_arm,
+    show,
+    variant_problems,
+)
+from prealign.errors import RecipeError
+from prealign.recipe import (
+    CLONE_SUFFIX,
+    UNSPACED_LANGUAGES,
+    Recipe,
+    Section,
+    TargetText,
+    TokenizerSection,
+    TransferTask,
+)
+
+
+def contradictions(recipe: Recipe, unread: Collection[str] = ()) -> list[Problem]:
+    """Return what does not hold together in a valid recipe and in its variants, without reading any data.
+
+    Checks that read one of the sections `unread` are left out.
+    """
+    checks = [check for sections, check in _CHECKS if not set(sections) & set(unread)]
+    problems = [problem for check in checks for problem in check(recipe)]
+    known = set(problems)
+    if not {"variants", "source", "targets", "lexicon"} & set(unread):
+        for name in recipe.variants:
+            problems += variant_problems(recipe, name) or _variant_contradictions(recipe, name, checks, known)
+    return problems
+
+
+def _variant_contradictions(
+    recipe: Recipe, name: str, checks: Sequence[_Check], known: Collection[Problem]
+) -> list[Problem]:
+    try:
+        changed = resolve_arm(recipe, name)
+    except RecipeError:  # what it extends is unsound, which is reported there
+        return []
+    found = [problem for check in checks for problem in check(changed) if problem not in known]
+    return [(("variants", name, "set"), f"{show(key)}: {message}") for key, message in found]
+
+
+def _languages(recipe: Recipe) -> Iterator[Problem]:
+    languages = [target.language for target in recipe.targets]
+    clone = recipe.source.language + CLONE_SUFFIX
+    translated = {file.target for file in recipe.lexicon.files}
+    for i in repeated(languages):
+        yield ("targets", i, "language"), f"{languages[i]!r} is named twice"
+    if recipe.source.language.split("-")[0] in UNSPACED_LANGUAGES:
+        yield ("source", "language"), f"{recipe.source.language!r} is written without spaces: it can be a target only"
+    for i, target in enumerate(recipe.targets):
+        if target.is_clone and target.language != clone:
+            yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
+        elif target.language == recipe.source.language:
+            yield ("targets", i, "language"), f"{target.language!r} is the source language"
+        elif not target.is_clone and target.language not in translated:
+            yield (
+                ("targets", i, "language"),
+                f"no dictionary for {target.language!r}: add one to lexicon.files",
+            )
+    for i, file in enumerate(recipe.lexicon.files):
+        if file.target not in languages:
+            hint = did_you_mean(file.target, languages)
+            yield ("lexicon", "files", i, "target"), f"{file.target!r} is not a language of `targets`{hint}"
+    if "merged_ids" in recipe.arms and clone not in languages:
+        yield ("arms", recipe.arms.index("merged_ids")), f"merged_ids needs the target {clone!r}"
+
+
+def _one_model(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    given = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
+    if not given:
+        yield ("model",), "has no model: set one of preset, config, pretrained"
+    elif len(given) > 1 and "preset" in given and "preset" not in model.model_fields_set:
+        yield ("model", given[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
+    elif len(given) > 1:
+        yield ("model",), f"has {' and '.join(given)}: leave one, set the others to null"
+    if model.pretrained and recipe.tokenizer.path is None:
+        yield ("model", "pretrained"), "needs its own tokenizer: set tokenizer.path"
+
+
+def _window(recipe: Recipe) -> Iterator[Problem]:
+    stride, context = recipe.evaluate.stride, recipe.pretrain.context
+    if stride is not None and stride > context:
+        yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
+
+
+def _knowledge(recipe: Recipe) -> Iterator[Problem]:
+    section, language = recipe.knowledge, recipe.source.language
+    if section is None:
+        return
+    yield from ((("knowledge", key), text) for key, text in section.problems())
+    if section.templates is None and language != "en":
+        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {language!r}"
+    elif section.templates is None and not any(target.is_clone for target in recipe.targets):
+        yield (
+            ("knowledge",),
+            "the built-in templates are English, so they ask in English and its clone only: add the target 'en-clone', "
+            "or set knowledge.templates to a file with templates in the languages of `targets`",
+        )
+
+
+_SET_BY_PROJECT = {
+    # fields of TrainingArguments: where the recipe decides them
+    ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
+    ("per_device_train_batch_size", "auto_find_batch_size"): "set pretrain.batch_size, align.pairs_per_batch",
+    ("gradient_accumulation_steps",): "in-batch negatives are not additive, so accumulated batches are "
+    "not one bigger batch; set pretrain.batch_size or align.pairs_per_batch",
+    ("per_device_eval_batch_size",): "set evaluate.batch_size",
+    ("learning_rate",): "set pretrain.learning_rate or align.learning_rate",
+    ("weight_decay",): "set pretrain.weight_decay or align.weight_decay",
+    ("warmup_ratio", "warmup_steps"): "set pretrain.warmup or align.warmup, each a share of the steps",
+    ("output_dir",): "choose the run folder with --out",
+    ("seed", "data_seed", "train_sampling_strategy"): "the recipe's `seeds` decide it",
+    ("eval_strategy", "eval_steps"): "set pretrain.validations",
+    ("save_strategy", "save_steps"): "a stage saves its model when it ends",
+    ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
+}
+
+
+def _trainer(recipe: Recipe) -> Iterator[Problem]:
+    if not recipe.trainer:
+        return
+    from transformers import TrainingArguments  # seconds to import, and few recipes pass arguments on
+
+    ours = {name: instead for names, instead in _SET_BY_PROJECT.items() for name in names}
+    fields = {field.name for field in dataclasses.fields(TrainingArguments)} | ours.keys()
+    for name in recipe.trainer:
+        if name in ours:
+            yield ("trainer", name), f"cannot be set here: {ours[name]}"
+        elif name not in fields:
+            yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+
+
+def _transfer(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what contradicts the rest of the recipe, task by task."""
+    names = [task.name for task in recipe.transfer]
+    for i in repeated(names):
+        yield ("transfer", i, "name"), f"{names[i]!r} is named twice"
+    for i, task in enumerate(recipe.transfer):
+        yield from _transfer_tests(recipe, task, ("transfer", i, "tests"))
+        yield from _transfer_columns(task, ("transfer", i))
+        yield from _transfer_lengths(recipe, task, ("transfer", i))
+
+
+def _transfer_tests(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[Problem]:
+    source = recipe.source.language
+    known = [source, *(target.language for target in recipe.targets if not target.is_clone)]
+    for language in task.tests:
+        if language.endswith(CLONE_SUFFIX):
+            yield (*key, language), f"a clone's test is made from the source's: remove {language!r}"
+        elif language not in known:
+            yield (*key, language), f"{language!r} is not a language of this recipe{did_you_mean(language, known)}"
+    if task.train is not None and source not in task.tests:
+        yield key, f"the source language has no test: add '{source}: FILE'"
+
+
+def _transfer_columns(task: TransferTask, key: Key) -> Iterator[Problem]:
+    """A column that is used must be named once; without `columns` the header of each file is asked when it is read."""
+    used = [column for column in (task.text, task.pair, task.label) if column is not None]
+    for i in repeated(used):
+        yield key, f"text, pair and label are different columns, and {used[i]!r} is two of them"
+    if task.columns is not None:
+        for i in repeated(task.columns):
+            yield (*key, "columns", i), f"{task.columns[i]!r} is named twice"
+        for column in used:
+            if column not in task.columns:
+                yield (*key, "columns"), f"{column!r} is not among them{did_you_mean(column, task.columns)}"
+
+
+def _transfer_lengths(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[Problem]:
+    context = recipe.pretrain.context
+    if task.max_tokens is not None and task.max_tokens > context:
+        yield (*key, "max_tokens"), f"{task.max_tokens} is above pretrain.context, {context}: positions never trained"
+    if task.pair is not None and (task.max_tokens or context) < 3:
+        yield (*key, "max_tokens"), f"{task.max_tokens} is too few for two sentences and what separates them"
+    if task.passages is not None and task.passages.tokens > (task.max_tokens or context):
+        limit = "max_tokens" if task.max_tokens else "pretrain.context"
+        yield (
+            (*key, "passages", "tokens"),
+            f"{task.passages.tokens} is above {limit}, {task.max_tokens or context}: every passage would be cut",
+        )
+
+
+_Check = Callable[[Recipe], Iterable[Problem]]
+_CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
+    (("seeds", "arms", "baseline", "variants"), arm_problems),
+    (("source", "targets", "lexicon", "arms"), _languages),
+    (("model", "tokenizer"), _one_model),
+    (("pretrain", "evaluate"), _window),
+    (("trainer",), _trainer),
+    (("transfer", "source", "targets", "pretrain"), _transfer),
+    (("knowledge", "source", "targets"), _knowledge),
+)
+
+_SWITCHED_BY: dict[str, tuple[str, ...]] = {
+    # a section or setting: it matters only to arms in which one of these is not 0 or false
+    "align": ("align.steps",),
+    "align.temperature": ("align.steps", "sustain.weight"),
+    "align.bos": ("align.steps", "sustain.weight"),
+    "switch": ("switch.ratio",),
+    "sustain": ("sustain.weight",),
+    "anchor": ("anchor.enabled",),
+    "evaluate.dynamics_words": ("evaluate.dynamics",),
+}
+
+
+def ineffective(recipe: Recipe) -> list[str]:
+    """Return a warning for each setting that was written, is not the default, and changes nothing."""
+    trained = {name: resolve_arm(recipe, name) for name in [*ARMS, *recipe.variants]}
+    arms, warnings = [trained[name] for name in recipe.arms], []
+    for key, value in _written(recipe):
+        needs = _SWITCHED_BY.get(key) or _SWITCHED_BY.get(key.split(".")[0], ())
+        if all(_value(arm, key) != value for arm in arms):
+            having = ", ".join(name for name, arm in trained.items() if _value(arm, key) == value)
+            warnings.append(f"{key}: {value!r} has no effect on the arms of this recipe, but on {having}")
+        elif needs and not any(_value(arm, need) for arm in arms for need in needs):
+            warnings.append(f"{key}: {value!r} has no effect: no arm of this recipe has {' or '.join(needs)}")
+    if recipe.baseline not in recipe.arms and "baseline" in recipe.model_fields_set:
+        warnings.append(f"baseline: {recipe.baseline!r} has no effect: there is one arm only")
+    return [*warnings, *_unused(recipe), *_same_arms(recipe.arms, trained)]
+
+
+def _value(recipe: Recipe, key: str) -> Any:
+    return reduce(getattr, key.split("."), recipe)
+
+
+def _unused(recipe: Recipe) -> Iterator[str]:
+    vocabulary = TokenizerSection.model_fields["vocab_size"].default
+    if recipe.tokenizer.path is not None and recipe.tokenizer.vocab_size != vocabulary:
+        yield "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary"
+    for i, target in enumerate(recipe.targets):
+        if not target.is_clone and target.share != TargetText.model_fields["share"].default:
+            yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
+    for i, file in enumerate(recipe.lexicon.files):
+        if file.target.endswith(CLONE_SUFFIX):
+            yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"
+
+
+def _written(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of sections, with their values, that the user set to other than the default."""
+    for name, section in recipe:
+        for key, field in type(section).model_fields.items() if isinstance(section, Section) else ():
+            value = getattr(section, key)
+            if key in section.model_fields_set and value != field.get_default(call_default_factory=True):
+                yield f"{name}.{key}", value
+
+
+def _same_arms(names: Sequence[str], trained: Mapping[str, Recipe]) -> Iterator[str]:
+    """Warn of arms that train exactly like another, in the recipe or not: names promise a difference."""
+    for i, name in enumerate(names):
+        for other in trained:
+            if other not in names[: i + 1] and trained[other] == trained[name]:
+                yield f"arms.{i}: {name!r} trains exactly like {other!r} with the settings of this recipe"
