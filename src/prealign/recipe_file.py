@@ -4,8 +4,8 @@
    text "no", `5e-4` is a number. A key written twice is an error.
 2. Put the overrides (`switch.ratio=0.1`, values are YAML too) over the file's values; the last one wins.
 3. Validate with pydantic, and say what it finds in plain words.
-4. Look for settings that contradict each other (`prealign.recipe_checks`). A check runs only if the sections it reads are valid, so that
-   one mistake is reported once.
+4. Look for settings that contradict each other (`prealign.recipe_checks`). A check runs only if the sections it reads
+   are valid, so that one mistake is reported once.
 5. If anything was found, raise one RecipeError with a line for each: `FILE:LINE: KEY: what is wrong`.
 
 Paths in a recipe are relative to the working directory, not to the recipe's folder, and stay as written.
