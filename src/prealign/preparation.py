@@ -26,8 +26,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from prealign import __version__
 from prealign.errors import LexiconError, TokenizerError
 from prealign.lexicon import Lexicon
+from prealign.lexicon.direction import found_in_corpus
 from prealign.packing import Mixture
-from prealign.recipe import Recipe
+from prealign.recipe import LexiconFile, Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
@@ -125,7 +126,7 @@ def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
     lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out"})
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
-    files += [Path(file.path) for file in recipe.lexicon.files]
+    files += [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
     sections = [s.model_dump() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
     return fingerprint(__version__, sections, lexicon, file_stats(files))
@@ -146,7 +147,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     shutil.rmtree(folder / "text")
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
-    lexicon, reading = _lexicon(recipe, tokenizer, counts)
+    lexicon, reading = _lexicon(recipe, tokenizer, counts, folder / "tokens")
     lexicon.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
     tell(4)
@@ -232,7 +233,9 @@ def _tokenise(
     return sizes
 
 
-def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tuple[Lexicon, list[dict[str, Any]]]:
+def _lexicon(
+    recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int], tokens: Path
+) -> tuple[Lexicon, list[dict[str, Any]]]:
     """Join all dictionaries, keep what the corpus uses, and say how each was read. Raises LexiconError if that is none."""
     section, source = recipe.lexicon, recipe.source.language
     lexicon = Lexicon([], source=source, targets=[])
@@ -242,10 +245,14 @@ def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tu
             frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
             lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
     for file in section.files:
-        one = Lexicon.read(file.path, format=file.format, source=source, target=file.target)
-        reading.append({"path": file.path, "target": file.target, "summary": str(one.report)})
+        one, summary = _read_dictionary(file, source, counts)
+        reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
-    used = lexicon.with_counts(counts, section.minimum_count).limit_senses(section.maximum_senses)
+    used = lexicon.with_counts(counts, section.minimum_count)
+    if section.sense_order == "frequency":
+        real = [target.language for target in recipe.targets if not target.is_clone]
+        used = used.order_senses({t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in real})
+    used = used.limit_senses(section.maximum_senses)
     if not len(used):
         raise LexiconError(
             f"no word of the lexicon ({len(lexicon)} words) occurs {section.minimum_count} times in the {source} text "
@@ -253,3 +260,18 @@ def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tu
             "lexicon.minimum_count too high for so little text?"
         )
     return used, reading
+
+
+def _read_dictionary(file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
+    """Read a dictionary and say how. Raises LexiconError if it cannot be used or goes from target to source."""
+    lexicon = Lexicon.read(file.path, format=file.format, source=source, target=file.target)
+    assert lexicon.report is not None
+    said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
+    if file.reverse is not None:
+        reverse = Lexicon.read(file.reverse, source=file.target, target=source)
+        mutual = lexicon.mutual(reverse)
+        said.append(
+            f"  {len(mutual):,} of {len(lexicon):,} words have a translation that {file.reverse} translates back"
+        )
+        lexicon = mutual
+    return lexicon, "\n".join(said)

@@ -81,7 +81,10 @@ class LexiconFile(Section):
     path: str
     target: str
     format: str | None = None
-    """muse, tsv, paper_pairs, paper_words, paper_indexed or jsonl; None: recognised from the content."""
+    """muse, tsv, wechsel, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
+    recognised from the content."""
+    reverse: str | None = None
+    """A dictionary from `target` to the source: only translations that it translates back are kept."""
 
 
 class LexiconSection(Section):
@@ -92,6 +95,8 @@ class LexiconSection(Section):
     """Source words rarer than this in the training text are left out."""
     maximum_senses: Positive = 4
     """At most this many translations a word and target language (the first ones win)."""
+    sense_order: Literal["file", "frequency"] = "file"
+    """Which translations are first: as in the files, or those most frequent in the target's training text."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05

@@ -19,6 +19,9 @@ from collections.abc import Callable
 LONGEST_TERM = 200
 """Characters. No word or phrase is longer; a longer one would be a line of something else."""
 
+_FAR_TOO_LONG = 10 * LONGEST_TERM  # with all its notes
+_TOO_LONG = f"entries longer than {LONGEST_TERM} characters"
+
 Note = Callable[[str, str, str], None]
 
 
@@ -62,6 +65,8 @@ def clean(term: str, language: str, note: Note) -> str:
     # Most words of most files: nothing to do, and a million of them to do it to.
     if term.isalnum() and len(term) <= LONGEST_TERM and (term.isascii() or unicodedata.is_normalized("NFC", term)):
         return term
+    if len(term) > _FAR_TOO_LONG:
+        raise Unusable(_TOO_LONG)
     if not term.isprintable():
         term = _changed(term, _INVISIBLE.sub("", term), "invisible characters", note)
     term = " ".join(unicodedata.normalize("NFC", term).split())
@@ -71,7 +76,7 @@ def clean(term: str, language: str, note: Note) -> str:
     if not term:
         raise Unusable("entries with nothing but marks on one side")
     if len(term) > LONGEST_TERM:
-        raise Unusable(f"entries longer than {LONGEST_TERM} characters")
+        raise Unusable(_TOO_LONG)
     # Not printable are the unassigned, private, control and format characters.
     if not term.translate(_JOINERS).isprintable():
         raise Unusable("entries with unassigned, private or control characters")
