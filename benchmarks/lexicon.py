@@ -9,7 +9,6 @@ translations of a word in a dict: nothing checked, cleaned or counted.
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -26,12 +25,17 @@ _LINES = 1_000_000
 _WORDS = 600_000
 _ROUNDS = 3
 
-# Memory is the process's highest, so it takes a process that does nothing else.
+# Memory is the process's highest, so it takes one that does nothing else. On Linux `ru_maxrss` begins with the parent's.
 _MEMORY = """
-import json, resource, sys
+import resource, sys
+from pathlib import Path
 from prealign.lexicon import Lexicon
 Lexicon.read(sys.argv[1], source="en", target="de")
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)))
+status = Path("/proc/self/status")
+if status.exists():
+    print(next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM")))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -41,9 +45,7 @@ def run(material: Material, quick: bool) -> list[dict[str, Any]]:
     path = material.folder / "dictionary.tsv"
     _write(path, lines)
     ours, theirs = alternate([lambda: _read(path), lambda: split_lines(path)], 1 if quick else _ROUNDS)
-    memory = json.loads(
-        subprocess.run([sys.executable, "-c", _MEMORY, str(path)], check=True, capture_output=True).stdout
-    )
+    memory = int(subprocess.run([sys.executable, "-c", _MEMORY, str(path)], check=True, capture_output=True).stdout)
     name = f"Lexicon.read, {lines:,} lines"
     return [
         figure(name, "s", ours, target=Target("value", "≤", 20)),
