@@ -151,6 +151,7 @@ DEFINITIONS = [
     ("arm", "arm /ɑːm/ <n>\n\nArm <masc>, Zweig <masc> [fig.]\n   Synonym: {branch}\n\n see: {arms}\n"),
     ("august", "August /ˈɔːɡəst/ <n>\n1. August <masc>\n2. Erntemonat; Ernting\n"),
     ("inlaw", 'in-law <n>\nAngeheriateter\n      "my in-laws"  - meine Schwiegereltern\n         Note: familiar\n'),
+    ("house sbsth", "house sb./sth. /haʊs/\njdn./etw. (an einem Ort) unterbringen <v>\n"),
     ("bicolor", "bicolor\n see: {colour}\n"),
 ]
 
@@ -158,13 +159,14 @@ DEFINITIONS = [
 def test_dictd_is_read_from_either_of_its_files(tmp_path: Path) -> None:
     path = write_dictd(tmp_path, "freedict-eng-deu", DEFINITIONS)
     words, lexicon = read(path, "en", "de")
+    assert words.pop("house") == ("unterbringen",)
     assert words == {"arm": ("Arm", "Zweig"), "August": ("Erntemonat", "Ernting"), "in-law": ("Angeheriateter",)}
     assert lexicon.report is not None
-    assert (lexicon.report.format, lexicon.report.comments, lexicon.report.lines) == ("dictd", 1, 5)
+    assert (lexicon.report.format, lexicon.report.comments, lexicon.report.lines) == ("dictd", 1, 6)
     assert counts(lexicon)["entries without a translation"] == 1
     assert counts(lexicon)["entries identical on both sides"] == 1
-    assert counts(lexicon)["part-of-speech or subject marks"] == 3
-    assert read(tmp_path / "freedict-eng-deu.dict.dz", "en", "de")[0] == words
+    assert counts(lexicon)["part-of-speech or subject marks"] == 4
+    assert read(tmp_path / "freedict-eng-deu.dict.dz", "en", "de")[0] == words | {"house": ("unterbringen",)}
     assert read(path, "de", "en")[0]["Arm"] == ("arm",)
 
 
@@ -176,7 +178,7 @@ def test_dictd_refuses_other_languages_bad_indices_and_a_missing_half(tmp_path: 
         index.write("beyond\t////\tB\nnumber\tA-\tB\n")
     report = read(path, "en", "de")[1].report
     assert report is not None
-    assert [line.line for line in report.malformed] == [251, 252]
+    assert [line.line for line in report.malformed] == [301, 302]
     (tmp_path / "freedict-eng-deu.dict.dz").unlink()
     with pytest.raises(LexiconError, match=r"no freedict-eng-deu\.dict\.dz"):
         read(path, "en", "de", "dictd")

@@ -31,7 +31,7 @@ _ABOUT = ("00-database-", "00database")
 _NOT_TRANSLATIONS = re.compile(r'(?:Synonyms?|Antonyms?|Note|Example|[Ss]ee(?: also)?|Usage)\s*:|["“*]')
 _PRONOUNCED = re.compile(r"\S\s+/[^/]+/(?=\s|$)")
 _AFTER_HEADWORD = re.compile(r"\s+(?=[/<\[({])")
-_ENUMERATOR = re.compile(r"(?:\d{1,2}[.)]|[a-z]\))\s+")
+_ENUMERATOR = re.compile(r"^(?:\d{1,2}[.)]|[a-z]\))\s+")
 
 
 def is_dictd(path: Path) -> bool:
