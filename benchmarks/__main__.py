@@ -13,14 +13,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import alignment, stage2, switching, training
+from benchmarks import alignment, lexicon, stage2, switching, training
 from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
 from prealign.experiment import provenance
 from prealign.recipe_file import load_recipe
 from prealign.runfolder import read_json, write_json, write_text
 
-BENCHMARKS = {"switching": switching, "stage2": stage2, "training": training, "alignment": alignment}
+BENCHMARKS = {
+    "switching": switching,
+    "stage2": stage2,
+    "training": training,
+    "alignment": alignment,
+    "lexicon": lexicon,
+}
 COMMITTED = ROOT / "docs" / "results" / "performance"
 
 

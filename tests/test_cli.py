@@ -161,6 +161,29 @@ def test_a_dictionary_of_another_language_is_refused(folder: Path) -> None:
     assert "no word of the lexicon (2 words)" in message
 
 
+def test_dictionaries_are_inspected_merged_and_measured(folder: Path) -> None:
+    (folder / "de.tsv").write_text("house\tHaus {n}\nto speak\tsprechen\nriver\triver\n", encoding="utf-8")
+    (folder / "fr.tsv").write_text("house\tla maison\nwater\teau\n", encoding="utf-8")
+    inspected = prealign("lexicon", "inspect", "de.tsv", "--target", "de")
+    assert inspected.exit_code == 0, inspected.output
+    for part in ("(tsv): 3 lines, 2 entries kept", "line 3 'river'", "'Haus {n}' → 'Haus'", "house → de: Haus"):
+        assert part in inspected.output
+    merged = prealign("lexicon", "merge", "de=de.tsv", "fr=fr.tsv", "-o", "both.jsonl")
+    assert "3 groups, 1 of them with all of de, fr → both.jsonl" in merged.output
+    measured = prealign("lexicon", "coverage", "both.jsonl", "--text", "text")
+    assert "100.0% of the source words were found" in measured.output
+    assert re.search(r"coverage de: \d+\.\d% of 1,536 en words", measured.output)
+    assert "most frequent without a translation" in measured.output
+    assert "`de=fr.tsv`" in refused("lexicon", "merge", "fr.tsv", "-o", "x.jsonl")
+    assert "did you mean `tsv`" in refused("lexicon", "inspect", "de.tsv", "--format", "tvs")
+    assert "cannot read" in refused("lexicon", "coverage", "nowhere.tsv", "--text", "text")
+
+
+def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
+    assert "translation groups" in prealign("lexicon", "build", "recipe.yaml").output
+    assert "unchanged, skipped: prepare" in prealign("lexicon", "recipe.yaml").output
+
+
 def test_validate_and_env_say_what_they_found(folder: Path) -> None:
     assert "2 arms × 1 seeds" in prealign("validate", "recipe.yaml").output
     assert "no effect" in prealign("validate", "recipe.yaml", "sustain.groups=8").output

@@ -11,10 +11,11 @@ import pytest
 
 import tokenizers_in_memory as memory
 from prealign.errors import CorpusError, LexiconError, TokenizerError
-from prealign.preparation import Prepared, data_fingerprint, prepare, train_tokenizer
+from prealign.preparation import Prepared, data_fingerprint, prepare
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder
 from prealign.text.clone import clone_language
+from prealign.text.tokenizers import train_tokenizer
 from prealign.training import Progress
 
 SPLITS = ("train", "validation", "test")
@@ -332,6 +333,22 @@ def test_a_lexicon_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> No
     with pytest.raises(LexiconError, match=r"no word of the lexicon \(3 words\) occurs 3 times in the en text"):
         prepared(sections, tmp_path / "run")
     assert not (tmp_path / "run" / "data").exists()
+
+
+def test_senses_are_ordered_by_frequency_and_filtered_by_the_reverse_dictionary(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    text = (tmp_path / "de.txt").read_text(encoding="utf-8")
+    frequent = Counter(re.findall(r"[A-Za-zäöüÄÖÜß]+", text)).most_common(1)[0][0]
+    (tmp_path / "en-de.tsv").write_text(f"house\tHütte\nhouse\tHaus (n)\nhouse\t{frequent}\nhouse\tGebäude\n")
+    (tmp_path / "de-en.tsv").write_text(f"Gebäude\thouse\n{frequent}\thouse\nHütte\thut\n")
+    file = {"path": str(tmp_path / "en-de.tsv"), "target": "de", "reverse": str(tmp_path / "de-en.tsv")}
+    sections["targets"] = sections["targets"][1:]
+    sections["lexicon"] = {"files": [file], "minimum_count": 3, "sense_order": "frequency"}
+    data, _ = prepared(sections, tmp_path / "run")
+    assert [dict(group.translations) for group in data.lexicon] == [{"de": (frequent, "Gebäude")}]
+    summary = data.record["lexicon"]["reading"][0]["summary"]
+    for part in ("cleaned: 1 parenthesised notes", "100.0% of the source words were found", "1 of 1 words have"):
+        assert part in summary
 
 
 def test_a_missing_dictionary_is_refused(tmp_path: Path) -> None:

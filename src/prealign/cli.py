@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from prealign import lexicon_cli
 from prealign.errors import PrealignError, RecipeError
 
 # Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
@@ -54,7 +55,10 @@ _debug = False
 
 def command(verb: Callable[..., None]) -> Callable[..., None]:
     """Make a function a verb of the command line whose errors become messages and exit codes."""
+    return app.command()(_guarded(verb))
 
+
+def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def guarded(*args: Any, **kwargs: Any) -> None:
         complain = Console(stderr=True, highlight=False).print
@@ -69,7 +73,7 @@ def command(verb: Callable[..., None]) -> Callable[..., None]:
             complain("interrupted: finished stages are kept; run the same command to go on")
             raise typer.Exit(130) from None
 
-    return app.command()(guarded)
+    return guarded
 
 
 @command
@@ -196,17 +200,23 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
 
 
-@command
-def lexicon(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
+@lexicon_cli.group.command()
+@_guarded
+def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
     """Stage 0: prepare text and lexicon, and show what was read and how much of the text it covers."""
     settings = _load(recipe, overrides)
     prepared, folder = _prepare(settings, out)
     record = prepared.record["lexicon"]
     for reading in record["reading"]:
-        console.print(reading["summary"], soft_wrap=True)
+        console.print(reading["summary"], soft_wrap=True, markup=False)
     console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
+
+
+app.add_typer(lexicon_cli.group, name="lexicon")
+for _verb in lexicon_cli.VERBS:
+    lexicon_cli.group.command()(_guarded(_verb))
 
 
 @command

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,15 +22,14 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
-from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.errors import LexiconError, TokenizerError
+from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.direction import found_in_corpus
 from prealign.packing import Mixture
-from prealign.recipe import Recipe
+from prealign.recipe import LexiconFile, Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
@@ -55,10 +53,10 @@ from prealign.text.facts import (
 )
 from prealign.text.languages import encode_words, is_clone
 from prealign.text.templates import Templates, read_templates
-from prealign.text.words import Tokenizer, word_table
+from prealign.text.tokenizers import get_tokenizer
+from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, Progress
 
-END_OF_TEXT = "<|endoftext|>"
 FACTS = "facts"
 """The split that holds a language's training text of made-up facts, and the origin of their names in the lexicon."""
 
@@ -155,12 +153,14 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
 
 def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
-    lexicon = recipe.lexicon.model_dump(exclude={"coverage", "held_out", "wrong"})
+    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong"))
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
-    files += [Path(file.path) for file in recipe.lexicon.files]
+    files += [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
-    sections = [s.model_dump() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
-    knowledge = [recipe.knowledge.model_dump()] if recipe.knowledge else []
+    sections = [
+        s.model_dump(exclude_defaults=True) for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)
+    ]
+    knowledge = [recipe.knowledge.changes()] if recipe.knowledge else []
     files += [Path(recipe.knowledge.templates)] if recipe.knowledge and recipe.knowledge.templates else []
     return fingerprint(__version__, sections, lexicon, file_stats(files), *knowledge)
 
@@ -174,14 +174,15 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     templates = _templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
     text, left_out = _read_text(recipe, folder / "text")
     tell(1)
-    tokenizer = _tokenizer(recipe, text)
+    written = (row["text"] for name, splits in text.items() if not is_clone(name) for row in splits["train"])
+    tokenizer = get_tokenizer(recipe.tokenizer, written, trust_remote_code=recipe.model.trust_remote_code)
     tokenizer.save_pretrained(folder / "tokenizer")
     tell(2)
     corpus = {language: _tokenise(language, splits, tokenizer, folder) for language, splits in text.items()}
     shutil.rmtree(folder / "text")
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
-    lexicon, reading = _lexicon(recipe, tokenizer, counts)
+    lexicon, reading = _lexicon(recipe, tokenizer, counts, folder / "tokens")
     whole, knowledge = lexicon, dict[str, Any]()
     if templates:
         names, knowledge = _teach(recipe, templates, tokenizer, counts, folder)
@@ -222,45 +223,6 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
     return text, left_out
 
 
-def _tokenizer(recipe: Recipe, text: dict[str, dict[str, Dataset]]) -> Tokenizer:
-    """Load or train the tokenizer. One without EOS, or without a fast implementation, is a TokenizerError."""
-    if recipe.tokenizer.path is None:
-        return train_tokenizer(
-            (row["text"] for language, splits in text.items() if not is_clone(language) for row in splits["train"]),
-            recipe.tokenizer.vocab_size,
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            recipe.tokenizer.path, trust_remote_code=recipe.model.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"tokenizer.path {recipe.tokenizer.path!r} cannot be loaded: {error}") from None
-    if tokenizer.eos_token_id is None:
-        raise TokenizerError(
-            f"the tokenizer at {recipe.tokenizer.path!r} has no EOS token, and documents are separated by it. "
-            'Give it one: `tokenizer.add_special_tokens({"eos_token": "</s>"})`, then `tokenizer.save_pretrained(...)`.'
-        )
-    word_table(tokenizer)
-    return tokenizer
-
-
-def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    """Train a byte-level BPE with one special token, the document separator."""
-    tokenizer = FastTokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    if vocab_size <= len(alphabet):
-        raise TokenizerError(
-            f"tokenizer.vocab_size {vocab_size} is too small: a byte-level vocabulary starts with {len(alphabet)} bytes."
-        )
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[END_OF_TEXT], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT)
-
-
 def _tokenise(
     language: str, splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path
 ) -> dict[str, dict[str, int]]:
@@ -278,7 +240,9 @@ def _tokenise(
     return sizes
 
 
-def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tuple[Lexicon, list[dict[str, Any]]]:
+def _lexicon(
+    recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int], tokens: Path
+) -> tuple[Lexicon, list[dict[str, Any]]]:
     """Join all dictionaries, keep what the corpus uses, and say how each was read. Raises LexiconError if that is none."""
     section, source = recipe.lexicon, recipe.source.language
     lexicon = Lexicon([], source=source, targets=[])
@@ -288,10 +252,14 @@ def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tu
             frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
             lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
     for file in section.files:
-        one = Lexicon.read(file.path, format=file.format, source=source, target=file.target)
-        reading.append({"path": file.path, "target": file.target, "summary": str(one.report)})
+        one, summary = _read_dictionary(file, source, counts)
+        reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
-    used = lexicon.with_counts(counts, section.minimum_count).limit_senses(section.maximum_senses)
+    used = lexicon.with_counts(counts, section.minimum_count)
+    if section.sense_order == "frequency":
+        real = [target.language for target in recipe.targets if not target.is_clone]
+        used = used.order_senses({t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in real})
+    used = used.limit_senses(section.maximum_senses)
     if not len(used):
         raise LexiconError(
             f"no word of the lexicon ({len(lexicon)} words) occurs {section.minimum_count} times in the {source} text "
@@ -299,6 +267,21 @@ def _lexicon(recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int]) -> tu
             "lexicon.minimum_count too high for so little text?"
         )
     return used, reading
+
+
+def _read_dictionary(file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
+    """Read a dictionary and say how. Raises LexiconError if it cannot be used or goes from target to source."""
+    lexicon = Lexicon.read(file.path, format=file.format, source=source, target=file.target)
+    assert lexicon.report is not None
+    said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
+    if file.reverse is not None:
+        reverse = Lexicon.read(file.reverse, source=file.target, target=source)
+        mutual = lexicon.mutual(reverse)
+        said.append(
+            f"  {len(mutual):,} of {len(lexicon):,} words have a translation that {file.reverse} translates back"
+        )
+        lexicon = mutual
+    return lexicon, "\n".join(said)
 
 
 def split_names(lexicon: Lexicon) -> tuple[Lexicon, Lexicon]:

@@ -7,7 +7,7 @@ few settings changed, so that two arms differ in exactly what their names say.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -27,6 +27,10 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values do not change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def changes(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what is not the default: what fingerprints take, so that a setting that is new leaves old runs fresh."""
+        return self.model_dump(exclude_defaults=True, exclude=set(without))
 
 
 class SourceText(Section):
@@ -86,7 +90,10 @@ class LexiconFile(Section):
     path: str
     target: str
     format: str | None = None
-    """muse, tsv, paper_pairs, paper_words, paper_indexed or jsonl; None: recognised from the content."""
+    """muse, tsv, wechsel, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
+    recognised from the content."""
+    reverse: str | None = None
+    """A dictionary from `target` to the source: only translations that it translates back are kept."""
 
 
 class LexiconSection(Section):
@@ -97,6 +104,8 @@ class LexiconSection(Section):
     """Source words rarer than this in the training text are left out."""
     maximum_senses: Positive = 4
     """At most this many translations a word and target language (the first ones win)."""
+    sense_order: Literal["file", "frequency"] = "file"
+    """Which translations are first: as in the files, or those most frequent in the target's training text."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05
@@ -206,24 +215,6 @@ class KnowledgeSection(Section):
         """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
         inside = round(self.names_in_lexicon * self.facts)
         return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield the keys that contradict another one, and why."""
-        if len(set(self.exposures)) < len(self.exposures):
-            yield "exposures", f"{self.exposures} names a number twice"
-        if self.candidates > self.objects:
-            yield (
-                "candidates",
-                f"{self.candidates} is above the {self.objects} objects of a type: raise knowledge.objects",
-            )
-        for half, number in self.halves.items():
-            if number % self.objects:
-                yield (
-                    "facts",
-                    f"{self.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
-                    f"not a multiple of knowledge.objects ({self.objects}): some objects would be the answer more often, "
-                    f"and guessing those beats chance. Set {2 * self.objects} with names_in_lexicon 0.5, for example",
-                )
 
 
 class EvaluateSection(Section):

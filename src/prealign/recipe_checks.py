@@ -26,6 +26,7 @@ from prealign.errors import RecipeError
 from prealign.recipe import (
     CLONE_SUFFIX,
     UNSPACED_LANGUAGES,
+    KnowledgeSection,
     Recipe,
     Section,
     TargetText,
@@ -104,11 +105,30 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
         yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
 
 
+def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:
+    """Yield the keys that contradict another one, and why."""
+    if len(set(section.exposures)) < len(section.exposures):
+        yield "exposures", f"{section.exposures} names a number twice"
+    if section.candidates > section.objects:
+        yield (
+            "candidates",
+            f"{section.candidates} is above the {section.objects} objects of a type: raise knowledge.objects",
+        )
+    for half, number in section.halves.items():
+        if number % section.objects:
+            yield (
+                "facts",
+                f"{section.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
+                f"not a multiple of knowledge.objects ({section.objects}): some objects would be the answer more often, "
+                f"and guessing those beats chance. Set {2 * section.objects} with names_in_lexicon 0.5, for example",
+            )
+
+
 def _knowledge(recipe: Recipe) -> Iterator[Problem]:
     section, language = recipe.knowledge, recipe.source.language
     if section is None:
         return
-    yield from ((("knowledge", key), text) for key, text in section.problems())
+    yield from ((("knowledge", key), text) for key, text in knowledge_problems(section))
     if section.templates is None and language != "en":
         yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {language!r}"
     elif section.templates is None and not any(target.is_clone for target in recipe.targets):

@@ -100,27 +100,27 @@ class ArmRun:
 
     def marks(self) -> dict[str, str]:
         """Return the fingerprint of each stage: its settings and the stages it reads."""
-        section = {name: getattr(self.recipe, name) for name in type(self.recipe).model_fields}
-        dump = {name: s.model_dump() for name, s in section.items() if hasattr(s, "model_dump")}
-        pretraining = dump["pretrain"]
-        data = [__version__, self.prepared.mark, self.seed, dump["lexicon"], dump["mixture"], pretraining["context"]]
-        weights = [Path(p) for p in (self.recipe.model.pretrained, self.recipe.model.config) if p]
-        anchored = dump["anchor"] if self.recipe.anchor.enabled else None
-        model = [dump["model"], anchored, section["trainer"], pretraining["validations"]]
-        model += [precision(self.recipe), file_stats(weights)]
-        measured = [dump["evaluate"].pop(key) for key in ("dynamics", "dynamics_words")]
-        dynamics = [*measured, self.recipe.align.bos] if measured[0] else []
-        marks = {"blocks": fingerprint(data, dump["switch"], pretraining["batch_size"], self.steps)}
-        if self.recipe.align.steps:
-            marks["align"] = fingerprint(data, model, dump["align"], pretraining["validation_blocks"], *dynamics)
-        sustained = [dump["sustain"], dump["align"]] if self.recipe.sustain.weight else []
-        marks["pretrain"] = fingerprint(marks, model, pretraining, sustained, *dynamics)
-        marks["evaluate"] = fingerprint(marks["pretrain"], dump["evaluate"], self.recipe.align.bos)
-        if self.recipe.knowledge:
-            marks["knowledge"] = fingerprint(marks["pretrain"], dump["knowledge"])
-        if tasks := self.recipe.transfer:
-            files = [Path(path) for task in tasks for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(marks["pretrain"], [task.model_dump() for task in tasks], file_stats(files))
+        own, bos = self.recipe, self.recipe.align.bos
+        lexicon = own.lexicon.changes()
+        data = [__version__, self.prepared.mark, self.seed, lexicon, own.mixture.changes(), own.pretrain.context]
+        weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
+        anchored = own.anchor.changes() if own.anchor.enabled else None
+        model: list[Any] = [own.model.changes(), anchored, own.trainer, own.pretrain.validations]
+        model += [precision(own), file_stats(weights)]
+        dynamics = [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
+        marks = {"blocks": fingerprint(data, own.switch.changes(), own.pretrain.batch_size, self.steps)}
+        if own.align.steps:
+            marks["align"] = fingerprint(data, model, own.align.changes(), own.pretrain.validation_blocks, *dynamics)
+        sustained = [own.sustain.changes(), own.align.changes()] if own.sustain.weight else []
+        marks["pretrain"] = fingerprint(marks, model, own.pretrain.changes(), sustained, *dynamics)
+        measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
+        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos)
+        if own.knowledge:
+            marks["knowledge"] = fingerprint(marks["pretrain"], own.knowledge.changes())
+        if own.transfer:
+            tasks = [task.changes() for task in own.transfer]
+            files = [Path(path) for task in own.transfer for path in (task.train, *task.tests.values()) if path]
+            marks["transfer"] = fingerprint(marks["pretrain"], tasks, file_stats(files))
         return marks
 
     def execute(self, *, last: str | None = None, force: bool = False) -> dict[str, bool]:

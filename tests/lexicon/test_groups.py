@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.direction import found_in_corpus
 
 # No deadline: the machine may be busy. In tmp_path each example overwrites the last one's file.
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -323,6 +324,56 @@ def test_limiting_senses_keeps_the_first(before: Lexicon, maximum: int) -> None:
 def test_no_senses_at_all_is_refused() -> None:
     with pytest.raises(LexiconError, match="1 or more"):
         lexicon(("a", {"de": ["b"]})).limit_senses(0)
+
+
+# --- checking against other sources ---------------------------------------------------------------
+
+
+def test_mutual_keeps_what_translates_back() -> None:
+    there = lexicon(
+        ("house", {"de": ["Haus", "Heim"], "zh": ["房子"]}), ("Bank", {"de": ["bank"]}), ("a", {"de": ["b"]})
+    )
+    back = Lexicon(
+        [Group("haus", {"en": ("House",)}), Group("Heim", {"en": ("home",)}), Group("Bank", {"en": ("bank",)})],
+        source="de",
+    )
+    assert there.mutual(back) == lexicon(("house", {"de": ["Haus"], "zh": ["房子"]}), ("Bank", {"de": ["bank"]}))
+    with pytest.raises(LexiconError, match=r"one of .* to `en`"):
+        there.mutual(there)
+
+
+@checked
+@given(lexicons())
+def test_a_lexicon_turned_around_confirms_all_of_it(before: Lexicon) -> None:
+    back: dict[str, dict[str, None]] = {}
+    for group in before:
+        for sense in group.translations.get("de", ()):
+            back.setdefault(sense, {})[group.word] = None
+    turned = Lexicon([Group(w, {"en": tuple(found)}) for w, found in back.items()], source="de", targets=["en"])
+    if "de" in before.targets:
+        assert before.mutual(turned) == before
+
+
+def test_frequent_senses_come_first_and_ties_keep_their_order() -> None:
+    before = lexicon(("house", {"de": ["Geschlecht", "Haus", "Heim", "heim"], "zh": ["屋", "房子"]}))
+    after = before.order_senses({"de": {"Haus": 9, "heim": 2}})
+    assert after == lexicon(("house", {"de": ["Haus", "Heim", "heim", "Geschlecht"], "zh": ["屋", "房子"]}))
+
+
+def test_a_dictionary_of_the_wrong_direction_says_so() -> None:
+    corpus = {f"word{i}": 1 for i in range(1000)} | {"in": 50}
+    right = lexicon(*((f"word{i}", {"de": [f"Wort{i}"]}) for i in range(30)))
+    assert found_in_corpus(right, corpus, "a.txt") == "100.0% of the source words were found in the corpus"
+    entries = [(f"Wort{i}", {"de": [f"word{i}"]}) for i in range(299)]
+    swapped = lexicon(("In", {"de": ["word9"]}), *entries)
+    with pytest.raises(
+        LexiconError, match=r"a.txt: 0.3% of the source words .* but 100.0% of the tr.*swap the columns\?"
+    ):
+        found_in_corpus(swapped, corpus, "a.txt")
+    foreign = lexicon(("in", {"de": ["x"]}), *((f"q{i}", {"de": [f"r{i}"]}) for i in range(99)))
+    assert "1.0% of the source words were found in the corpus; did you swap" in found_in_corpus(
+        foreign, corpus, "a.txt"
+    )
 
 
 # --- drawing --------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def read(path: Path, format: str | None = None) -> tuple[dict[str, tuple[str, ..
     return {group.word: group.translations["de"] for group in lexicon}, lexicon.report
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", EXAMPLES)
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_every_format_is_read_and_recognised(tmp_path: Path, format: str, ends: str, mark: str) -> None:
@@ -87,6 +87,12 @@ def test_identical_duplicate_empty_and_malformed_lines_are_counted(tmp_path: Pat
     assert [str(line) for line in report.malformed] == [
         f"{path}:305: expected two words separated by one space or tab, found 1 field(s): 'lonely'",
         f"{path}:306: expected two words separated by one space or tab, found 3 field(s): 'one two three'",
+    ]
+    assert report.text.split("\n") == [
+        str(report),
+        *(f"  malformed: {line}" for line in report.malformed),
+        "  dropped: 1 entries identical on both sides, such as line 303 'the'",
+        "  dropped: 1 duplicate entries, such as line 304 'word7' → 'Wort7'",
     ]
     assert (len(pairs), pairs["word8"], "the" in pairs) == (300, ("Wort8", "Zweites"), False)
     assert str(report) == (
@@ -149,6 +155,31 @@ def test_bytes_that_are_not_utf8_cost_one_line(tmp_path: Path) -> None:
     assert [(line.line, line.reason) for line in report.malformed] == [
         (201, "not UTF-8 at byte 12 of the line (counted from 0)")
     ]
+
+
+def test_a_file_that_is_mostly_not_utf8_is_an_error_that_says_how_to_convert_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "gebäude Gebäude\n".encode("latin1") * 20)
+    with pytest.raises(LexiconError, match=r"20 of 20 lines are malformed.*iconv -f latin1 -t utf-8"):
+        read(path, "muse")
+    with pytest.raises(LexiconError, match="is UTF-16"):
+        read(write(tmp_path, "house Haus\n".encode("utf-16")))
+
+
+def test_thousands_of_malformed_lines_end_the_reading(tmp_path: Path) -> None:
+    with pytest.raises(LexiconError, match=r"10,000 of 10,000 lines"):
+        read(write(tmp_path, "lonely\n" * 30_000), "muse")
+
+
+def test_phrases_are_kept_and_counted(tmp_path: Path) -> None:
+    pairs, report = read(write(tmp_path, "free of charge\tumsonst\nthe house\tdas Haus\nbe\tsein (irr.)\n"))
+    assert pairs == {"free of charge": ("umsonst",), "house": ("Haus",), "be": ("sein",)}
+    assert (report.kept, report.phrases) == (3, 1)
+    assert "3 entries kept (1 with a source of several words); dropped: nothing" in str(report)
+    assert {reason: tally.count for reason, tally in report.changed.items()} == {
+        "articles": 2,
+        "parenthesised notes": 1,
+    }
+    assert "  cleaned: 1 parenthesised notes, such as line 3 'sein (irr.)' → 'sein'" in report.text
 
 
 def test_words_are_nfc_so_that_equal_words_meet(tmp_path: Path) -> None:
@@ -287,7 +318,7 @@ def test_arbitrary_bytes_are_read_or_refused_and_every_entry_accounted_for(
         assert "dictionary.txt" in str(error)
         return
     assert report.kept == sum(map(len, pairs.values())) > 0
-    assert report.entries == report.kept + report.identical + report.duplicates + report.other_targets
+    assert report.entries == report.kept + sum(tally.count for tally in report.dropped.values())
     assert report.lines == len(content.removesuffix(b"\n").split(b"\n"))
 
 

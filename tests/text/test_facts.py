@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from prealign.errors import RecipeError
 from prealign.recipe import KnowledgeSection
+from prealign.recipe_checks import knowledge_problems
 from prealign.text.facts import (
     LEXICON,
     OUTSIDE,
@@ -45,7 +46,7 @@ def sections(draw: st.DrawFn) -> KnowledgeSection:
         two_hop=draw(st.integers(0, 3)),
         seed=draw(st.integers(0, 99)),
     )
-    assert not list(section.problems())
+    assert not list(knowledge_problems(section))
     return section
 
 

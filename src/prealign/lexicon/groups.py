@@ -22,76 +22,18 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.lexicon.draws import derangement, draw
-from prealign.lexicon.readers import (
-    OWN_FORMAT,
-    OWN_KEY,
-    OWN_VERSION,
-    ReadReport,
-    check_text,
-    check_texts,
-    json_object,
-    parse_lines,
-    read_header,
-    read_lines,
-    read_pairs,
-    resolve_format,
-)
-
-
-@dataclass(frozen=True)
-class Group:
-    """One source word and its translations; ValueError if a word is empty or a sense repeated.
-
-    translations: target language -> its senses, best first; every language has at least one.
-    count: the word's frequency in the source corpus, None if it was not counted.
-    origin: where the group comes from, such as "muse:en-de.txt".
-    """
-
-    word: str
-    translations: Mapping[str, tuple[str, ...]] = field(hash=False)
-    count: int | None = None
-    origin: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_text(self.word, "the source word")
-        translations = {language: tuple(senses) for language, senses in self.translations.items()}
-        if not translations:
-            raise ValueError(f"`{self.word}` has no translations")
-        for language, senses in translations.items():
-            if not senses or len(set(senses)) != len(senses):
-                raise ValueError(f"`{self.word}` has no or repeated translations in `{language}`")
-            for sense in senses:
-                check_text(sense, f"a translation of `{self.word}`")
-        if self.count is not None and self.count < 0:
-            raise ValueError(f"`{self.word}` has a count below 0")
-        object.__setattr__(self, "translations", MappingProxyType(translations))
-        object.__setattr__(self, "origin", tuple(self.origin))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A MappingProxyType does not pickle, and data loader workers may be sent a lexicon.
-        return Group, (self.word, dict(self.translations), self.count, self.origin)
-
-    def merge(self, other: Group) -> Group:
-        """Join two groups of one word: this group's senses first, the larger of the counts."""
-        languages = dict.fromkeys((*self.translations, *other.translations))
-        counts = [group.count for group in (self, other) if group.count is not None]
-        return Group(
-            word=self.word,
-            translations={
-                language: _union(self.translations.get(language, ()), other.translations.get(language, ()))
-                for language in languages
-            },
-            count=max(counts, default=None),
-            origin=_union(self.origin, other.origin),
-        )
+from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, resolve_format
+from prealign.lexicon.formats.own import Own, one_target, read_own
+from prealign.lexicon.group import Group, union
+from prealign.lexicon.readers import read_pairs
+from prealign.lexicon.report import ReadReport
 
 
 class Lexicon:
@@ -116,7 +58,7 @@ class Lexicon:
         self._source = source
         self._report = report
         present = dict.fromkeys(language for group in self._groups for language in group.translations)
-        self._targets = tuple(present) if targets is None else _union(targets)
+        self._targets = tuple(present) if targets is None else union(targets)
         if len(self._by_word) != len(self._groups):
             repeated = Counter(group.word for group in self._groups).most_common(1)[0][0]
             raise LexiconError(f"the source word `{repeated}` has more than one group; merge them into one")
@@ -129,17 +71,17 @@ class Lexicon:
     def read(cls, path: str | Path, *, format: str | None = None, source: str, target: str) -> Lexicon:
         """Read a dictionary from `source` to `target`; `.report` tells what became of its lines.
 
-        format: one of `prealign.lexicon.readers.FORMATS`; None: recognised from the content.
-        Of a lexicon file (`jsonl`) the translations into `target` are taken.
-        LexiconError if the file is missing or empty, the format unknown, more than 1 % of the lines
-        malformed, or no entry left.
+        format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
+        A format that names its languages is turned where it goes from `target` to `source`; of a lexicon file (`jsonl`)
+        the translations into `target` are taken.
+        LexiconError if the file is missing or empty, the format unknown, the languages others, more than 1 % of the
+        lines malformed, or no entry left.
         """
         path = Path(path)
-        lines = read_lines(path)
-        name = resolve_format(path, lines, format)
+        name = resolve_format(path, format)
         if name == OWN_FORMAT:
-            return _one_target(_parse_own(path, lines), path, source, target)
-        pairs, report = read_pairs(path, lines, name)
+            return cls._of(one_target(read_own(path), path, source, target))
+        pairs, report = read_pairs(path, name, source, target)
         origin = (f"{name}:{path.name}",)
         groups = (Group(word, {target: tuple(senses)}, None, origin) for word, senses in pairs.items())
         return cls(groups, source=source, targets=(target,), report=report)
@@ -147,8 +89,12 @@ class Lexicon:
     @classmethod
     def load(cls, path: str | Path) -> Lexicon:
         """Load what `save` wrote; LexiconError as for `read`."""
-        path = Path(path)
-        return _parse_own(path, read_lines(path))
+        return cls._of(read_own(Path(path)))
+
+    @classmethod
+    def _of(cls, own: Own) -> Lexicon:
+        source, targets, groups, report = own
+        return cls(groups, source=source, targets=targets, report=report)
 
     def save(self, path: str | Path) -> None:
         """Write the lexicon as JSONL: aside first, then renamed, so that no reader meets half a file."""
@@ -213,7 +159,7 @@ class Lexicon:
         for group in other:
             known = merged.get(group.word)
             merged[group.word] = known.merge(group) if known else group
-        return Lexicon(merged.values(), source=self.source, targets=_union(self.targets, other.targets))
+        return Lexicon(merged.values(), source=self.source, targets=union(self.targets, other.targets))
 
     def coverage(self, word_counts: Mapping[str, int]) -> dict[str, float]:
         """Return, for each target, the share of source tokens whose word has a translation (METHOD, stage 0).
@@ -251,6 +197,49 @@ class Lexicon:
 
         return self._with(map(limited, self))
 
+    def mutual(self, reverse: Lexicon) -> Lexicon:
+        """Keep the translations into the language of `reverse` that it translates back to their word, cases aside.
+
+        reverse: from one of the targets to the source language, else LexiconError. Other targets stay as they are.
+        """
+        target = reverse.source
+        if target not in self.targets or self.source not in reverse.targets:
+            raise LexiconError(
+                f"the reverse lexicon is from `{target}` to {list(reverse.targets)}; it has to be from one of "
+                f"{list(self.targets)} to `{self.source}`"
+            )
+        back: dict[str, set[str]] = {}
+        for group in reverse:
+            back.setdefault(group.word.lower(), set()).update(
+                s.lower() for s in group.translations.get(self.source, ())
+            )
+
+        def confirmed(group: Group) -> dict[str, tuple[str, ...]]:
+            word = group.word.lower()
+            found = {
+                t: tuple(s for s in v if t != target or word in back.get(s.lower(), ()))
+                for t, v in group.translations.items()
+            }
+            return {language: senses for language, senses in found.items() if senses}
+
+        kept = ((group, confirmed(group)) for group in self)
+        return self._with(replace(group, translations=senses) for group, senses in kept if senses)
+
+    def order_senses(self, word_counts: Mapping[str, Mapping[str, int]]) -> Lexicon:
+        """Put the senses of each word that are frequent in their language's text first; ties keep their order.
+
+        word_counts: target language -> its words' frequencies, found with their case kept, or else lower-cased.
+        """
+
+        def ordered(language: str, senses: tuple[str, ...]) -> tuple[str, ...]:
+            counts = word_counts.get(language, {})
+            return tuple(sorted(senses, key=lambda sense: -(counts.get(sense) or counts.get(sense.lower(), 0))))
+
+        def by_frequency(group: Group) -> Group:
+            return replace(group, translations={t: ordered(t, senses) for t, senses in group.translations.items()})
+
+        return self._with(map(by_frequency, self))
+
     def sample(self, share: float, seed: int) -> Lexicon:
         """Draw this share of the words, cases aside, by seed; LexiconError if the share is not in 0..1."""
         return self._with(self._drawn("sample", share, seed))
@@ -281,10 +270,6 @@ class Lexicon:
         return Lexicon(groups, source=self.source, targets=self.targets)
 
 
-def _union(*parts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item for part in parts for item in part))
-
-
 def _record(group: Group) -> dict[str, Any]:
     return {
         "word": group.word,
@@ -292,59 +277,3 @@ def _record(group: Group) -> dict[str, Any]:
         "translations": dict(group.translations),
         "origin": group.origin,
     }
-
-
-def _parse_own(path: Path, lines: Sequence[bytes]) -> Lexicon:
-    source, targets = read_header(path, lines[0])
-    parsed = parse_lines(path, lines[1:], _group_parser(targets), first=2)
-    entries = sum(len(senses) for group in parsed.items for senses in group.translations.values())
-    report = ReadReport(
-        path=str(path),
-        format=OWN_FORMAT,
-        lines=parsed.lines + 1,
-        empty=parsed.empty,
-        malformed=parsed.malformed,
-        entries=entries,
-        kept=entries,
-    )
-    return Lexicon(parsed.items, source=source, targets=targets, report=report)
-
-
-def _group_parser(targets: tuple[str, ...]) -> Callable[[str], Group]:
-    seen: set[str] = set()
-
-    def parse(line: str) -> Group:
-        record = json_object(line)
-        if unknown := set(record) - {"word", "count", "translations", "origin"}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        word = check_text(record.get("word"), "key `word`")
-        translations, count = record.get("translations"), record.get("count")
-        if not isinstance(translations, dict) or not set(translations) <= set(targets):
-            raise ValueError(f"key `translations` is not an object with languages of {list(targets)}")
-        if type(count) not in (int, type(None)):
-            raise ValueError("key `count` is not an integer")
-        if word in seen:
-            raise ValueError(f"`{word}` has a group on an earlier line")
-        senses = {language: check_texts(value, f"`{language}`") for language, value in translations.items()}
-        group = Group(word, senses, count, check_texts(record.get("origin", []), "key `origin`"))
-        seen.add(word)
-        return group
-
-    return parse
-
-
-def _one_target(lexicon: Lexicon, path: Path, source: str, target: str) -> Lexicon:
-    groups = [
-        replace(group, translations={target: group.translations[target]})
-        for group in lexicon
-        if target in group.translations
-    ]
-    if lexicon.source != source or not groups:
-        raise LexiconError(
-            f"{path}: no translations from `{source}` to `{target}`; the lexicon is from `{lexicon.source}` "
-            f"to {list(lexicon.targets)} and has {len(lexicon)} groups"
-        )
-    kept = sum(len(group.translations[target]) for group in groups)
-    assert lexicon.report is not None
-    report = replace(lexicon.report, kept=kept, other_targets=lexicon.report.entries - kept)
-    return Lexicon(groups, source=source, targets=(target,), report=report)

@@ -1,0 +1,43 @@
+"""Whether a dictionary fits a corpus, or goes the wrong way.
+
+Of a dictionary whose columns are swapped the corpus has hardly any word, but many of the translations. Words are counted,
+not tokens: a few short ones (die, in, was) are words of several languages, and frequent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prealign.errors import LexiconError
+from prealign.lexicon.groups import Lexicon
+
+FEW = 0.05
+"""A share of words found below this is worth a remark."""
+TELLING = 4
+"""Swapped is a dictionary of whose translations this many times more are found than of its words …"""
+_ENOUGH = 20  # … if it has as many words as this
+
+
+def found_in_corpus(lexicon: Lexicon, word_counts: Mapping[str, int], path: str | Path) -> str:
+    """Say which share of the source words the corpus has; LexiconError if the columns must be swapped.
+
+    word_counts: word of the source's corpus -> its frequency. Words are found with their case kept, or lower-cased.
+    """
+    known = set(word_counts) | {word.lower() for word in word_counts}
+    words = _share((group.word for group in lexicon), known)
+    translations = _share((s for group in lexicon for senses in group.translations.values() for s in senses), known)
+    said = f"{words:.1%} of the source words were found in the corpus"
+    if len(lexicon) >= _ENOUGH and translations > TELLING * words:
+        raise LexiconError(
+            f"{path}: {said}, but {translations:.1%} of the translations; did you swap the columns? The dictionary has to "
+            f"be from `{lexicon.source}` to `{', '.join(lexicon.targets)}`"
+        )
+    if words < FEW:
+        return f"{said}; did you swap the columns, or is the text of another kind?"
+    return said
+
+
+def _share(words: Iterable[str], known: set[str]) -> float:
+    different = set(words)
+    return sum(word in known or word.lower() in known for word in different) / max(len(different), 1)

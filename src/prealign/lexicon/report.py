@@ -1,0 +1,200 @@
+"""What became of a dictionary file: every line and entry that was dropped or changed, counted, with examples.
+
+1. While a file is read, its `Account` counts: blank, comment and malformed lines, entries dropped and words changed.
+2. `Account.texts` decodes the lines one by one, so that a bad byte costs one line, and knows the current line's number.
+3. `Account.report` refuses a file of which more than 1 % of the lines are malformed, and closes the account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prealign.errors import LexiconError
+from prealign.lexicon.lines import LONGEST_LINE, shown
+
+MAXIMUM_MALFORMED = 0.01
+NAMED_LINES = 5
+EXAMPLES = 3
+# A file of another kind is given up early: its lines are not worth remembering.
+_HOPELESS = 10_000
+
+IDENTICAL = "entries identical on both sides"
+DUPLICATE = "duplicate entries"
+OTHER_LANGUAGES = "entries of other languages"
+
+
+@dataclass(frozen=True)
+class MalformedLine:
+    """A line that was skipped; `line` counts from 1."""
+
+    path: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often something happened, and the first examples of it, each with its line."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What became of a file. An entry is one (word, translation) pair; a well-formed line holds any number of them.
+
+    entries = kept + the counts of `dropped`, which tells them by reason; `changed` counts words that were cleaned, by
+    what was taken off. `phrases`: kept entries whose source side has several words. `inverted`: the file's second
+    side is the source.
+    """
+
+    path: str
+    format: str
+    lines: int
+    empty: int
+    malformed: tuple[MalformedLine, ...]
+    entries: int
+    kept: int
+    dropped: Mapping[str, Tally] = field(default_factory=dict)
+    changed: Mapping[str, Tally] = field(default_factory=dict)
+    comments: int = 0
+    phrases: int = 0
+    inverted: bool = False
+
+    @property
+    def identical(self) -> int:
+        """Entries that translate a word by itself."""
+        return self._dropped(IDENTICAL)
+
+    @property
+    def duplicates(self) -> int:
+        """Entries that were there before."""
+        return self._dropped(DUPLICATE)
+
+    @property
+    def other_targets(self) -> int:
+        """Entries in languages that were not asked for."""
+        return self._dropped(OTHER_LANGUAGES)
+
+    def _dropped(self, reason: str) -> int:
+        return self.dropped[reason].count if reason in self.dropped else 0
+
+    def __str__(self) -> str:
+        counted = {
+            "empty lines": self.empty,
+            "comment lines": self.comments,
+            "malformed lines": len(self.malformed),
+            **{reason: tally.count for reason, tally in self.dropped.items()},
+        }
+        dropped = ", ".join(f"{number:,} {what}" for what, number in counted.items() if number) or "nothing"
+        read = f"{self.path} ({self.format}): {self.lines:,} lines, {self.kept:,} entries kept"
+        phrases = f" ({self.phrases:,} with a source of several words)" if self.phrases else ""
+        turned = ", read from its second side to its first" if self.inverted else ""
+        return f"{read}{phrases}{turned}; dropped: {dropped}"
+
+    @property
+    def text(self) -> str:
+        """The summary and, below it, examples of everything that was dropped or changed, a line each."""
+        told = [str(self), *(f"  malformed: {line}" for line in self.malformed[:NAMED_LINES])]
+        for what, tallies in (("dropped", self.dropped), ("cleaned", self.changed)):
+            for reason, tally in tallies.items():
+                told.append(f"  {what}: {tally.count:,} {reason}, such as {'; '.join(tally.examples)}")
+        return "\n".join(told)
+
+
+class Account:
+    """The counts of a file being read from `source` to `target`."""
+
+    def __init__(self, path: Path, source: str, target: str) -> None:
+        self.path, self.source, self.target = path, source, target
+        self.line = 0
+        self.empty = self.comments = 0
+        self.malformed: list[MalformedLine] = []
+        self.columns: list[str] = []  # of a file that begins with a header
+        self._dropped: dict[str, tuple[int, list[str]]] = {}
+        self._changed: dict[str, tuple[int, list[str]]] = {}
+
+    def texts(self, lines: Iterable[bytes], first: int = 1) -> Iterator[str]:
+        """Yield every line that is not blank, decoded and stripped; lines that are not UTF-8 are skipped as malformed.
+
+        first: number of the first line.
+        """
+        self.line = first - 1
+        for raw in lines:
+            self.line += 1
+            if len(raw) > LONGEST_LINE:
+                self.skip(f"longer than {LONGEST_LINE:,} bytes")
+                continue
+            try:
+                # Not only on line 1: files joined by `cat` keep their byte order marks.
+                text = raw.decode().removeprefix("\ufeff").strip()
+            except UnicodeDecodeError as error:
+                self.skip(f"not UTF-8 at byte {error.start} of the line (counted from 0)")
+                continue
+            if text:
+                yield text
+            else:
+                self.empty += 1
+
+    def skip(self, reason: str) -> None:
+        """Note that the current line is malformed; LexiconError if there were thousands of them and little else."""
+        self.malformed.append(MalformedLine(str(self.path), self.line, reason))
+        if len(self.malformed) >= _HOPELESS and len(self.malformed) * 2 > self.line:
+            self._refuse(self.line)
+
+    def drop(self, reason: str, *example: str, number: int = 1) -> None:
+        """Note that entries of the current line are left out; `reason` is worded to stand after their number."""
+        self._note(self._dropped, reason, number, example)
+
+    def change(self, what: str, before: str, after: str) -> None:
+        """Note that `what` was taken off a word of the current line."""
+        self._note(self._changed, what, 1, (before, after))
+
+    def _note(
+        self, tallies: dict[str, tuple[int, list[str]]], reason: str, number: int, example: Sequence[str]
+    ) -> None:
+        count, examples = tallies.get(reason, (0, []))
+        if len(examples) < EXAMPLES:
+            examples.append(f"line {self.line} {' → '.join(map(shown, example))}")
+        tallies[reason] = (count + number, examples)
+
+    def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
+        """Close the account; LexiconError if more than 1 % of the lines are malformed."""
+        filled = self.line - self.empty - self.comments
+        if len(self.malformed) > MAXIMUM_MALFORMED * filled:
+            self._refuse(filled)
+        dropped, changed = (
+            {reason: Tally(count, tuple(examples)) for reason, (count, examples) in tallies.items()}
+            for tallies in (self._dropped, self._changed)
+        )
+        return ReadReport(
+            path=str(self.path),
+            format=format,
+            lines=self.line,
+            empty=self.empty,
+            malformed=tuple(self.malformed),
+            entries=kept + sum(tally.count for tally in dropped.values()),
+            kept=kept,
+            dropped=dropped,
+            changed=changed,
+            comments=self.comments,
+            phrases=phrases,
+            inverted=inverted,
+        )
+
+    def _refuse(self, lines: int) -> None:
+        named = "".join(f"\n  {line}" for line in self.malformed[:NAMED_LINES])
+        undecoded = sum(line.reason.startswith("not UTF-8") for line in self.malformed)
+        coded = (
+            " Most are not UTF-8: convert the file, as by `iconv -f latin1 -t utf-8`." if undecoded * 2 > lines else ""
+        )
+        raise LexiconError(
+            f"{self.path}: {len(self.malformed):,} of {lines:,} lines are malformed, more than {MAXIMUM_MALFORMED:.0%}; "
+            f"repair the file, or name its `format` if this is another one.{coded} The first of them:{named}"
+        )

@@ -1,0 +1,366 @@
+"""Each format on a small excerpt in the style of the real files, with expectations worked by hand."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prealign.errors import LexiconError
+from prealign.lexicon import Lexicon
+from prealign.lexicon.formats import PAIR_FORMATS
+from prealign.lexicon.formats.codes import same
+from prealign.lexicon.formats.dictd import _number
+from prealign.lexicon.formats.entry import ALTERNATIVES, split_outside
+from prealign.lexicon.lines import LONGEST_LINE
+
+checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def read(path: Path, source: str, target: str, format: str | None = None) -> tuple[dict[str, tuple[str, ...]], Lexicon]:
+    lexicon = Lexicon.read(path, format=format, source=source, target=target)
+    return {group.word: group.translations[target] for group in lexicon}, lexicon
+
+
+def counts(lexicon: Lexicon) -> dict[str, int]:
+    assert lexicon.report is not None
+    return {reason: tally.count for reason, tally in (lexicon.report.dropped | lexicon.report.changed).items()}
+
+
+# --- Ding -----------------------------------------------------------------------------------------
+
+DING = """\
+# Version :: devel
+Haus {n}; Heim {n} (Zuhause) | Häuser {pl} :: house; home | houses
+bauen {vt} {baute; gebaut} :: to build {built; built}
+etw. bauen; errichten :: to build sth.
+Absender {m} /Abs./ :: sender [comm.]
+"""
+
+
+def test_ding_is_read_in_both_directions(tmp_path: Path) -> None:
+    path = tmp_path / "de-en"
+    path.write_text(DING, encoding="utf-8")
+    german, lexicon = read(path, "de", "en")
+    assert german == {
+        "Haus": ("house", "home"),
+        "Heim": ("house", "home"),
+        "Häuser": ("houses",),
+        "bauen": ("build",),
+        "errichten": ("build",),
+        "Absender": ("sender",),
+    }
+    assert lexicon.report is not None
+    assert (lexicon.report.format, lexicon.report.comments, lexicon.report.inverted) == ("ding", 1, False)
+    english, turned = read(path, "en", "de")
+    assert english == {
+        "house": ("Haus", "Heim"),
+        "home": ("Haus", "Heim"),
+        "houses": ("Häuser",),
+        "build": ("bauen", "errichten"),
+        "sender": ("Absender",),
+    }
+    assert turned.report is not None and turned.report.inverted
+    assert counts(turned)["abbreviations"] == 1
+    assert counts(turned)["duplicate entries"] == 1  # bauen, of both lines
+
+
+def test_a_ding_line_of_unequal_sides_is_malformed(tmp_path: Path) -> None:
+    path = tmp_path / "de-en"
+    path.write_text("Haus :: house\n" * 200 + "Haus | Häuser :: house\nHaus\n", encoding="utf-8")
+    report = read(path, "de", "en", "ding")[1].report
+    assert report is not None
+    assert [(line.line, line.reason) for line in report.malformed] == [
+        (201, "2 forms on the left, 1 on the right: 'Haus | Häuser :: house'"),
+        (202, "expected `left :: right`: 'Haus'"),
+    ]
+
+
+# --- CC-CEDICT ------------------------------------------------------------------------------------
+
+CEDICT = """\
+# CC-CEDICT
+#! version=1
+房屋 房屋 [fang2 wu1] /building; house/
+房子 房子 [fang2 zi5] /house/building (single- or two-story)/CL:棟|栋[dong4],幢[zhuang4]/
+書 书 [shu1] /book/letter/to write/
+囙 因 [yin1] /old variant of 因[yin1]/a cause/
+"""
+
+
+def test_cedict_is_turned_and_senses_are_ordered_by_the_place_of_the_gloss(tmp_path: Path) -> None:
+    path = tmp_path / "cedict.txt"
+    path.write_text(CEDICT, encoding="utf-8")
+    english, lexicon = read(path, "en", "zh")
+    assert english == {
+        "building": ("房屋", "房子"),
+        "house": ("房子", "房屋"),  # the first gloss of 房子, the second of 房屋
+        "book": ("书",),
+        "letter": ("书",),
+        "write": ("书",),
+        "cause": ("因",),
+    }
+    assert counts(lexicon) == {
+        "entries that refer to others": 2,
+        "parenthesised notes": 1,
+        "infinitive particles": 1,
+        "articles": 1,
+    }
+    chinese, _ = read(path, "zh", "en")
+    assert chinese["书"] == ("book", "letter", "write")
+    assert "書" in read(path, "zh-Hant", "en")[0]
+    assert read(path, "en", "zh-TW")[0]["book"] == ("書",)
+
+
+def test_a_gzipped_file_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text(CEDICT, encoding="utf-8")
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(CEDICT.encode()))
+    assert read(tmp_path / "packed.gz", "en", "zh")[0] == read(tmp_path / "plain.txt", "en", "zh")[0]
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(CEDICT.encode())[:40])
+    with pytest.raises(LexiconError, match=r"cut\.gz: cannot read"):
+        read(tmp_path / "cut.gz", "en", "zh")
+
+
+# --- dictd ----------------------------------------------------------------------------------------
+
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def coded(number: int) -> str:
+    return (coded(number // 64) if number >= 64 else "") + DIGITS[number % 64]
+
+
+def write_dictd(folder: Path, name: str, definitions: list[tuple[str, str]]) -> Path:
+    data, index = b"", ""
+    for head, definition in definitions:
+        piece = definition.encode()
+        index += f"{head}\t{coded(len(data))}\t{coded(len(piece))}\n"
+        data += piece
+    (folder / f"{name}.dict.dz").write_bytes(gzip.compress(data))
+    (folder / f"{name}.index").write_text(index, encoding="utf-8")
+    return folder / f"{name}.index"
+
+
+DEFINITIONS = [
+    ("00databaseshort", "00-database-short\nEnglish-German\n"),
+    ("arm", "arm /ɑːm/ <n>\n\nArm <masc>, Zweig <masc> [fig.]\n   Synonym: {branch}\n\n see: {arms}\n"),
+    ("august", "August /ˈɔːɡəst/ <n>\n1. August <masc>\n2. Erntemonat; Ernting\n"),
+    ("inlaw", 'in-law <n>\nAngeheriateter\n      "my in-laws"  - meine Schwiegereltern\n         Note: familiar\n'),
+    ("house sbsth", "house sb./sth. /haʊs/\njdn./etw. (an einem Ort) unterbringen <v>\n"),
+    ("bicolor", "bicolor\n see: {colour}\n"),
+]
+
+
+def test_dictd_is_read_from_either_of_its_files(tmp_path: Path) -> None:
+    path = write_dictd(tmp_path, "freedict-eng-deu", DEFINITIONS)
+    words, lexicon = read(path, "en", "de")
+    assert words.pop("house") == ("unterbringen",)
+    assert words == {"arm": ("Arm", "Zweig"), "August": ("Erntemonat", "Ernting"), "in-law": ("Angeheriateter",)}
+    assert lexicon.report is not None
+    assert (lexicon.report.format, lexicon.report.comments, lexicon.report.lines) == ("dictd", 1, 6)
+    assert counts(lexicon)["entries without a translation"] == 1
+    assert counts(lexicon)["entries identical on both sides"] == 1
+    assert counts(lexicon)["part-of-speech or subject marks"] == 4
+    assert read(tmp_path / "freedict-eng-deu.dict.dz", "en", "de")[0] == words | {"house": ("unterbringen",)}
+    assert read(path, "de", "en")[0]["Arm"] == ("arm",)
+
+
+def test_dictd_refuses_other_languages_bad_indices_and_a_missing_half(tmp_path: Path) -> None:
+    path = write_dictd(tmp_path, "freedict-eng-deu", DEFINITIONS * 50)
+    with pytest.raises(LexiconError, match="from `eng` to `deu`, not from `en` to `fr`"):
+        read(path, "en", "fr")
+    with path.open("a", encoding="utf-8") as index:
+        index.write("beyond\t////\tB\nnumber\tA-\tB\n")
+    report = read(path, "en", "de")[1].report
+    assert report is not None
+    assert [line.line for line in report.malformed] == [301, 302]
+    (tmp_path / "freedict-eng-deu.dict.dz").unlink()
+    with pytest.raises(LexiconError, match=r"no freedict-eng-deu\.dict\.dz"):
+        read(path, "en", "de", "dictd")
+
+
+@pytest.mark.parametrize(
+    ("digits", "number"), [("A", 0), ("B", 1), ("/", 63), ("BA", 64), ("KXA", 10 * 4096 + 23 * 64)]
+)
+def test_index_numbers_are_base_64_most_significant_first(digits: str, number: int) -> None:
+    assert _number(digits.encode()) == number
+    padded = digits.rjust(4, "A")
+    assert int.from_bytes(base64.b64decode(padded), "big") == number
+
+
+# --- kaikki ---------------------------------------------------------------------------------------
+
+
+def test_kaikki_gives_translations_of_source_words_and_glosses_of_target_words(tmp_path: Path) -> None:
+    records = [
+        {
+            "word": "house",
+            "lang_code": "en",
+            "translations": [{"code": "de", "word": "Haus"}, {"code": "fr", "word": "maison"}, {"code": "de"}],
+            "senses": [{"glosses": ["A building."], "translations": [{"lang_code": "de", "word": "Gebäude"}]}],
+        },
+        {"word": "Heim", "lang_code": "de", "senses": [{"glosses": ["home", "house, home (dwelling)"]}]},
+        {
+            "word": "Heime",
+            "lang_code": "de",
+            "senses": [{"glosses": ["plural of Heim"], "form_of": [{"word": "Heim"}]}],
+        },
+        {"word": "Alm", "lang_code": "de", "senses": [{"glosses": ["a pasture high in the mountains"]}]},
+        {"word": "maison", "lang_code": "fr", "senses": [{"glosses": ["house"]}]},
+    ]
+    path = tmp_path / "kaikki.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    words, lexicon = read(path, "en", "de")
+    assert words == {"house": ("Haus", "Gebäude", "Heim"), "home": ("Heim",)}
+    assert counts(lexicon) == {
+        "entries of other languages": 2,
+        "entries without a translated word": 1,
+        "entries that are forms of other words": 1,
+        "entries that define and do not translate": 1,
+        "parenthesised notes": 1,
+    }
+    assert lexicon.report is not None and lexicon.report.format == "kaikki"
+
+
+def test_kaikki_knows_the_codes_of_mandarin(tmp_path: Path) -> None:
+    path = tmp_path / "kaikki.jsonl"
+    record = {"word": "book", "lang_code": "en", "translations": [{"code": "cmn", "word": "書／书", "roman": "shū"}]}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert read(path, "en", "zh")[0] == {"book": ("書／书",)}
+    with pytest.raises(LexiconError, match="1 entries of other languages"):
+        read(path, "en", "ru")
+
+
+# --- PanLex and WECHSEL ---------------------------------------------------------------------------
+
+
+def test_panlex_rows_of_either_direction_are_read_best_quality_first(tmp_path: Path) -> None:
+    path = tmp_path / "panlex.csv"
+    path.write_text(
+        "trans_quality,uid,txt,trans_uid,trans_txt\n"
+        "3,eng-000,house,deu-000,Heim\n"
+        '9,deu-000,Haus,eng-000,"house"\n'
+        "9,eng-000,house,fra-000,maison\n"
+        '5,eng-000,"free, of charge",deu-000,umsonst\n',
+        encoding="utf-8",
+    )
+    words, lexicon = read(path, "en", "de")
+    assert words == {"house": ("Haus", "Heim"), "free, of charge": ("umsonst",)}
+    assert counts(lexicon) == {"entries of other languages": 1}
+    assert lexicon.report is not None
+    assert (lexicon.report.format, lexicon.report.comments, lexicon.report.phrases) == ("panlex", 1, 1)
+
+
+def test_wechsel_leaves_affixes_out(tmp_path: Path) -> None:
+    path = tmp_path / "german.txt"
+    path.write_text("off\tab-\noff\taus\n-itis\t-itis\nfree of charge\tumsonst\n", encoding="utf-8")
+    words, lexicon = read(path, "en", "de", "wechsel")
+    assert words == {"off": ("aus",), "free of charge": ("umsonst",)}
+    assert counts(lexicon) == {"entries of prefixes and suffixes": 2}
+
+
+# --- parts and properties -------------------------------------------------------------------------
+
+
+def test_separators_in_brackets_and_numbers_do_not_cut() -> None:
+    assert split_outside("a (b, c), d; 10,000 [e; f] ,", ALTERNATIVES) == ["a (b, c)", "d", "10,000 [e; f] ,"]
+    assert split_outside(" ; ", ALTERNATIVES) == []
+    with pytest.raises(ValueError, match="alternatives"):
+        split_outside("a;" * 10_000, ALTERNATIVES)
+
+
+@pytest.mark.parametrize(
+    ("code", "tag", "expected"),
+    [
+        ("deu", "de", True),
+        ("eng-000", "en-US", True),
+        ("cmn", "zh-Hant", True),
+        ("sh", "hr", True),
+        ("fra", "de", False),
+    ],
+)
+def test_codes_name_languages(code: str, tag: str, expected: bool) -> None:
+    assert same(code, tag) is expected
+
+
+SAMPLES = [
+    DING,
+    CEDICT,
+    "uid,txt,trans_uid,trans_txt\neng-000,a,deu-000,b\n",
+    '"\n',
+    "# a\n",
+    "a\tb\n",
+    " :: ",
+    "|",
+    ";",
+]
+SAMPLES += [
+    '{"word": "a", "lang_code": "en", "translations": [{"code": "de", "word": "b"}]}\n',
+    '{"word": "a", "senses": 3}',
+]
+SAMPLES += [
+    '{"word": "b", "lang_code": "de", "senses": [{"glosses": ["a"]}, {"glosses": 1}]}\n',
+    "[",
+    "(",
+    "\ufeff",
+    "\u200e",
+]
+noise = st.binary(max_size=60) | st.lists(
+    st.sampled_from([sample.encode() for sample in SAMPLES]) | st.binary(max_size=4), max_size=12
+).map(b"".join)
+
+
+@pytest.mark.parametrize("format", [*PAIR_FORMATS, None])
+@checked
+@given(noise)
+def test_arbitrary_bytes_are_read_or_refused_in_every_format(
+    tmp_path: Path, format: str | None, content: bytes
+) -> None:
+    path = tmp_path / "dictionary.index"
+    path.write_bytes(content)
+    (tmp_path / "dictionary.dict").write_bytes(content)
+    for source, target in [("en", "de"), ("zh", "en")]:
+        try:
+            lexicon = Lexicon.read(path, format=format, source=source, target=target)
+        except LexiconError as error:
+            assert "dictionary" in str(error)
+            continue
+        report = lexicon.report
+        assert report is not None and report.text
+        assert report.kept == sum(len(group.translations[target]) for group in lexicon)
+        assert report.entries == report.kept + sum(tally.count for tally in report.dropped.values())
+
+
+@checked
+@given(
+    st.binary(max_size=80),
+    st.lists(st.tuples(st.text(max_size=4), st.binary(max_size=4), st.binary(max_size=4)), max_size=5),
+)
+def test_arbitrary_indices_are_read_or_refused(
+    tmp_path: Path, data: bytes, rows: list[tuple[str, bytes, bytes]]
+) -> None:
+    (tmp_path / "a.dict").write_bytes(data)
+    lines = [head.encode(errors="replace") + b"\t" + begin + b"\t" + length for head, begin, length in rows]
+    (tmp_path / "a.index").write_bytes(b"\n".join([*lines, b"word\tA\tI"]))
+    try:
+        Lexicon.read(tmp_path / "a.index", source="en", target="de")
+    except LexiconError as error:
+        assert "a." in str(error)
+
+
+@pytest.mark.parametrize("format", PAIR_FORMATS)
+def test_a_line_of_ten_megabytes_costs_that_line(tmp_path: Path, format: str) -> None:
+    """The formats see lines up to the limit; each of these is just below it, the last one above."""
+    path = tmp_path / "a.index"
+    (tmp_path / "a.dict").write_bytes(b"x")
+    size = LONGEST_LINE - 10
+    lines = [b"a " * (size // 2), b"[" * size, b"(" * size, b"a; " * (size // 3), b"/" * size, b"x" * 10_000_000]
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(LexiconError) as caught:
+        Lexicon.read(path, format=format, source="en", target="de")
+    assert len(str(caught.value)) < 2000
