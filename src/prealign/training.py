@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ def training_arguments(
         "bf16": precision(recipe) == "bf16 autocast",
         "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
     }
+    # Arguments with torch_compile leave it in the environment, where it would compile the next training as well.
+    os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)
     return TrainingArguments(**settings | recipe.trainer)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from transformers import AutoModelForSequenceClassification, GraniteConfig, GraniteForCausalLM
 
 import toys
@@ -16,7 +17,7 @@ from prealign.errors import PrealignError
 from prealign.evaluation.classifier import collate, fine_tune, load_classifier, predict, reading_order
 from prealign.evaluation.task_data import Example
 from prealign.recipe import TransferTask
-from prealign.training import Progress
+from prealign.training import Progress, training_arguments
 
 EOS = 3
 TASK = TransferTask(name="marker", train="-", epochs=4, batch_size=16, learning_rate=1e-2, weight_decay=0.0)
@@ -101,6 +102,19 @@ def test_what_can_be_learned_is_learned_and_the_seed_decides_all(tmp_path: Path)
     assert record["flops"] > 0 < record["seconds"]
     assert not any("validation" in point for point in record["history"])
     assert not list((tmp_path / "trainer").rglob("*.safetensors"))
+
+
+def test_fine_tuning_is_not_compiled_not_even_after_a_compiled_training(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "model", toys.llama())
+    recipe = toys.recipe(trainer={"bf16": False, "torch_compile": True})
+    schedule = {"learning_rate": 1e-3, "weight_decay": 0.0, "warmup": 0.0}
+    training_arguments(recipe, tmp_path, steps=1, batch_size=1, seed=0, **schedule)  # leaves it in the environment
+    torch._dynamo.reset()
+    counters.clear()
+    fine_tune(
+        classifier(folder, 0), examples(8, 0), TASK, recipe, seed=0, folder=tmp_path / "t", on_progress=lambda _: None
+    )
+    assert not counters["frames"]
 
 
 def test_predictions_do_not_depend_on_the_batch(tmp_path: Path) -> None:

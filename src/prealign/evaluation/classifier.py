@@ -98,6 +98,9 @@ def fine_tune(
     order = reading_order(lengths, batch_size=task.batch_size, epochs=task.epochs, seed=seed)
     steps = -(-len(order) // task.batch_size)
     tokens = task.epochs * sum(lengths)
+    # Batches have many shapes and steps are few: compiling would take longer than training.
+    trainer_settings = {key: value for key, value in recipe.trainer.items() if not key.startswith("torch_compile")}
+    recipe = recipe.model_copy(update={"trainer": trainer_settings})
     arguments = training_arguments(recipe, folder, steps=steps, batch_size=task.batch_size, seed=seed, **schedule(task))
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
     trainer = Trainer(
