@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import json
+from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prealign.errors import RunFolderError
-from prealign.recipe import Recipe
+from prealign.recipe import Recipe, Section
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import (
+    FORMAT,
     RunFolder,
     fingerprint,
     finished,
-    link_stage,
     read_json,
     run_stage,
+    share_stage,
     write_json,
     write_text,
 )
@@ -178,31 +182,33 @@ def test_what_a_failure_left_behind_is_not_in_the_next_attempt(tmp_path: Path) -
     assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json"}
 
 
-def test_a_linked_stage_is_the_other_and_survives_a_move(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
+def test_a_shared_stage_is_a_copy_that_takes_no_space(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
     first, second = run.stage("prealign", 0, "align"), run.stage("prealign_no_cs", 0, "align")
     run_stage(first, "m", write_result("one"))
     run_stage(second, "old", write_result("old"))
-    link_stage(second, first)
-    link_stage(second, first)
+    share_stage(second, first)
+    share_stage(second, first)
     assert finished(second, "m") == finished(first, "m") is not None
-    assert not second.readlink().is_absolute()
-    (tmp_path / "run").rename(tmp_path / "moved")
-    assert finished(RunFolder(tmp_path / "moved").stage("prealign_no_cs", 0, "align"), "m") is not None
+    assert (first / "result.txt").samefile(second / "result.txt")
+    assert not second.with_name("align.partial").exists()
 
 
-def test_working_at_a_linked_stage_leaves_the_other_alone(tmp_path: Path) -> None:
-    first, second = tmp_path / "a" / "align", tmp_path / "b" / "align"
-    run_stage(first, "m", write_result("one"))
-    link_stage(second, first)
-    run_stage(second, "n", write_result("two"))
-    assert finished(first, "m") == {"fingerprint": "m", "text": "one"}
-    assert finished(second, "n") == {"fingerprint": "n", "text": "two"}
-    assert not second.is_symlink()
+@pytest.mark.parametrize("again", ["first", "second"])
+def test_stages_that_were_shared_part_when_one_is_made_again(tmp_path: Path, again: str) -> None:
+    folders = {"first": tmp_path / "a" / "align", "second": tmp_path / "b" / "align"}
+    run_stage(folders["first"], "m", write_result("one"))
+    share_stage(folders["second"], folders["first"])
+    run_stage(folders[again], "n", write_result("two"))
+    (other,) = (folder for name, folder in folders.items() if name != again)
+    assert finished(folders[again], "n") == {"fingerprint": "n", "text": "two"}
+    assert finished(other, "m") == {"fingerprint": "m", "text": "one"}
+    assert (other / "result.txt").read_text() == "one"
 
 
-def test_a_link_to_nothing_is_not_finished(tmp_path: Path) -> None:
-    link_stage(tmp_path / "b", tmp_path / "gone")
+def test_nothing_cannot_be_shared(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        share_stage(tmp_path / "b", tmp_path / "gone")
     assert finished(tmp_path / "b", "m") is None
 
 
@@ -217,3 +223,29 @@ def test_the_finished_stages_of_a_run(tmp_path: Path) -> None:
         "joint/seed-1/evaluate",
         "prealign/seed-0/evaluate",
     ]
+
+
+def test_a_changed_default_or_template_raises_the_format() -> None:
+    """Fingerprints leave defaults out. A new setting only needs the new value here; another default raises FORMAT too."""
+    sections = [annotation for field in Recipe.model_fields.values() for annotation in _sections(field.annotation)]
+    defaults = {
+        section.__name__: {
+            name: field.default for name, field in section.model_fields.items() if not field.is_required()
+        }
+        for section in sections
+    }
+    templates = (package_files("prealign") / "text" / "facts.yaml").read_text(encoding="utf-8")
+    assert (
+        FORMAT,
+        xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
+    ) == (
+        1,
+        "5b7f18698674f1d2",
+    )
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        inner = [found for field in annotation.model_fields.values() for found in _sections(field.annotation)]
+        return [annotation, *inner]
+    return [found for part in get_args(annotation) for found in _sections(part)]

@@ -247,10 +247,8 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
 
 
 def _compare(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool:
-    """Whether two scores compare: both are there, and of words inside or outside a lexicon, of the same words."""
-    if own is None or base is None:
-        return False
-    return own["metric"] not in _OF_WORDS or own["signature"] == base["signature"]
+    """Whether two scores compare: both are there, and measured on the same things in the same way."""
+    return own is not None and base is not None and own["signature"] == base["signature"]
 
 
 def _corrected(family: list[Comparison]) -> list[Comparison]:

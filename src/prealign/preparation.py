@@ -28,6 +28,7 @@ from prealign import __version__
 from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.direction import found_in_corpus
+from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.packing import Mixture
 from prealign.recipe import LexiconFile, Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
@@ -155,7 +156,8 @@ def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
     lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong"))
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
-    files += [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
+    dictionaries = [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
+    files += [file for path in dictionaries for file in dictionary_files(path)]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
     sections = [
         s.model_dump(exclude_defaults=True) for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)
@@ -243,7 +245,7 @@ def _tokenise(
 def _lexicon(
     recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int], tokens: Path
 ) -> tuple[Lexicon, list[dict[str, Any]]]:
-    """Join all dictionaries, keep what the corpus uses, and say how each was read. Raises LexiconError if that is none."""
+    """Join all dictionaries, keep what the corpus uses, and say how each was read. LexiconError if a target is left none."""
     section, source = recipe.lexicon, recipe.source.language
     lexicon = Lexicon([], source=source, targets=[])
     reading = []
@@ -260,12 +262,13 @@ def _lexicon(
         real = [target.language for target in recipe.targets if not target.is_clone]
         used = used.order_senses({t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in real})
     used = used.limit_senses(section.maximum_senses)
-    if not len(used):
-        raise LexiconError(
-            f"no word of the lexicon ({len(lexicon)} words) occurs {section.minimum_count} times in the {source} text "
-            f"({len(counts)} different words). Is it of another language, are its columns swapped, or is "
-            "lexicon.minimum_count too high for so little text?"
-        )
+    for language in (target.language for target in recipe.targets):
+        if not any(language in group.translations for group in used):
+            raise LexiconError(
+                f"no word of the lexicon ({len(lexicon)} words) with a translation into {language!r} occurs "
+                f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
+                "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
+            )
     return used, reading
 
 

@@ -88,9 +88,11 @@ class RunFolder:
 
 def finished(folder: Path, mark: str) -> dict[str, Any] | None:
     """Return a stage's record if it is complete and its fingerprint is `mark`."""
-    path = folder / STAGE_FILE
-    record = read_json(path) if path.exists() else None
-    return record if record is not None and record["fingerprint"] == mark else None
+    try:
+        record = read_json(folder / STAGE_FILE)
+    except FileNotFoundError:  # also when another process replaces the folder right now
+        return None
+    return record if record["fingerprint"] == mark else None
 
 
 def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -115,15 +117,15 @@ def _clear(folder: Path) -> None:
     """Remove a stage. It loses its name first, so that a kill half-way leaves no half of it to be found."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
+    if folder.exists():
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def link_stage(folder: Path, other: Path) -> None:
-    """Let a stage be another arm's: a relative link, so the run folder can be moved."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def share_stage(folder: Path, other: Path) -> None:
+    """Let a stage be a copy of another arm's, by hard links: it takes no space, and stays when the other is replaced."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(other, partial, copy_function=os.link)
     _clear(folder)
-    folder.symlink_to(os.path.relpath(other, folder.parent), target_is_directory=True)
+    partial.rename(folder)

@@ -1,7 +1,7 @@
 """One arm with one seed, from blocks to scores. Stages meet only through files (`prealign.runfolder`).
 
 1. `blocks`: the switched, packed training blocks of stage 2, as many as the arm's budget needs.
-2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result by a link.
+2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result.
 3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
 4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
 5. `knowledge`, if the recipe has made-up facts: questions about them.
@@ -51,7 +51,7 @@ from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, link_stage, run_stage, write_json
+from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, share_stage, write_json
 from prealign.text.corpus import load_arrow
 from prealign.training import OnProgress, precision
 
@@ -86,10 +86,14 @@ class ArmRun:
     def steps(self) -> int:
         """Steps of stage 2 that bring this arm to the budget of PreAlign."""
         reference, own = resolve_arm(self.base, "prealign"), self.recipe
+        # Of an arm with a lexicon of its own the budget is that of the others all the same.
+        shared = reference.lexicon == own.lexicon
+        lexicon = None if shared else self.prepared.training_lexicon(reference, self.seed)[0]
+        words = self.words if lexicon is None else word_forms(lexicon, self.prepared.tokenizer)
         model = model_shapes(own.model, **self._model_needs)
         if own.align.steps or own.sustain.weight:
             layer_slice(own.align.layers, model)  # what the model has no layer for shows before any training
-        budget = reference.align.steps * align_step_flops(model, reference, self.words)
+        budget = reference.align.steps * align_step_flops(model, reference, words)
         budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
         spent = own.align.steps * align_step_flops(model, own, self.words) if own.align.steps else 0.0
         return matched_steps(budget, spent, pretrain_step_flops(model, own, self.words))
@@ -154,8 +158,11 @@ class ArmRun:
 
     def _share_alignment(self, mark: str) -> bool:
         for other in self.run.stages("align"):
-            if not other.is_symlink() and finished(other, mark):
-                link_stage(self.folder("align"), other)
+            if finished(other, mark):
+                try:
+                    share_stage(self.folder("align"), other)
+                except OSError:  # another process is just replacing it
+                    continue
                 return True
         return False
 
@@ -233,13 +240,14 @@ class ArmRun:
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
         final = self._load(self.folder("pretrain"))
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, self.lexicons[0], self.on_progress)
+        true_words = self.prepared.true_lexicon(self.recipe, self.seed)
+        scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         start = self._start()
         models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval, true_words = {}, self.prepared.true_lexicon(self.recipe, self.seed)
+        retrieval = {}
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
                 model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
@@ -281,7 +289,8 @@ class ArmRun:
         if not section.dynamics or own.mixture.clone_ids == "merged":
             return []
         words = self.prepared.true_lexicon(own, self.seed)
-        pairs = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
+        drawn = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
+        pairs = [own_pairs for own_pairs in drawn if own_pairs.sources]
         return [Dynamics(self.prepared.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
 
     @property

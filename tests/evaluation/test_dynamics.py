@@ -37,14 +37,25 @@ def pairs(seen: int, held_out: int) -> WordPairs:
     return draw_pairs(Lexicon(groups[:seen], source="en"), Lexicon(groups[seen:], source="en"), "de", 50, 0)
 
 
+def test_a_translation_of_a_word_of_training_is_not_held_out_though_that_word_was_not_drawn() -> None:
+    seen = Lexicon([Group("giant", {"de": ("riesig",)}), Group("house", {"de": ("Haus",)})], source="en")
+    held_out = Lexicon([Group("huge", {"de": ("riesig", "enorm")})], source="en")
+    undrawn = next(
+        asked for seed in range(50) if "giant" not in (asked := draw_pairs(seen, held_out, "de", 1, seed)).sources
+    )
+    told = dict(zip(undrawn.targets, undrawn.target_held_out.tolist(), strict=True))
+    assert told == {"Haus": False, "riesig": False, "enorm": True}
+
+
 def test_precision_is_that_of_retrieval() -> None:
     asked = pairs(12, 6)
     torch.manual_seed(0)
     source, target = torch.randn(3, 18, 2), torch.randn(3, len(asked.targets), 2)
     found = precision_by_layer(source, target, asked)
     scores, _ = retrieval_scores(
-        source, target, asked.gold, asked.held_out, language="de", stage="pretrain", signature="", csls_neighbours=2
-    )
+        source, target, asked.gold, asked.held_out, asked.target_held_out, language="de", stage="pretrain", signature="",
+        csls_neighbours=2,
+    )  # fmt: skip
     for split, values in found.items():
         expected = [s.value for s in scores if s.metric == "p_at_1" and s.split == split]
         np.testing.assert_allclose(values, expected)

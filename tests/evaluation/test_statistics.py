@@ -255,8 +255,10 @@ def test_paired_seeds_agrees_with_scipy() -> None:
 
 
 def test_paired_seeds_without_spread() -> None:
-    assert paired_seeds([2.0, 3.0], [2.0, 3.0]) == (0.0, 0.0, 0.0, 1.0)
-    assert paired_seeds([3.0, 4.0], [2.0, 3.0]) == (1.0, 1.0, 1.0, 0.0)
+    """Accuracies take few values: seeds that differ by the same items are no proof, with or without rounding."""
+    assert paired_seeds([2.0, 3.0], [2.0, 3.0]) == (0.0, None, None, 1.0)
+    assert paired_seeds([3.0, 4.0], [2.0, 3.0]) == (1.0, None, None, None)
+    assert paired_seeds([0.5, 0.6, 0.7], [0.45, 0.55, 0.65])[1:] == (None, None, None)
 
 
 # --- Holm -----------------------------------------------------------------------------------------

@@ -194,6 +194,12 @@ def test_names_of_few_tokens_are_preferred() -> None:
     assert sorted(tokens(chosen))[-1] == sorted(tokens(made))[299]
 
 
+def test_names_are_found_where_the_corpus_holds_many_of_the_short_ones() -> None:
+    short = make_names(2000, np.random.default_rng(1), [])
+    assert {len(name) for name in short} == {4}
+    assert {len(name) for name in make_names(2000, np.random.default_rng(0), short)} == {6}
+
+
 def test_too_many_names_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"lower knowledge\.facts"):
         make_names(10**9, np.random.default_rng(0), [])

@@ -109,12 +109,15 @@ def evaluate_retrieval(
     items: dict[str, Any] = {}
     for language in seen.targets:
         pairs = draw_pairs(seen, held_out, language, recipe.evaluate.retrieval_words, seed)
+        if not pairs.sources:  # a small share of the dictionary may leave a language out
+            continue
         bos = recipe.align.bos
         found, items[language] = retrieval_scores(
             word_states(model, prepared.tokenizer, pairs.sources, language=seen.source, bos=bos),
             word_states(model, prepared.tokenizer, pairs.targets, language=language, bos=bos),
             pairs.gold,
             pairs.held_out,
+            pairs.target_held_out,
             language=language,
             stage=stage,
             signature=_signature(prepared, sources=len(pairs.sources), targets=len(pairs.targets)),

@@ -31,10 +31,10 @@ def log_steps(steps: int, number: int) -> list[int]:
 def precision_by_layer(source: Tensor, target: Tensor, pairs: WordPairs) -> dict[str, list[float]]:
     """Return P@1 per layer of "seen" and "held_out" words, both directions pooled; an empty list where there is no word.
 
-    source (L, N, D) and target (L, M, D) states. A target word is held out if all its translations are.
+    source (L, N, D) and target (L, M, D) states.
     """
-    gold, kept_out = torch.from_numpy(pairs.gold), torch.from_numpy(pairs.held_out)
-    held_out = torch.cat([kept_out, ~(gold & ~kept_out[:, None]).any(dim=0)])  # (N + M,)
+    gold = torch.from_numpy(pairs.gold)
+    held_out = torch.from_numpy(np.concatenate([pairs.held_out, pairs.target_held_out]))  # (N + M,)
     hits = torch.stack(
         [
             torch.cat([retrieval_hits(s, t, gold), retrieval_hits(t, s, gold.T)])

@@ -15,7 +15,8 @@ from prealign.lexicon import Group, Lexicon
 class WordPairs:
     """N source words and their M translations into `language`.
 
-    gold (N, M): source n and target m translate each other; held_out (N,): the source word was kept out of training.
+    gold (N, M): source n and target m translate each other; held_out (N,): the source word was kept out of training;
+    target_held_out (M,): the translation is of no word of training, drawn or not.
     """
 
     language: str
@@ -24,6 +25,7 @@ class WordPairs:
     targets: list[str]
     gold: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
+    target_held_out: NDArray[np.bool_]
 
 
 def draw_pairs(seen: Lexicon, held_out: Lexicon, language: str, number: int, seed: int) -> WordPairs:
@@ -32,6 +34,7 @@ def draw_pairs(seen: Lexicon, held_out: Lexicon, language: str, number: int, see
     groups = [group for part in parts for group in part]
     targets = list(dict.fromkeys(sense for group in groups for sense in group.translations[language]))
     column = {word: i for i, word in enumerate(targets)}
+    trained = {sense for group in seen for sense in group.translations.get(language, ())}
     gold = np.zeros((len(groups), len(targets)), dtype=bool)
     for row, group in enumerate(groups):
         gold[row, [column[sense] for sense in group.translations[language]]] = True
@@ -42,6 +45,7 @@ def draw_pairs(seen: Lexicon, held_out: Lexicon, language: str, number: int, see
         targets=targets,
         gold=gold,
         held_out=np.repeat([False, True], [len(part) for part in parts]),
+        target_held_out=np.array([word not in trained for word in targets], dtype=bool),
     )
 
 

@@ -68,6 +68,7 @@ def retrieval_scores(
     target_states: Tensor,
     gold: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
+    target_held_out: NDArray[np.bool_],
     *,
     language: str,
     stage: Stage,
@@ -77,8 +78,8 @@ def retrieval_scores(
     """Scores per layer and split, and the per-word hits they come from (lists, ready for JSON).
 
     source_states (L, N, D), target_states (L, M, D); gold (N, M): source n and target m translate each
-    other, every form at least one other; held_out (N,): the source form was kept out of alignment. A target
-    form is held out if all its translations are. Metrics: p_at_1_forward, p_at_1_backward, p_at_1 and
+    other, every form at least one other; held_out (N,) and target_held_out (M,): the form was kept out of
+    alignment. Metrics: p_at_1_forward, p_at_1_backward, p_at_1 and
     csls_p_at_1 (both directions).
 
     `chance` is the mean share of translations among the candidates: 1/candidates if each word has one.
@@ -90,7 +91,7 @@ def retrieval_scores(
     forward = torch.from_numpy(gold)  # (N, M)
     assert forward.any(dim=0).all() and forward.any(dim=1).all(), "a form without translation cannot be asked"
     kept_out = torch.from_numpy(held_out)  # (N,)
-    target_kept_out = ~(forward & ~kept_out[:, None]).any(dim=0)  # (M,)
+    target_kept_out = torch.from_numpy(target_held_out)  # (M,)
 
     hits = {}
     for metric, neighbours in (("p_at_1", None), ("csls_p_at_1", csls_neighbours)):

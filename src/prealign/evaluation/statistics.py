@@ -162,15 +162,15 @@ def paired_seeds(arm: Sequence[float], baseline: Sequence[float]) -> Difference:
     """Mean of arm - baseline over paired seeds, its t interval and the paired t-test's p.
 
     One seed has neither interval nor p (None). Differences that are all alike have no spread to test
-    against: p is 1 if they are 0, else 0.
+    against, so they have no interval, and no p unless they are 0 (p is 1).
     """
     gaps = [ours - theirs for ours, theirs in zip(arm, baseline, strict=True)]
     mean, low, high = seed_interval(gaps)
     if low is None:
         return Difference(mean, None, None, None)
     error = float(stats.sem(gaps))
-    if error == 0:
-        return Difference(mean, low, high, float(mean == 0))
+    if error <= 1e-9 * max(1.0, abs(mean)):
+        return Difference(mean, None, None, None if mean else 1.0)
     return Difference(mean, low, high, float(2 * stats.t.sf(abs(mean) / error, len(gaps) - 1)))
 
 

@@ -251,14 +251,18 @@ class Lexicon:
         return train, held_out
 
     def shuffled(self, share: float, seed: int) -> Lexicon:
-        """Let this share of each target's words exchange their translations, so that none keeps one; errors of `draws`."""
+        """Let this share of each target's words exchange their translations, so that none keeps one, in any case.
+
+        Errors of `draws`.
+        """
         translations = {group.word: dict(group.translations) for group in self}
         for language in self.targets:
             known = [word for word, found in translations.items() if language in found]
             rank = {word: i for i, word in enumerate(draw(known, f"wrong {language}", share, seed))}
             drawn = sorted((w for w in known if w.lower() in rank), key=lambda w: (rank[w.lower()], w))
             senses = [translations[word][language] for word in drawn]
-            for word, other in zip(drawn, derangement([set(found) for found in senses]), strict=True):
+            caseless = [{sense.lower() for sense in found} for found in senses]
+            for word, other in zip(drawn, derangement(caseless), strict=True):
                 translations[word][language] = senses[other]
         return self._with(replace(group, translations=translations[group.word]) for group in self)
 

@@ -58,7 +58,11 @@ def sweep_table(results: Results, sweep: Sweep, own: Points) -> Table:
     parts = {"": "perplexity", " inside": "perplexity_inside", " outside": "perplexity_outside"}
     for tag in ask.languages(results):
         for part, metric in parts.items():
-            cells[f"{ask.language_label(tag)}{part}"] = [ask.perplexity(results, arm, tag, metric) for arm in rows]
+            # Where a lexicon of another size decides which words are inside, those of the baseline are other words.
+            own_words = part and sweep.key.startswith("lexicon.")
+            cells[f"{ask.language_label(tag)}{part}"] = [
+                None if own_words and arm == base else ask.perplexity(results, arm, tag, metric) for arm in rows
+            ]
         if tag != ask.source_language(results):
             cells[f"Gap closed, {ask.language_label(tag)}"] = [ask.gap_closed(results, arm, tag) for arm in rows]
     columns |= {name: [with_interval(estimate) for estimate in found] for name, found in cells.items() if any(found)}
@@ -67,10 +71,16 @@ def sweep_table(results: Results, sweep: Sweep, own: Points) -> Table:
             means = [ask.mean_p_at_1(results, arm, tag, "pretrain", split) for arm in rows]
             if any(mean is not None for mean in means):
                 columns[f"P@1 {SPLITS[split]}, {ask.language_label(tag)}"] = [number(mean) for mean in means]
+    accuracies = ask.group(ask.select(results["scores"], metric="accuracy"), "condition", "language", "arm")
+    for condition, tag in dict.fromkeys((condition, tag) for condition, tag, _ in accuracies):
+        found = [ask.estimate(accuracies.get((condition, tag, arm), [])) for arm in rows]
+        if any(found):
+            columns[f"{condition}, {ask.language_label(tag)}"] = [with_interval(estimate) for estimate in found]
     columns |= seed_counts(list(zip(*cells.values(), strict=True)))
     every = [estimate for found in cells.values() for estimate in found]
     note = [
-        "Columns by language: test perplexity; inside and outside: on words that the training lexicon has, or has not.",
+        "Columns by language: test perplexity; inside and outside: on words that the training lexicon has, or has not; "
+        "where the lexicon itself is varied these are other words in each row, and the baseline has none of its own.",
         *interval_note(every, "documents"),
         "P@1: mean over layers after stage 2.",
     ]

@@ -126,7 +126,8 @@ def make_names(number: int, rng: Generator, taken: Collection[str], tokens: Toke
     model needs many more readings to tell names apart that it reads in more pieces.
     """
     known = {word.lower() for word in taken}
-    syllables = next((n for n in (2, 3) if _SAMPLE * number < _SYLLABLES**n), 0)
+    lengths = Counter(map(len, known))  # a word of a name's length may be one of the names
+    syllables = next((n for n in (2, 3) if _SAMPLE * number <= _SYLLABLES**n - lengths[2 * n]), 0)
     if not syllables:
         raise RecipeError(f"knowledge: {number:,} names are more than can be made; lower knowledge.facts")
     names: list[str] = []

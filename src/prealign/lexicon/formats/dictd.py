@@ -40,6 +40,13 @@ def is_dictd(path: Path) -> bool:
     return stem != path and stem.with_name(f"{stem.name}.index").exists() and _content(stem) is not None
 
 
+def dictionary_files(path: Path) -> list[Path]:
+    """Return the files that are read under a dictionary's path: of dictd's two each names both."""
+    stem = _stem(path)
+    pair = [stem.with_name(f"{stem.name}.index"), _content(stem)]
+    return [file for file in pair if file is not None] if pair[1] is not None else [path]
+
+
 def dictd_lines(path: Path) -> Iterator[bytes]:
     """Yield, for each line of the index, the headword and on the next lines its definition.
 
