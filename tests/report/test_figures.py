@@ -117,6 +117,9 @@ def test_a_sweep_is_drawn_with_the_arm_it_extends_at_its_own_value() -> None:
         ("joint", "cover_25", "cover_50", "cover_75", "prealign"), columns["English-Clone inside"],
         columns["P@1 seen, English-Clone"], strict=True,
     ):  # fmt: skip
+        if arm == "joint":
+            assert shown == "–", "words inside another lexicon are other words"
+            continue
         own = [r for r in made["scores"] if r["arm"] == arm]
         inside = [r["value"] for r in own if r["metric"] == "perplexity_inside"]
         seen = [r["value"] for r in own if (r["metric"], r["stage"], r["split"]) == ("p_at_1", "pretrain", "seen")]
