@@ -23,6 +23,7 @@ from transformers import Trainer, set_seed
 
 from prealign.compute import training_flops
 from prealign.errors import PrealignError
+from prealign.evaluation.padding import right_padded
 from prealign.evaluation.task_data import Example, IntArray
 from prealign.models import load_weights
 from prealign.recipe import ModelSection, Recipe, TransferTask
@@ -72,15 +73,9 @@ def reading_order(lengths: Sequence[int], *, batch_size: int, epochs: int, seed:
 
 
 def collate(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """Return input_ids and attention_mask (B, T), and labels (B,). Any id can fill: nothing that is read sees it."""
-    width = max(len(example.ids) for example in examples)
-    ids = np.zeros((len(examples), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, example in enumerate(examples):
-        ids[row, : len(example.ids)] = example.ids
-        mask[row, : len(example.ids)] = 1
-    labels = torch.tensor([example.label for example in examples])
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
+    """Return input_ids and attention_mask (B, T), and labels (B,)."""
+    ids, mask = right_padded([example.ids for example in examples])
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([example.label for example in examples])}
 
 
 def fine_tune(

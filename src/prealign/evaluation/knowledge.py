@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from prealign import __version__
 from prealign.errors import PrealignError
+from prealign.evaluation.padding import right_padded
 from prealign.evaluation.score import Score, signature
 from prealign.evaluation.statistics import FloatArray, wilson
 from prealign.preparation import Prepared
@@ -126,15 +127,10 @@ def candidate_scores(model: PreTrainedModel, asked: Sequence[Asked], *, batch_si
 @torch.no_grad()
 def _mean_log_probs(model: PreTrainedModel, batch: Sequence[tuple[int, Ids]]) -> list[float]:
     """Score each sequence's tokens from its prefix's length on, from one forward pass."""
-    width = max(len(ids) for _, ids in batch)
-    ids, mask = (torch.zeros((len(batch), width), dtype=torch.long) for _ in range(2))  # (B, T)
-    for row, (_, tokens) in enumerate(batch):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
+    ids, mask = right_padded([ids for _, ids in batch], model.device)  # (B, T)
+    width = ids.shape[1]
     kept = width - min(prefix for prefix, _ in batch) + 1  # from the position that predicts the first scored token
-    output = model(
-        input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False, logits_to_keep=kept
-    )
+    output = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept)
     log_probs = output.logits[:, -kept:].float().log_softmax(dim=-1).cpu()  # (B, kept, V)
     return [
         _mean(log_probs[row, prefix - 1 - (width - kept) :], tokens[prefix:])

@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from prealign.errors import PrealignError, RecipeError
+from prealign.evaluation.padding import right_padded
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import FloatArray, Transform, bootstrap_ratio
 
@@ -187,7 +188,7 @@ def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, pr
 @torch.no_grad()
 def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArray]:
     """Nats of each window's targets, from one forward pass."""
-    input_ids, mask = _right_padded(batch, model.device)  # (B, T)
+    input_ids, mask = right_padded([piece.inputs for piece in batch], model.device)  # (B, T)
     kept = input_ids.shape[1] - min(piece.skipped for piece in batch)
     output = model(input_ids=input_ids, attention_mask=mask, use_cache=False, logits_to_keep=kept)
     logits = output.logits[:, -kept:]  # (B, kept, V); the slice serves models that ignore logits_to_keep
@@ -195,17 +196,6 @@ def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArra
         _nats(logits[row, kept - input_ids.shape[1] + piece.skipped :], piece.targets)
         for row, piece in enumerate(batch)
     ]
-
-
-def _right_padded(batch: list[_Window], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs and attention mask (B, T). Any id can fill: no scored position of a causal model sees it."""
-    width = max(len(piece.inputs) for piece in batch)
-    ids = np.zeros((len(batch), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, piece in enumerate(batch):
-        ids[row, : len(piece.inputs)] = piece.inputs
-        mask[row, : len(piece.inputs)] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
 def _nats(logits: Tensor, targets: IntArray) -> FloatArray:
