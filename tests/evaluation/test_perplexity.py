@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from prealign.errors import PrealignError, RecipeError
-from prealign.evaluation.perplexity import perplexity_scores, score_documents, token_nats, windows
+from prealign.evaluation.perplexity import document_sums, perplexity_scores, token_nats, windows
 
 VOCABULARY = 50
 ROWS = 57
 """More embedding rows than the tokenizer has ids."""
 LENGTHS = (23, 5, 0, 12, 1, 40, 13, 2)
+
+
+def score_documents(*args: Any, **settings: Any) -> tuple[Any, Any]:
+    """Nats and scored tokens of each document."""
+    return document_sums(token_nats(*args, **settings))
 
 
 def llama() -> PreTrainedModel:

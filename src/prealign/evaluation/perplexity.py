@@ -69,29 +69,6 @@ def windows(length: int, context: int, stride: int) -> list[tuple[int, int, int]
     return spans
 
 
-def score_documents(
-    model: PreTrainedModel,
-    documents: Sequence[NDArray[np.integer]],
-    *,
-    context: int,
-    stride: int,
-    batch_size: int,
-    prefix: int | None,
-    on_progress: Callable[[int], None] = lambda tokens: None,
-) -> tuple[FloatArray, IntArray]:
-    """Negative log likelihood in nats (N,) and number of scored tokens (N,) of N documents; as `token_nats`."""
-    nats = token_nats(
-        model,
-        documents,
-        context=context,
-        stride=stride,
-        batch_size=batch_size,
-        prefix=prefix,
-        on_progress=on_progress,
-    )
-    return document_sums(nats)
-
-
 def document_sums(nats: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
     """Nats (N,) and number of tokens (N,) of documents from those of their tokens."""
     return np.array([own.sum() for own in nats], dtype=np.float64), np.array([len(own) for own in nats], dtype=np.int64)
