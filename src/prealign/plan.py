@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,15 +278,7 @@ def _memory_table(plans: Sequence[Plan], devices: Devices) -> Table:
     for p in plans:
         stage, memory = p.peak
         fits = memory.total <= limit
-        parts = (
-            memory.weights,
-            memory.gradients,
-            memory.optimiser,
-            memory.activations,
-            memory.logits,
-            memory.alignment,
-        )
-        rows.append((p.arm, stage, *map(_gib, parts), _size(memory.total), "yes" if fits else "no"))
+        rows.append((p.arm, stage, *map(_size, astuple(memory)), _size(memory.total), "yes" if fits else "no"))
         if not fits:
             misfits.setdefault(_misfit(stage, memory, limit), []).append(p.arm)
     columns = (
