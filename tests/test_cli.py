@@ -191,6 +191,19 @@ def test_validate_and_env_say_what_they_found(folder: Path) -> None:
     assert refused("validate", "nowhere.yaml")
 
 
+def test_a_plan_needs_no_data_and_leaves_none(folder: Path) -> None:
+    result = prealign("plan", "recipe.yaml", "--gpus", "8", "--gpu", "a100", "--utilisation", "0.5", "pretrain.steps=9")
+    assert result.exit_code == 0, result.output
+    for part in ("Plan: 8 × a100 at 50% utilisation", "assumed are 2 forms", "Memory of a device", "Optimiser"):
+        assert part in result.output
+    assert not (folder / "runs").exists()
+    prealign("lexicon", "recipe.yaml")
+    assert "assumed" not in prealign("plan", "recipe.yaml").output
+    assert "did you mean 'h100'" in refused("plan", "recipe.yaml", "--gpu", "h1000")
+    assert "at least one device" in refused("plan", "recipe.yaml", "--gpus", "0")
+    assert "40 % is written 0.4" in refused("plan", "recipe.yaml", "--utilisation", "40")
+
+
 def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(folder: Path) -> None:
     command = [sys.executable, "-m", "prealign", "run", "recipe.yaml", "jobs=2", "pretrain.steps=100000"]
     with subprocess.Popen(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import toys
+from prealign.alignment.loss import WordAlignmentLoss
+from prealign.alignment.stage import similarity_flops, words_flops
+from prealign.alignment.states import encoded_word_states
 from prealign.compute import forward_flops_per_token, training_flops
 from prealign.models import build_model
 from prealign.recipe import ModelSection
@@ -68,6 +72,29 @@ def test_without_logits_equals_the_body(name: str) -> None:
     model = MODELS[name]()
     body = counted(model, 16, backward=False, body=True)
     assert BATCH * 16 * forward_flops_per_token(model, 16, logits=False) == pytest.approx(body, rel=0.01)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_alignment_step_equals_torchs_counter_to_five_percent(name: str) -> None:
+    """256 groups, so that no length of word is rare enough to be padded. `excluded_pairs` is left out on both sides: its
+    4 · G · W² + 4 · G² · W FLOPs are few beside similarities in all layers at widths that one trains. A tied model is
+    counted with the layer that it leaves out."""
+    model = MODELS[name]()
+    generator = torch.Generator().manual_seed(0)
+    words = toys.forms(*[[[1] * int(n) for n in torch.randint(1, 5, (2,), generator=generator)] for _ in range(256)])
+    batch = words.batch(np.arange(256))
+    with FlopCounterMode(display=False) as counter:
+        states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])
+        WordAlignmentLoss()(states, batch["word_groups"]).backward()
+    layers = model.config.num_hidden_layers + 2
+    left_out = similarity_flops(model, 256, words) * (layers - len(states)) / layers
+    assert words_flops(model, 256, words) - left_out == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_similarities_of_a_joined_batch_are_counted_on_every_device() -> None:
+    model, words = toys.llama(), toys.forms(*[[[1], [2, 3]]] * 8)
+    one, four = (words_flops(model, 8, words, ranks) for ranks in (1, 4))
+    assert four - one == 3 * (toys.BLOCKS + 2) * 2 * toys.WIDTH * ((4 * 16) ** 2 - 16**2)
 
 
 def test_shapes_on_the_meta_device_are_enough() -> None:

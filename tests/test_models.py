@@ -33,7 +33,22 @@ def test_the_presets_are_those_a_recipe_may_name() -> None:
         # Four attention and three feed-forward matrices and two norms a block, a last norm, 32,000 rows in and out:
         pytest.param("nano", False, 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128 + 2 * 32_000 * 128, id="nano"),
         pytest.param("nano", True, 4_949_120, id="nano tied"),  # 852,992 + 128 + 4,096,000
+        # 4 · (262,144 + 589,824 + 512) + 256 + rows of 8,192,000
+        pytest.param("micro", False, 4 * 852_480 + 256 + 2 * 8_192_000, id="micro"),
+        pytest.param("micro", True, 4 * 852_480 + 256 + 8_192_000, id="micro tied"),
+        # 8 · (1,048,576 + 2,359,296 + 1,024) + 512 + rows of 16,384,000
+        pytest.param("mini", False, 8 * 3_408_896 + 512 + 2 * 16_384_000, id="mini"),
+        pytest.param("mini", True, 8 * 3_408_896 + 512 + 16_384_000, id="mini tied"),
         pytest.param("70m", False, 162_417_408, id="70m"),  # 12 · 9,438,720 + 768 + 2 · 24,576,000
+        pytest.param("70m", True, 137_841_408, id="70m tied"),  # 12 · 9,438,720 + 768 + 24,576,000
+        # 12 or 24 · (4,194,304 + 12,582,912 + 2,048) + 1,024 + rows of 32,768,000
+        pytest.param("150m", False, 12 * 16_779_264 + 1_024 + 2 * 32_768_000, id="150m"),
+        pytest.param("150m", True, 234_120_192, id="150m tied"),
+        pytest.param("400m", False, 24 * 16_779_264 + 1_024 + 2 * 32_768_000, id="400m"),
+        pytest.param("400m", True, 435_471_360, id="400m tied"),
+        # 24 · (16,777,216 + 50,331,648 + 4,096) + 2,048 + rows of 65,536,000
+        pytest.param("1b", False, 24 * 67_112_960 + 2_048 + 2 * 65_536_000, id="1b"),
+        pytest.param("1b", True, 1_676_249_088, id="1b tied"),
     ],
 )
 def test_parameter_counts_worked_by_hand(preset: Any, tied: bool, parameters: int) -> None:

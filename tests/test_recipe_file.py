@@ -17,6 +17,7 @@ from prealign.recipe import ModelSection, Recipe
 from prealign.recipe_checks import contradictions, ineffective
 from prealign.recipe_file import dump_recipe, load_recipe
 
+RECIPES = Path(__file__).parent.parent / "recipes"
 DEMO = """\
 name: demo
 arms: [joint, prealign]
@@ -64,6 +65,13 @@ def test_a_recipe_is_read(demo: Path) -> None:
     assert recipe.name == "demo"
     assert (recipe.switch.ratio, recipe.targets[0].share, recipe.source.text) == (0.1, 0.1, ["en.txt"])
     assert recipe.switch.model_fields_set == {"ratio"}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_project_are_valid_and_have_no_idle_setting(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert not [warning for warning in ineffective(recipe) if "no effect" in warning]
 
 
 def test_all_errors_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -177,7 +177,11 @@ def _print_results(results: dict[str, Any]) -> None:
     from prealign.report.page import main_tables
     from prealign.report.variants import sweep_tables
 
-    for table in (*main_tables(results), *sweep_tables(results)):
+    _print_tables([*main_tables(results), *sweep_tables(results)])
+
+
+def _print_tables(tables: list[Any]) -> None:
+    for table in tables:
         grid = Table(
             title=table.title,
             caption=table.note,
@@ -198,6 +202,23 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
     settings = _load(recipe, overrides)
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
+
+
+@command
+def plan(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    gpus: Annotated[int, typer.Option("--gpus", help="Devices; batch sizes are of one.")] = 1,
+    gpu: Annotated[str, typer.Option("--gpu", help="Their kind; cpu needs --flops.")] = "h100",
+    utilisation: Annotated[float, typer.Option("--utilisation", help="Share of the peak that is reached.")] = 0.4,
+    flops: Annotated[float | None, typer.Option("--flops", help="Peak FLOP/s of a device, if not its own.")] = None,
+    out: Out = None,
+) -> None:
+    """Say what each arm would take, before any data or device: steps, FLOPs, hours, memory, disk."""
+    from prealign.plan import plan_recipe, plan_tables, use_devices
+
+    settings, devices = _load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
+    _print_tables(plan_tables(*plan_recipe(settings, devices, out or Path("runs") / settings.name)))
 
 
 @lexicon_cli.group.command()

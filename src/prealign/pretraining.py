@@ -16,10 +16,10 @@ from typing import Any
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 
-from prealign.alignment.stage import words_flops
+from prealign.alignment.stage import align_step_flops, words_flops
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
-from prealign.alignment.words import WordForms
+from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
 from prealign.recipe import Recipe
@@ -27,13 +27,35 @@ from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
 
-def pretrain_step_flops(model: Any, recipe: Recipe, words: WordForms | None) -> float:
-    """Return the FLOPs of one step of stage 2 on one device, averaged over steps with and without L_align."""
+def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, ranks: int = 1) -> float:
+    """Return the FLOPs of one step of stage 2 on one device of `ranks`, averaged over steps with and without L_align."""
     context = recipe.pretrain.context
     text = training_flops(model, recipe.pretrain.batch_size * context, context)
     if words is None or not recipe.sustain.weight:
         return text
-    return text + words_flops(model, recipe.sustain.groups, words) / recipe.sustain.every
+    return text + words_flops(model, recipe.sustain.groups, words, ranks) / recipe.sustain.every
+
+
+def pretrain_step_tokens(recipe: Recipe, words: WordSizes | None) -> float:
+    """Return the tokens, of text and of words, that a device reads in one step of stage 2 on average."""
+    section, sustain = recipe.pretrain, recipe.sustain
+    tokens: float = section.batch_size * section.context
+    if words is None or not sustain.weight:
+        return tokens
+    return tokens + min(sustain.groups, words.groups) * words.mean_tokens_per_group / sustain.every
+
+
+def budgeted_steps(
+    reference: Recipe, own: Recipe, model: Any, words: WordSizes, own_words: WordSizes, ranks: int = 1
+) -> int:
+    """Return the steps of stage 2 that bring an arm to the budget of PreAlign, whose recipe is `reference`.
+
+    words: those of PreAlign; own_words: those of the arm, which may have a lexicon of its own.
+    """
+    budget = reference.align.steps * align_step_flops(model, reference, words, ranks)
+    budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
+    spent = own.align.steps * align_step_flops(model, own, own_words, ranks) if own.align.steps else 0.0
+    return matched_steps(budget, spent, pretrain_step_flops(model, own, own_words, ranks))
 
 
 def matched_steps(budget: float, spent: float, step: float) -> int:
@@ -67,11 +89,10 @@ def pretrain(
     """
     section, sustain = recipe.pretrain, recipe.sustain
     flops = steps * pretrain_step_flops(model, recipe, words)
-    tokens: float = section.batch_size * section.context
+    tokens = pretrain_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
     trainer: Trainer
     if sustain.weight and words is not None:
-        tokens += min(sustain.groups, words.groups) * words.mean_tokens_per_group / sustain.every
         arguments = training_arguments(recipe, folder, batch_size=1, **settings)
         trainer = AlignmentTrainer(
             with_word_states(model),

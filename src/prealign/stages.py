@@ -32,7 +32,7 @@ from prealign.alignment.anchored import (
     export_plain,
     word_pairs,
 )
-from prealign.alignment.stage import align, align_step_flops
+from prealign.alignment.stage import align
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
@@ -49,7 +49,7 @@ from prealign.lexicon import Lexicon
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
-from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
+from prealign.pretraining import budgeted_steps, pretrain
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, share_stage, write_json
 from prealign.text.corpus import load_arrow
@@ -93,10 +93,7 @@ class ArmRun:
         model = model_shapes(own.model, **self._model_needs)
         if own.align.steps or own.sustain.weight:
             layer_slice(own.align.layers, model)  # what the model has no layer for shows before any training
-        budget = reference.align.steps * align_step_flops(model, reference, words)
-        budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
-        spent = own.align.steps * align_step_flops(model, own, self.words) if own.align.steps else 0.0
-        return matched_steps(budget, spent, pretrain_step_flops(model, own, self.words))
+        return budgeted_steps(reference, own, model, words, self.words)
 
     def folder(self, stage: str) -> Path:
         """Return the folder of one of this arm's stages."""

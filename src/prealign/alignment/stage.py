@@ -16,31 +16,45 @@ from transformers import TrainerCallback
 
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
-from prealign.alignment.words import WordForms
+from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import BACKWARD, training_flops
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
 
-def words_flops(model: Any, groups: float, words: WordForms) -> float:
-    """Return the training FLOPs of L_align on `groups` translation groups: word forwards, similarities, backward.
+def words_flops(model: Any, groups: float, words: WordSizes, ranks: int = 1) -> float:
+    """Return the training FLOPs of L_align on `groups` translation groups a rank: word forwards, similarities, backward.
 
-    Similarities are 2 · W² · D a layer; L + 2 layers are counted, tied or not. A batch never holds a group twice.
+    FLOPs are those of one rank. A batch never holds a group twice.
     """
     groups = min(groups, words.groups)
-    tokens, forms = groups * words.mean_tokens_per_group, groups * words.mean_forms_per_group
     length = words.mean_tokens_per_group / words.mean_forms_per_group
-    encode = training_flops(model, tokens, length, logits=False)
-    config = model.config
-    return encode + (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
+    encode = training_flops(model, groups * words.mean_tokens_per_group, length, logits=False)
+    return encode + similarity_flops(model, groups, words, ranks)
 
 
-def align_step_flops(model: Any, recipe: Recipe, words: WordForms) -> float:
-    """Return the FLOPs of one step of stage 1 on one device."""
+def similarity_flops(model: Any, groups: float, words: WordSizes, ranks: int = 1) -> float:
+    """Return the part of the same that the similarities take, in float32 whatever the precision of the model.
+
+    2 · W² · D a layer; L + 2 layers are counted, tied or not. Each rank scores the forms of all ranks.
+    """
+    forms, config = ranks * min(groups, words.groups) * words.mean_forms_per_group, model.config
+    return (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
+
+
+def align_step_flops(model: Any, recipe: Recipe, words: WordSizes, ranks: int = 1) -> float:
+    """Return the FLOPs of one step of stage 1 on one device of `ranks`."""
     section, context = recipe.align, recipe.pretrain.context
     text = training_flops(model, section.lm_batch_size * context, context) if section.lm_weight else 0.0
-    return text + words_flops(model, section.pairs_per_batch, words)
+    return text + words_flops(model, section.pairs_per_batch, words, ranks)
+
+
+def align_step_tokens(recipe: Recipe, words: WordSizes) -> float:
+    """Return the tokens, of text and of words, that a device reads in one step of stage 1."""
+    section = recipe.align
+    text = section.lm_batch_size * recipe.pretrain.context if section.lm_weight else 0
+    return text + min(section.pairs_per_batch, words.groups) * words.mean_tokens_per_group
 
 
 def align(
@@ -58,8 +72,7 @@ def align(
     """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history."""
     section = recipe.align
     flops = section.steps * align_step_flops(model, recipe, words)
-    tokens = min(section.pairs_per_batch, words.groups) * words.mean_tokens_per_group
-    tokens += section.lm_batch_size * recipe.pretrain.context if section.lm_weight else 0
+    tokens = align_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": section.steps, "seed": seed, **schedule(section)}
     arguments = training_arguments(recipe, folder, batch_size=1, **settings)
     trainer = AlignmentTrainer(

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,22 @@ from prealign.lexicon import Lexicon
 from prealign.text.languages import encode_words
 from prealign.text.ragged import Ragged, spans
 from prealign.text.words import Tokenizer
+
+
+class WordSizes(Protocol):
+    """What budgets need to know of a lexicon's forms; `WordForms` knows it, and it can be assumed before there are any."""
+
+    @property
+    def groups(self) -> float:
+        """Number of translation groups."""
+
+    @property
+    def mean_tokens_per_group(self) -> float:
+        """Tokens of a group's forms together, on average."""
+
+    @property
+    def mean_forms_per_group(self) -> float:
+        """Word forms a group has on average."""
 
 
 @dataclass(frozen=True)

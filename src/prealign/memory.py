@@ -1,0 +1,115 @@
+"""Bytes of memory that training a causal LM takes on one device, before there is any device to measure on.
+
+1. Weights and gradients are float32, 4 bytes a parameter each; AdamW keeps two more such tensors, 8 bytes.
+2. Activations are what autograd keeps for the backward pass. They are not estimated but counted: the model's own forward
+   runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
+3. Logits: at the start of the backward pass three float32 tensors (B, T, V) exist at once, the log-probabilities and the
+   gradients on both sides of log-softmax: 12 · B · T · V bytes, in bf16 autocast too, where the loss is float32.
+4. L_align keeps the words' activations and, a layer, the states and their normalised copies (W, D) and the similarities
+   (W, W), in float32; the backward pass of a layer takes a few (W, W) more. W counts the forms of all devices, as each
+   scores the joined batch.
+
+The parts add up to an upper bound on one device, where gradients come as activations go. With several, DDP's buckets hold
+the gradients all the time. Neither the CUDA context nor fragmentation is counted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+FLOAT = 4
+_OPTIMISER_STATES = 2
+_LOGITS_AT_ONCE = 3
+_SIMILARITIES_IN_BACKWARD = 4
+_MASKS = 5
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device, by what takes them."""
+
+    weights: float
+    gradients: float
+    optimiser: float
+    activations: float = 0.0
+    logits: float = 0.0
+    alignment: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return float(sum(astuple(self)))
+
+
+def parameter_memory(model: Any, shards: int = 1) -> Memory:
+    """Return the memory of weights, gradients and optimiser state, spread over `shards` devices."""
+    size = FLOAT * sum(parameter.numel() for parameter in model.parameters()) / shards
+    return Memory(weights=size, gradients=size, optimiser=_OPTIMISER_STATES * size)
+
+
+@lru_cache(maxsize=64)  # most arms have the same steps
+def text_memory(model: Any, batch: int, context: int, *, bf16: bool) -> tuple[float, float]:
+    """Return the bytes of activations and of logits of a language-modelling step. `model` is on the meta device."""
+
+    def loss(fake: Any) -> Tensor:
+        ids = torch.zeros(batch, context, dtype=torch.long)
+        return fake(input_ids=ids, labels=ids, use_cache=False).loss
+
+    # Both the saved log-probabilities and what the backward pass adds to them belong to the logits.
+    logits = FLOAT * batch * context * model.get_output_embeddings().weight.shape[0]
+    return saved_bytes(model, loss, bf16=bf16) - logits, _LOGITS_AT_ONCE * logits
+
+
+@lru_cache(maxsize=64)
+def words_memory(model: Any, forms: float, length: float, *, layers: int, ranks: int, bf16: bool) -> float:
+    """Return the bytes of L_align over `layers` layers, on `forms` word forms a device, `length` tokens long on average."""
+    rows, columns = max(1, round(forms)), max(1, round(length))
+
+    def states(fake: Any) -> Tensor:
+        ids = torch.zeros(rows, columns, dtype=torch.long)
+        return fake.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[-1]
+
+    body = saved_bytes(model, states, bf16=bf16) * (forms * length) / (rows * columns)
+    return body + loss_memory(ranks * forms, model.config.hidden_size, layers)
+
+
+def loss_memory(forms: float, width: int, layers: int) -> float:
+    """Return the bytes of the contrastive loss on states (layers, forms, width)."""
+    kept = layers * FLOAT * (forms**2 + 2 * forms * width)
+    return kept + (_SIMILARITIES_IN_BACKWARD * FLOAT + _MASKS) * forms**2
+
+
+def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> int:
+    """Return the bytes that autograd saves in `forward(model)`, weights and buffers apart, without computing anything.
+
+    model: on the meta device, as `model_shapes` returns it; it stays as it is.
+    """
+    fake = copy.deepcopy(model).train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        # Fake tensors of the CPU and not of the meta device, which autocast passes over.
+        fake = fake.to_empty(device="cpu")
+        own = {t.untyped_storage()._cdata for t in (*fake.parameters(), *fake.buffers())}
+        saved: dict[int, Any] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                saved[storage._cdata] = storage
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
+        ):
+            result = forward(fake)
+        total = sum(storage.nbytes() for storage in saved.values())
+        del result  # until here the graph keeps the storages, whose addresses tell them apart
+    return total
