@@ -14,6 +14,7 @@ from prealign.errors import CorpusError, LexiconError, TokenizerError
 from prealign.preparation import Prepared, data_fingerprint, prepare
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder
+from prealign.text import segment
 from prealign.text.clone import clone_language
 from prealign.text.tokenizers import train_tokenizer
 from prealign.training import Progress
@@ -381,3 +382,48 @@ def test_missing_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "de.txt").unlink()
     with pytest.raises(CorpusError, match=r"no text at .*de\.txt"):
         prepared(sections, tmp_path / "run")
+
+
+# Text without spaces
+
+CHINESE = "house\t窗户\nhouse\t房子\nwater\t水\nriver\t河边\nbread\t面包\n"
+
+
+def chinese(folder: Path, **target: Any) -> dict[str, Any]:
+    """The corpus with Chinese for German."""
+    sections = corpus(folder)
+    lines = [f"{number}. {line}" for number in range(10) for line in memory.ZH.splitlines() if line]
+    (folder / "zh.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "en-zh.tsv").write_text(CHINESE, encoding="utf-8")
+    sections["targets"] = [{"language": "zh", "text": [str(folder / "zh.txt")], "documents": "line", **target}]
+    sections["lexicon"] |= {"files": [{"path": str(folder / "en-zh.tsv"), "target": "zh"}]}
+    return sections
+
+
+def test_words_of_text_without_spaces_are_stored_and_counted(tmp_path: Path) -> None:
+    sections = chinese(tmp_path, segmenter="longest_match")
+    sections["lexicon"] |= {"sense_order": "frequency", "maximum_senses": 1}
+    data, _ = prepared(sections, tmp_path / "run")
+    assert data.record["segmenters"] == {"zh": "longest_match"}
+    assert "words" not in data.tokens("en", "train").column_names
+    rows = data.tokens("zh", "train")
+    for ids, words in zip(rows["input_ids"], rows["words"], strict=True):
+        assert words[:1] == [0]
+        assert words == sorted(set(words))
+        assert all(0 <= word < len(ids) for word in words)
+    # The text has no 窗户. Counted in tokens it would have no 房子 either, but runs such as 老房子在河边.
+    assert {group.word: group.translations["zh"] for group in data.lexicon}["house"] == ("房子",)
+
+
+def test_the_segmenter_is_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mark(**target: Any) -> str:
+        return data_fingerprint(Recipe.model_validate(chinese(tmp_path, **target)))
+
+    monkeypatch.setattr(segment, "find_spec", lambda package: None)
+    without = mark()
+    assert mark(segmenter="whitespace") != without
+    monkeypatch.setattr(segment, "find_spec", lambda package: package == "rjieba" or None)
+    monkeypatch.setattr(segment, "version", lambda package: "1")
+    first = mark()
+    monkeypatch.setattr(segment, "version", lambda package: "2")
+    assert len({without, first, mark()}) == 3

@@ -73,6 +73,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
             yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
         elif target.language == recipe.source.language:
             yield ("targets", i, "language"), f"{target.language!r} is the source language"
+        elif target.segmenter == "rjieba" and target.language.split("-")[0] != "zh":
+            yield ("targets", i, "segmenter"), f"rjieba knows Chinese only: set icu or auto for {target.language!r}"
         elif not target.is_clone and target.language not in translated:
             yield (
                 ("targets", i, "language"),
@@ -271,6 +273,8 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, target in enumerate(recipe.targets):
         if not target.is_clone and target.share != TargetText.model_fields["share"].default:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
+        if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
+            yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"

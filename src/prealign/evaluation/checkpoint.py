@@ -73,9 +73,13 @@ def _inside_and_outside(
 ) -> tuple[list[Score], dict[str, Any]]:
     """Perplexity of a target language's words of each kind; a kind without a word has no score."""
     # A merged clone is read in source ids, token by token the same words as in twin ids.
-    documents = prepared.tokens(language, "test").with_format("numpy")["input_ids"]
+    rows = prepared.tokens(language, "test").with_format("numpy")
+    starts = rows["words"] if "words" in rows.column_names else [None] * len(rows)
     forms = lexicon_forms(prepared.tokenizer, lexicon, language)
-    kinds = [token_kinds(ids, forms, prepared.tokenizer, language) for ids in documents]
+    kinds = [
+        token_kinds(ids, forms, prepared.tokenizer, language, words)
+        for ids, words in zip(rows["input_ids"], starts, strict=True)
+    ]
     scores, items = [], {}
     for kind, summed, counted in zip(KINDS, *(table.T for table in nats_of_kinds(nats, kinds)), strict=True):
         items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prealign.errors import RecipeError
-from prealign.recipe import UNSPACED_LANGUAGES, SegmenterName
+from prealign.recipe import UNSPACED_LANGUAGES, SegmenterName, TargetText
 from prealign.text.ragged import IntArray
 from prealign.text.words import kind
 
@@ -96,6 +96,12 @@ def resolve_segmenter(setting: SegmenterName, language: str) -> str:
     preferred = ["rjieba"] if base == "zh" and not _TRADITIONAL & set(subtags) else []
     preferred += ["icu"] if base in _WITH_DICTIONARY else []
     return next((name for name in preferred if find_spec(_PACKAGES[name])), "longest_match")
+
+
+def target_segmenters(targets: Iterable[TargetText]) -> dict[str, str]:
+    """Return the segmenter of each language that is not written with spaces, by its resolved name."""
+    names = {t.language: resolve_segmenter(t.segmenter, t.language) for t in targets if not t.is_clone}
+    return {language: name for language, name in names.items() if name != "whitespace"}
 
 
 def load_segmenter(name: str, language: str, words: Iterable[str] = ()) -> Segmenter:
