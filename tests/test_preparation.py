@@ -251,6 +251,7 @@ def test_data_are_made_once(tmp_path: Path) -> None:
         {"tokenizer": {"vocab_size": 480}},
         {"targets": [{"language": "en-clone", "share": 0.3}]},
         {"lexicon": {"minimum_count": 4}},
+        {"lexicon": {"minimum_count": 3, "normalise": "arabic"}},
     ],
     ids=str,
 )
@@ -261,7 +262,9 @@ def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: d
 
 
 @pytest.mark.parametrize(
-    "change", [{"held_out": 0.2}, {"wrong": 0.5}, {"coverage": 0.5}, {"held_out": 0.5, "coverage": 0.1}], ids=str
+    "change",
+    [{"held_out": 0.2}, {"wrong": 0.5}, {"coverage": 0.5}, {"inflect": True}, {"held_out": 0.5, "coverage": 0.1}],
+    ids=str,
 )
 def test_settings_of_an_arm_do_not(tmp_path: Path, change: dict[str, float]) -> None:
     sections = corpus(tmp_path)

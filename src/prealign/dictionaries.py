@@ -14,7 +14,8 @@ from typing import Any
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.direction import found_in_corpus
-from prealign.recipe import LexiconFile, Recipe
+from prealign.lexicon.normalise import key_of, keyed
+from prealign.recipe import LexiconFile, LexiconSection, Recipe
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words, load_arrow
 from prealign.text.segment import Segmenter, load_segmenter, target_segmenters
@@ -60,12 +61,13 @@ def make_lexicon(
         one, summary = _checked(dictionary, file, source, counts)
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
-    used = lexicon.with_counts(counts, section.minimum_count)
+    used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
     if section.sense_order == "frequency":
         real = [target.language for target in recipe.targets if not target.is_clone]
         spaced = (language for language in real if language not in counted)
         counted = counted | {t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in spaced}
-        used = used.order_senses(counted)
+        keys = {t: key for t in real if (key := key_of(section.normalise, t))}
+        used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
     used = used.limit_senses(section.maximum_senses)
     if not len(used):
         raise LexiconError(
@@ -74,6 +76,15 @@ def make_lexicon(
             "lexicon.minimum_count too high for so little text?"
         )
     return used, reading
+
+
+def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSection) -> dict[str, int]:
+    """Give words of the lexicon that the text spells otherwise the frequency of those spellings."""
+    key = key_of(section.normalise, lexicon.source)
+    if key is None:
+        return counts
+    spelled = keyed(counts, key)
+    return counts | {g.word: spelled.get(key(g.word), 0) for g in lexicon if g.word not in counts}
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:

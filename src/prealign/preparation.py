@@ -16,7 +16,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from transformers import AutoTokenizer
 from prealign import __version__
 from prealign.dictionaries import load_segmenters, make_lexicon, read_dictionaries
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
+from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
+from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
@@ -133,6 +135,22 @@ class Prepared:
         words, held_out = self.true_lexicon(recipe, seed)
         return words.shuffled(recipe.lexicon.wrong, seed).merge(split_names(self.lexicon)[1]), held_out
 
+    def switching_lexicon(self, recipe: Recipe, training: Lexicon) -> tuple[Lexicon, dict[str, dict[str, int]]]:
+        """Return the words for training with the forms that the recipe adds, and how many of each origin: entries, and
+        the words of the source's text that they are.
+        """
+        section, counts = recipe.lexicon, read_json(self.folder / "words.json")
+        added: dict[str, Lexicon] = {}
+        if section.inflect:
+            added[INFLECTED] = inflected(training, self.lexicon, counts, section.minimum_count)
+        if key := key_of(section.normalise, self.lexicon.source):
+            added[RESPELLED] = respelled(training, self.lexicon, counts, key)
+        sizes = {
+            name: {"entries": len(forms), "words": sum(form.count or 0 for form in forms)}
+            for name, forms in added.items()
+        }
+        return reduce(Lexicon.merge, added.values(), training), sizes
+
     def mixture(self, recipe: Recipe) -> Mixture:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
@@ -154,7 +172,7 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
 
 def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
-    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong"))
+    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong", "inflect"))
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
     files += [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []

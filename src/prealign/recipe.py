@@ -110,6 +110,12 @@ class LexiconSection(Section):
     """At most this many translations a word and target language (the first ones win)."""
     sense_order: Literal["file", "frequency"] = "file"
     """Which translations are first: as in the files, or those most frequent in the target's training text."""
+    normalise: Literal["none", "arabic"] = "none"
+    """How words of the lexicon are compared with text. arabic: those of Arabic without vowel signs and tatweel, with plain
+    alef; no text is rewritten."""
+    inflect: bool = False
+    """Whether switching also replaces regular English forms that the dictionary lacks (-s, -ed, -ing, -er, -est), by
+    translations of their base."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
-from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.normalise import arabic_key
 from prealign.text.clone import clone_language
 from prealign.text.segment import load_segmenter, token_starts
 from prealign.text.words import word_table
@@ -97,3 +98,18 @@ def test_words_without_spaces_are_inside_where_a_segmenter_finds_them(name: str)
         assert {"房子", "河边"} <= set(inside)
     if name != "wordpiece":  # which splits Chinese into single characters by itself
         assert 0 not in token_kinds(ids, forms, tokenizer, "zh")[: len(ids) // 2]
+
+
+@pytest.mark.parametrize("name", ["byte_bpe", "metaspace", "deepseek"])
+def test_words_spelled_otherwise_are_inside(name: str) -> None:
+    tokenizer = memory.load(name)
+    lexicon = Lexicon([Group("house", {"ar": ("البَيْت",)}), Group("prices", {"ar": ("الأَسعار",)})], source="en")
+    ids = np.array(tokenizer.encode(memory.AR, add_special_tokens=False))
+    plain = lexicon_forms(tokenizer, lexicon, "ar")
+    assert KINDS.index("inside") not in token_kinds(ids, plain, tokenizer, "ar")
+    forms = np.union1d(plain, spelled_forms([ids[:0], ids], tokenizer, lexicon, "ar", arabic_key))
+    found = token_kinds(ids, forms, tokenizer, "ar") == KINDS.index("inside")
+    starts = np.flatnonzero(word_table(tokenizer).starts(ids))
+    words = np.split(ids, starts[1:])
+    inside = {tokenizer.decode(word).strip() for word, own in zip(words, found[starts], strict=True) if own}
+    assert inside == {"البيت", "الأسعار"}

@@ -2,6 +2,7 @@
 
 1. The lexicon's translations are written in every case and context in which switching writes them, and hashed.
 2. The words of a document (`prealign.text.words`; of a clone's, those of the source text it maps) are looked up.
+   Where spellings vary (`lexicon.normalise`), the words of the documents are compared by their key as well.
 3. A word is *inside* if it is one of those forms, *outside* if it is not and has a letter or digit; the rest are signs.
 
 A translation of several words is never one word of the text, so it makes nothing inside. In scripts without spaces the
@@ -11,11 +12,14 @@ is inside.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from prealign.codeswitch import switch_table
 from prealign.lexicon import Lexicon
+from prealign.lexicon.normalise import Key
 from prealign.text.clone import clone_language
 from prealign.text.languages import is_clone
 from prealign.text.ragged import IntArray, Ragged
@@ -46,6 +50,22 @@ def token_kinds(
     kinds = np.where(table.wordlike[written[words.offsets[1:] - 1]], KINDS.index("outside"), len(KINDS))
     kinds[np.isin(words.hashes(), forms)] = KINDS.index("inside")
     return np.repeat(kinds, words.lengths)
+
+
+def spelled_forms(
+    documents: Iterable[IntArray], tokenizer: Tokenizer, lexicon: Lexicon, language: str, key: Key
+) -> NDArray[np.uint64]:
+    """Return the hashes, sorted, of words of these documents (T,) that are translations into `language` but for spelling."""
+    table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
+    senses = {key(sense) for group in lexicon for sense in group.translations.get(language, ())}
+    found: dict[int, bool] = {}
+    for ids in documents:
+        words = Ragged(ids, np.append(np.flatnonzero(table.starts(ids)), len(ids)))
+        hashes, first = np.unique(words.hashes(), return_index=True)
+        for own, row in zip(hashes.tolist(), first.tolist(), strict=True):
+            if own not in found:
+                found[own] = key(decode(words[row].tolist(), skip_special_tokens=False).strip()) in senses
+    return np.array(sorted(own for own, inside in found.items() if inside), dtype=np.uint64)
 
 
 def nats_of_kinds(
