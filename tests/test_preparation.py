@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import tokenizers_in_memory as memory
+from prealign.codeswitch import CodeSwitcher
 from prealign.errors import CorpusError, LexiconError, TokenizerError
+from prealign.lexicon import Lexicon
 from prealign.preparation import Prepared, data_fingerprint, prepare
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder
@@ -430,3 +432,44 @@ def test_the_segmenter_is_part_of_the_data(tmp_path: Path, monkeypatch: pytest.M
     first = mark()
     monkeypatch.setattr(segment, "version", lambda package: "2")
     assert len({without, first, mark()}) == 3
+
+
+def test_switching_also_knows_the_inflected_forms_of_words_for_training(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "en-de.tsv").write_text("tree\tBaum\ndog\tHund\nhouse\tHaus\n", encoding="utf-8")
+    more = [{"text": "A tree, a dog. Trees and dogs; the trees, the dogs barked."}] * 9
+    with (tmp_path / "en.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in more))
+    sections["targets"] = sections["targets"][1:]
+    data, _ = prepared(sections, tmp_path / "run")
+    training = Lexicon([group for group in data.lexicon if group.word != "tree"], source="en", targets=["de"])
+    plain, none = data.switching_lexicon(Recipe.model_validate(sections), training)
+    assert (plain, none) == (training, {})
+    sections["lexicon"]["inflect"] = True
+    made, sizes = data.switching_lexicon(Recipe.model_validate(sections), training)
+    counts = json.loads((data.folder / "words.json").read_text("utf-8"))
+    assert {group.word for group in made} - {group.word for group in training} == {
+        "dogs"
+    }  # not trees: tree is held out
+    assert sizes == {"inflected": {"entries": 1, "words": counts["dogs"]}}
+    text = data.tokenizer.encode("a dog, Dogs, dogs and trees")
+    switched = CodeSwitcher(data.tokenizer, made, ratio=1).switch(text)
+    assert data.tokenizer.decode(switched.input_ids) == "a Hund, Hund, Hund and trees"
+
+
+def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    lines = [f"{number} {memory.AR}".replace("\n", " ") for number in range(20)]
+    (tmp_path / "ar.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "ar-de.tsv").write_text("البَيْت\tHaus\nالمَاء\tWasser\nنَجْم\tStern\n", encoding="utf-8")
+    sections["source"] = {"language": "ar", "text": [str(tmp_path / "ar.txt")], "documents": "line"}
+    sections["targets"] = sections["targets"][1:]
+    sections["lexicon"]["files"][0]["path"] = str(tmp_path / "ar-de.tsv")
+    with pytest.raises(LexiconError, match="no word of the lexicon"):
+        prepared(sections, tmp_path / "run")
+    sections["lexicon"]["normalise"] = "arabic"
+    data, _ = prepared(sections, tmp_path / "run")
+    assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
+    made, sizes = data.switching_lexicon(Recipe.model_validate(sections), data.lexicon)
+    assert {group.word for group in made if "respelled" in group.origin} == {"البيت", "الماء"}
+    assert sizes["respelled"]["entries"] == 2
