@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import tokenizers_in_memory as memory
+import toys
 from prealign.codeswitch import CodeSwitcher
 from prealign.errors import CorpusError, LexiconError, TokenizerError
+from prealign.evaluation.checkpoint import evaluate_lm
 from prealign.lexicon import Lexicon
 from prealign.preparation import Prepared, data_fingerprint, prepare
 from prealign.recipe import Recipe
@@ -418,6 +420,24 @@ def test_words_of_text_without_spaces_are_stored_and_counted(tmp_path: Path) -> 
         assert all(0 <= word < len(ids) for word in words)
     # The text has no 窗户. Counted in tokens it would have no 房子 either, but runs such as 老房子在河边.
     assert {group.word: group.translations["zh"] for group in data.lexicon}["house"] == ("房子",)
+
+
+def test_perplexity_inside_the_lexicon_is_that_of_segmented_words(tmp_path: Path) -> None:
+    sections = chinese(tmp_path, segmenter="longest_match")
+    memory.load("deepseek").save_pretrained(tmp_path / "tokenizer")
+    sections |= {"tokenizer": {"path": str(tmp_path / "tokenizer")}, "pretrain": {"context": 32}}
+    data, _ = prepared(sections, tmp_path / "run")
+    recipe = Recipe.model_validate(sections)
+    scores, items = evaluate_lm(toys.llama(data.vocab_size), data, recipe, data.lexicon, lambda progress: None)
+    assert {"perplexity_inside", "perplexity_outside"} <= {score.metric for score in scores if score.language == "zh"}
+    rows = data.tokens("zh", "test")
+    senses = {sense for group in data.lexicon for sense in group.translations["zh"]}
+    inside = [
+        sum(len(word) for word in np.split(np.array(ids), words[1:]) if data.tokenizer.decode(word) in senses)
+        for ids, words in zip(rows["input_ids"], rows["words"], strict=True)
+    ]
+    assert items["zh"]["inside"]["tokens"] == inside
+    assert sum(inside) > 0
 
 
 def test_the_segmenter_is_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

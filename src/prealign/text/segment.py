@@ -33,7 +33,7 @@ from prealign.text.words import kind
 _PACKAGES = {"rjieba": "rjieba", "icu": "icu4py"}
 _TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 _WITH_DICTIONARY = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue", "wuu"})
-"""Languages that ICU has a dictionary of; with another it would cut at spaces only (Thai's kin), or nowhere."""
+"""Languages without spaces whose words ICU knows; Tibetan and Dzongkha it cuts into syllables at best."""
 
 
 @dataclass(frozen=True)
