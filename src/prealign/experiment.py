@@ -211,16 +211,12 @@ def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, in
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
-    forms = {name: blocks[name] for name in (INFLECTED, RESPELLED) if name in blocks}
-    return (
-        {k: blocks[k] for k in kept}
-        | forms
-        | {
-            "expected": blocks["ratio"] * blocks["coverage"],
-            "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
-            "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),
-        }
-    )
+    forms = tuple(name for name in (INFLECTED, RESPELLED) if name in blocks)
+    return {k: blocks[k] for k in kept + forms} | {
+        "expected": blocks["ratio"] * blocks["coverage"],
+        "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
+        "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),
+    }
 
 
 _OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
