@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 import tokenizers_in_memory as memory
+import toys
+from prealign.codeswitch import CodeSwitcher
 from prealign.errors import CorpusError, LexiconError, TokenizerError
+from prealign.evaluation.checkpoint import evaluate_lm
+from prealign.lexicon import Lexicon
 from prealign.preparation import Prepared, data_fingerprint, prepare
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder
+from prealign.text import segment
 from prealign.text.clone import clone_language
 from prealign.text.tokenizers import train_tokenizer
 from prealign.training import Progress
@@ -250,6 +255,7 @@ def test_data_are_made_once(tmp_path: Path) -> None:
         {"tokenizer": {"vocab_size": 480}},
         {"targets": [{"language": "en-clone", "share": 0.3}]},
         {"lexicon": {"minimum_count": 4}},
+        {"lexicon": {"minimum_count": 3, "normalise": "arabic"}},
     ],
     ids=str,
 )
@@ -260,7 +266,9 @@ def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: d
 
 
 @pytest.mark.parametrize(
-    "change", [{"held_out": 0.2}, {"wrong": 0.5}, {"coverage": 0.5}, {"held_out": 0.5, "coverage": 0.1}], ids=str
+    "change",
+    [{"held_out": 0.2}, {"wrong": 0.5}, {"coverage": 0.5}, {"inflect": True}, {"held_out": 0.5, "coverage": 0.1}],
+    ids=str,
 )
 def test_settings_of_an_arm_do_not(tmp_path: Path, change: dict[str, float]) -> None:
     sections = corpus(tmp_path)
@@ -381,3 +389,107 @@ def test_missing_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "de.txt").unlink()
     with pytest.raises(CorpusError, match=r"no text at .*de\.txt"):
         prepared(sections, tmp_path / "run")
+
+
+# Text without spaces
+
+CHINESE = "house\t窗户\nhouse\t房子\nwater\t水\nriver\t河边\nbread\t面包\n"
+
+
+def chinese(folder: Path, **target: Any) -> dict[str, Any]:
+    """The corpus with Chinese for German."""
+    sections = corpus(folder)
+    lines = [f"{number}. {line}" for number in range(10) for line in memory.ZH.splitlines() if line]
+    (folder / "zh.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "en-zh.tsv").write_text(CHINESE, encoding="utf-8")
+    sections["targets"] = [{"language": "zh", "text": [str(folder / "zh.txt")], "documents": "line", **target}]
+    sections["lexicon"] |= {"files": [{"path": str(folder / "en-zh.tsv"), "target": "zh"}]}
+    return sections
+
+
+def test_words_of_text_without_spaces_are_stored_and_counted(tmp_path: Path) -> None:
+    sections = chinese(tmp_path, segmenter="longest_match")
+    sections["lexicon"] |= {"sense_order": "frequency", "maximum_senses": 1}
+    data, _ = prepared(sections, tmp_path / "run")
+    assert data.record["segmenters"] == {"zh": "longest_match"}
+    assert "words" not in data.tokens("en", "train").column_names
+    rows = data.tokens("zh", "train")
+    for ids, words in zip(rows["input_ids"], rows["words"], strict=True):
+        assert words[:1] == [0]
+        assert words == sorted(set(words))
+        assert all(0 <= word < len(ids) for word in words)
+    # The text has no 窗户. Counted in tokens it would have no 房子 either, but runs such as 老房子在河边.
+    assert {group.word: group.translations["zh"] for group in data.lexicon}["house"] == ("房子",)
+
+
+def test_perplexity_inside_the_lexicon_is_that_of_segmented_words(tmp_path: Path) -> None:
+    sections = chinese(tmp_path, segmenter="longest_match")
+    memory.load("deepseek").save_pretrained(tmp_path / "tokenizer")
+    sections |= {"tokenizer": {"path": str(tmp_path / "tokenizer")}, "pretrain": {"context": 32}}
+    data, _ = prepared(sections, tmp_path / "run")
+    recipe = Recipe.model_validate(sections)
+    scores, items = evaluate_lm(toys.llama(data.vocab_size), data, recipe, data.lexicon, lambda progress: None)
+    assert {"perplexity_inside", "perplexity_outside"} <= {score.metric for score in scores if score.language == "zh"}
+    rows = data.tokens("zh", "test")
+    senses = {sense for group in data.lexicon for sense in group.translations["zh"]}
+    inside = [
+        sum(len(word) for word in np.split(np.array(ids), words[1:]) if data.tokenizer.decode(word) in senses)
+        for ids, words in zip(rows["input_ids"], rows["words"], strict=True)
+    ]
+    assert items["zh"]["inside"]["tokens"] == inside
+    assert sum(inside) > 0
+
+
+def test_the_segmenter_is_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mark(**target: Any) -> str:
+        return data_fingerprint(Recipe.model_validate(chinese(tmp_path, **target)))
+
+    monkeypatch.setattr(segment, "find_spec", lambda package: None)
+    without = mark()
+    assert mark(segmenter="whitespace") != without
+    monkeypatch.setattr(segment, "find_spec", lambda package: package == "rjieba" or None)
+    monkeypatch.setattr(segment, "version", lambda package: "1")
+    first = mark()
+    monkeypatch.setattr(segment, "version", lambda package: "2")
+    assert len({without, first, mark()}) == 3
+
+
+def test_switching_also_knows_the_inflected_forms_of_words_for_training(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "en-de.tsv").write_text("tree\tBaum\ndog\tHund\nhouse\tHaus\n", encoding="utf-8")
+    more = [{"text": "A tree, a dog. Trees and dogs; the trees, the dogs barked."}] * 9
+    with (tmp_path / "en.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in more))
+    sections["targets"] = sections["targets"][1:]
+    data, _ = prepared(sections, tmp_path / "run")
+    training = Lexicon([group for group in data.lexicon if group.word != "tree"], source="en", targets=["de"])
+    plain, none = data.switching_lexicon(Recipe.model_validate(sections), training)
+    assert (plain, none) == (training, {})
+    sections["lexicon"]["inflect"] = True
+    made, sizes = data.switching_lexicon(Recipe.model_validate(sections), training)
+    counts = json.loads((data.folder / "words.json").read_text("utf-8"))
+    assert {group.word for group in made} - {group.word for group in training} == {
+        "dogs"
+    }  # not trees: tree is held out
+    assert sizes == {"inflected": {"entries": 1, "words": counts["dogs"]}}
+    text = data.tokenizer.encode("a dog, Dogs, dogs and trees")
+    switched = CodeSwitcher(data.tokenizer, made, ratio=1).switch(text)
+    assert data.tokenizer.decode(switched.input_ids) == "a Hund, Hund, Hund and trees"
+
+
+def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    lines = [f"{number} {memory.AR}".replace("\n", " ") for number in range(20)]
+    (tmp_path / "ar.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "ar-de.tsv").write_text("البَيْت\tHaus\nالمَاء\tWasser\nنَجْم\tStern\n", encoding="utf-8")
+    sections["source"] = {"language": "ar", "text": [str(tmp_path / "ar.txt")], "documents": "line"}
+    sections["targets"] = sections["targets"][1:]
+    sections["lexicon"]["files"][0]["path"] = str(tmp_path / "ar-de.tsv")
+    with pytest.raises(LexiconError, match="no word of the lexicon"):
+        prepared(sections, tmp_path / "run")
+    sections["lexicon"]["normalise"] = "arabic"
+    data, _ = prepared(sections, tmp_path / "run")
+    assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
+    made, sizes = data.switching_lexicon(Recipe.model_validate(sections), data.lexicon)
+    assert {group.word for group in made if "respelled" in group.origin} == {"البيت", "الماء"}
+    assert sizes["respelled"]["entries"] == 2

@@ -507,6 +507,18 @@ def test_presets_are_those_that_can_be_built() -> None:
             "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary",
         ),
         (
+            ["arms=[joint]", "baseline=joint", "lexicon.inflect=true", "switch.ratio=0"],
+            "lexicon.inflect: True has no effect: no arm of this recipe has switch.ratio",
+        ),
+        (
+            ["lexicon.normalise=arabic"],
+            "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic",
+        ),
+        (
+            ["targets.0.segmenter=icu"],
+            "targets.0.segmenter: 'icu' has no effect: a clone has the words of its source",
+        ),
+        (
             ["lexicon.files=[{path: x.tsv, target: en-clone}]"],
             "lexicon.files.0: 'x.tsv' is not read: a clone has its own dictionary",
         ),
@@ -626,6 +638,9 @@ def test_a_dump_is_whole_and_any_yaml_reader_reads_it(demo: Path) -> None:
         ("variants={v: {extends: prealign, set: {lexicon.minimum_count: 2}}}", "all arms share `lexicon`"),
         ("variants={v: {extends: prealign, set: {pretrain.steps: 2}}}", "follow from the budget"),
         ("source.language=zh", "written without spaces"),
+        ("targets=[{language: th, text: [b.txt], segmenter: rjieba}]", "rjieba knows Chinese only"),
+        ("targets=[{language: th, text: [b.txt], segmenter: jieba}]", "segmenter"),
+        ("lexicon.normalise=arab", "did you mean 'arabic'"),
         ("model={preset: null, pretrained: gpt2}", "set tokenizer.path"),
         ("seeds=[-1]", "-1"),
     ],
@@ -636,6 +651,16 @@ def test_what_would_mislead_is_refused(tmp_path: Path, setting: str, message: st
     with pytest.raises(RecipeError) as refused:
         load_recipe(path, [setting])
     assert message in str(refused.value)
+
+
+def test_inflections_are_english(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\nsource: {language: de, text: [a.txt]}\ntargets: [{language: de-clone}]\n", encoding="utf-8"
+    )
+    load_recipe(path)
+    with pytest.raises(RecipeError, match=r"lexicon\.inflect.*the source is 'de'"):
+        load_recipe(path, ["lexicon.inflect=true"])
 
 
 def test_a_variant_may_take_its_own_share_of_the_dictionary(tmp_path: Path) -> None:

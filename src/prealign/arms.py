@@ -77,7 +77,7 @@ ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, descr
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "transfer", "variants")
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowledge")
-_OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong")
+_OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
 
 def resolve_arm(recipe: Recipe, name: str) -> Recipe:

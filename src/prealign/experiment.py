@@ -27,6 +27,7 @@ from prealign import __version__
 from prealign.evaluation.coverage import KINDS
 from prealign.evaluation.score import Comparison, Unit
 from prealign.evaluation.statistics import Difference, holm, paired_bootstrap, paired_items, paired_seeds
+from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
@@ -210,7 +211,8 @@ def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, in
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
-    return {k: blocks[k] for k in kept} | {
+    forms = tuple(name for name in (INFLECTED, RESPELLED) if name in blocks)
+    return {k: blocks[k] for k in kept + forms} | {
         "expected": blocks["ratio"] * blocks["coverage"],
         "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
         "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),

@@ -2,7 +2,7 @@
 
 1. Read the text of source and targets and hold out documents.
 2. Load the tokenizer, or train a byte-level BPE on all training text.
-3. Tokenise; write a clone's documents in twin ids.
+3. Tokenise; write a clone's documents in twin ids, and beside those of scripts without spaces where their words begin.
 4. Count the source's words; join the clone's dictionary and the files' into one lexicon of the words frequent enough.
 5. Refuse a lexicon that knows no word of the corpus.
 6. Write made-up facts (`knowledge`) as training text of their own, their questions, and their names into the lexicon.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,18 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.errors import LexiconError
+from prealign.dictionaries import load_segmenters, make_lexicon, read_dictionaries
 from prealign.lexicon import Group, Lexicon
-from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.formats.dictd import dictionary_files
+from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
+from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture
-from prealign.recipe import LexiconFile, Recipe
-from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, write_json
+from prealign.recipe import Recipe
+from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
+    count_segmented,
     count_words,
     load_arrow,
     load_text,
@@ -53,6 +55,7 @@ from prealign.text.facts import (
     save_questions,
 )
 from prealign.text.languages import encode_words, is_clone
+from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
 from prealign.text.templates import Templates, read_templates
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import Tokenizer
@@ -133,6 +136,22 @@ class Prepared:
         words, held_out = self.true_lexicon(recipe, seed)
         return words.shuffled(recipe.lexicon.wrong, seed).merge(split_names(self.lexicon)[1]), held_out
 
+    def switching_lexicon(self, recipe: Recipe, training: Lexicon) -> tuple[Lexicon, dict[str, dict[str, int]]]:
+        """Return the words for training with the forms that the recipe adds, and how many of each origin: entries, and
+        the words of the source's text that they are.
+        """
+        section, counts = recipe.lexicon, read_json(self.folder / "words.json")
+        added: dict[str, Lexicon] = {}
+        if section.inflect:
+            added[INFLECTED] = inflected(training, self.lexicon, counts, section.minimum_count)
+        if key := key_of(section.normalise, self.lexicon.source):
+            added[RESPELLED] = respelled(training, self.lexicon, counts, key)
+        sizes = {
+            name: {"entries": len(forms), "words": sum(form.count or 0 for form in forms)}
+            for name, forms in added.items()
+        }
+        return reduce(Lexicon.merge, added.values(), training), sizes
+
     def mixture(self, recipe: Recipe) -> Mixture:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
@@ -154,17 +173,18 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
 
 def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the settings and files that decide the `data` folder."""
-    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong"))
+    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong", "inflect"))
     files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
     dictionaries = [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
     files += [file for path in dictionaries for file in dictionary_files(path)]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
-    sections = [
-        s.model_dump(exclude_defaults=True) for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)
-    ]
-    knowledge = [recipe.knowledge.changes()] if recipe.knowledge else []
+    sections = [s.changes() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
+    # Not the setting: `auto` depends on what is installed, and another version may cut in other places.
+    segmenters = {language: segmenter_version(name) for language, name in target_segmenters(recipe.targets).items()}
+    rest: list[Any] = [segmenters] if segmenters else []
+    rest += [recipe.knowledge.changes()] if recipe.knowledge else []
     files += [Path(recipe.knowledge.templates)] if recipe.knowledge and recipe.knowledge.templates else []
-    return fingerprint(__version__, sections, lexicon, file_stats(files), *knowledge)
+    return fingerprint(__version__, sections, lexicon, file_stats(files), *rest)
 
 
 def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
@@ -174,20 +194,26 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
 
     templates = _templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
+    dictionaries = read_dictionaries(recipe)
+    segmenters = load_segmenters(recipe, dictionaries)
     text, left_out = _read_text(recipe, folder / "text")
     tell(1)
     written = (row["text"] for name, splits in text.items() if not is_clone(name) for row in splits["train"])
     tokenizer = get_tokenizer(recipe.tokenizer, written, trust_remote_code=recipe.model.trust_remote_code)
     tokenizer.save_pretrained(folder / "tokenizer")
     tell(2)
-    corpus = {language: _tokenise(language, splits, tokenizer, folder) for language, splits in text.items()}
+    corpus = {
+        language: _tokenise(language, splits, tokenizer, folder, segmenters.get(language))
+        for language, splits in text.items()
+    }
+    counted = {language: count_segmented(text[language]["train"], own) for language, own in segmenters.items()}
     shutil.rmtree(folder / "text")
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
-    lexicon, reading = _lexicon(recipe, tokenizer, counts, folder / "tokens")
+    lexicon, reading = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, folder / "tokens")
     whole, knowledge = lexicon, dict[str, Any]()
     if templates:
-        names, knowledge = _teach(recipe, templates, tokenizer, counts, folder)
+        names, knowledge = _teach(recipe, templates, tokenizer, counts, segmenters, folder)
         whole = lexicon.merge(names)
     whole.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
@@ -196,6 +222,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         **knowledge,
         "seconds": time.monotonic() - began,
         "corpus": corpus,
+        "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
         "vocabulary": len(tokenizer),
@@ -226,7 +253,7 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
 
 
 def _tokenise(
-    language: str, splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path
+    language: str, splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None
 ) -> dict[str, dict[str, int]]:
     """Tokenise every split of a language; a clone's once in source ids and once in twin ids. Returns their sizes."""
     sizes: dict[str, dict[str, int]] = {}
@@ -236,55 +263,10 @@ def _tokenise(
             merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"))
             tokens = map_tokens(merged, clone_language(tokenizer).map, target)
         else:
-            tokens = tokenise(text, tokenizer, target)
+            tokens = tokenise(text, tokenizer, target, segmenter)
         lengths = [len(ids) for ids in tokens.with_format("numpy")["input_ids"]]
         sizes[split] = {"documents": len(tokens), "tokens": sum(lengths), "bytes": int(np.sum(tokens["bytes"]))}
     return sizes
-
-
-def _lexicon(
-    recipe: Recipe, tokenizer: Tokenizer, counts: dict[str, int], tokens: Path
-) -> tuple[Lexicon, list[dict[str, Any]]]:
-    """Join all dictionaries, keep what the corpus uses, and say how each was read. LexiconError if a target is left none."""
-    section, source = recipe.lexicon, recipe.source.language
-    lexicon = Lexicon([], source=source, targets=[])
-    reading = []
-    for target in recipe.targets:
-        if target.is_clone:
-            frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
-            lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
-    for file in section.files:
-        one, summary = _read_dictionary(file, source, counts)
-        reading.append({"path": file.path, "target": file.target, "summary": summary})
-        lexicon = lexicon.merge(one)
-    used = lexicon.with_counts(counts, section.minimum_count)
-    if section.sense_order == "frequency":
-        real = [target.language for target in recipe.targets if not target.is_clone]
-        used = used.order_senses({t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in real})
-    used = used.limit_senses(section.maximum_senses)
-    for language in (target.language for target in recipe.targets):
-        if not any(language in group.translations for group in used):
-            raise LexiconError(
-                f"no word of the lexicon ({len(lexicon)} words) with a translation into {language!r} occurs "
-                f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
-                "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
-            )
-    return used, reading
-
-
-def _read_dictionary(file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
-    """Read a dictionary and say how. Raises LexiconError if it cannot be used or goes from target to source."""
-    lexicon = Lexicon.read(file.path, format=file.format, source=source, target=file.target)
-    assert lexicon.report is not None
-    said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
-    if file.reverse is not None:
-        reverse = Lexicon.read(file.reverse, source=file.target, target=source)
-        mutual = lexicon.mutual(reverse)
-        said.append(
-            f"  {len(mutual):,} of {len(lexicon):,} words have a translation that {file.reverse} translates back"
-        )
-        lexicon = mutual
-    return lexicon, "\n".join(said)
 
 
 def split_names(lexicon: Lexicon) -> tuple[Lexicon, Lexicon]:
@@ -304,7 +286,12 @@ def _templates(recipe: Recipe) -> Templates | None:
 
 
 def _teach(
-    recipe: Recipe, templates: Templates, tokenizer: Tokenizer, counts: dict[str, int], folder: Path
+    recipe: Recipe,
+    templates: Templates,
+    tokenizer: Tokenizer,
+    counts: dict[str, int],
+    segmenters: dict[str, Segmenter],
+    folder: Path,
 ) -> tuple[Lexicon, dict[str, Any]]:
     """Write the documents of facts and the questions; return the lexicon of their names, and the data record's entry."""
     section, source = recipe.knowledge, recipe.source.language
@@ -323,7 +310,7 @@ def _teach(
     for language, facts in written.items():
         text = documents(facts, templates, section, language)
         rows = Dataset.from_dict({"document": [f"facts:{i}" for i in range(len(text))], "text": text})
-        sizes |= {language: _tokenise(language, {FACTS: rows}, tokenizer, folder)[FACTS]}
+        sizes |= {language: _tokenise(language, {FACTS: rows}, tokenizer, folder, segmenters.get(language))[FACTS]}
         sizes[language]["sentences"] = sum(fact.exposures for fact in facts)
     groups = [
         Group(name, dict.fromkeys(targets, (name,)), count, (FACTS,)) for name, count in world.mentions(LEXICON).items()

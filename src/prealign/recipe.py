@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 
 CLONE_SUFFIX = "-clone"
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
@@ -51,6 +52,9 @@ class TargetText(Section):
     documents: Literal["file", "line"] = "file"
     share: Share = 0.05
     """Clone only: share of the source's training documents that become clone text (and leave the source)."""
+    segmenter: SegmenterName = "auto"
+    """What finds the words of text without spaces. auto: rjieba or icu if installed, whichever fits the language, else
+    longest_match (the longest words of `lexicon.files`); whitespace for languages with spaces."""
 
     @model_validator(mode="after")
     def _text_or_clone(self) -> TargetText:
@@ -106,6 +110,12 @@ class LexiconSection(Section):
     """At most this many translations a word and target language (the first ones win)."""
     sense_order: Literal["file", "frequency"] = "file"
     """Which translations are first: as in the files, or those most frequent in the target's training text."""
+    normalise: Literal["none", "arabic"] = "none"
+    """How words of the lexicon are compared with text. arabic: those of Arabic without vowel signs and tatweel, with plain
+    alef; no text is rewritten."""
+    inflect: bool = False
+    """Whether switching also replaces regular English forms that the dictionary lacks (-s, -ed, -ing, -er, -est), by
+    translations of their base."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the words not held out that is used, drawn by seed."""
     held_out: Share = 0.05

@@ -73,6 +73,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
             yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
         elif target.language == recipe.source.language:
             yield ("targets", i, "language"), f"{target.language!r} is the source language"
+        elif target.segmenter == "rjieba" and target.language.split("-")[0] != "zh":
+            yield ("targets", i, "segmenter"), f"rjieba knows Chinese only: set icu or auto for {target.language!r}"
         elif not target.is_clone and target.language not in translated:
             yield (
                 ("targets", i, "language"),
@@ -82,6 +84,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
         if file.target not in languages:
             hint = did_you_mean(file.target, languages)
             yield ("lexicon", "files", i, "target"), f"{file.target!r} is not a language of `targets`{hint}"
+    if recipe.lexicon.inflect and recipe.source.language.split("-")[0] != "en":
+        yield ("lexicon", "inflect"), f"its rules are English, and the source is {recipe.source.language!r}: remove it"
     if "merged_ids" in recipe.arms and clone not in languages:
         yield ("arms", recipe.arms.index("merged_ids")), f"merged_ids needs the target {clone!r}"
 
@@ -238,6 +242,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
     "switch": ("switch.ratio",),
+    "lexicon.inflect": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
@@ -271,6 +276,11 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, target in enumerate(recipe.targets):
         if not target.is_clone and target.share != TargetText.model_fields["share"].default:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
+        if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
+            yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
+    languages = [recipe.source.language, *(target.language for target in recipe.targets)]
+    if recipe.lexicon.normalise == "arabic" and not any(tag.split("-")[0] == "ar" for tag in languages):
+        yield "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic"
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"

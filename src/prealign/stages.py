@@ -165,10 +165,12 @@ class ArmRun:
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
         own, mixture, coverage = self.recipe, self.prepared.mixture(self.recipe), None
+        forms: dict[str, dict[str, int]] = {}
         if own.switch.ratio and mixture.source in mixture.tokens:
+            lexicon, forms = self.prepared.switching_lexicon(own, self.lexicons[0])
             switcher = CodeSwitcher(
                 self.prepared.tokenizer,
-                self.lexicons[0],
+                lexicon,
                 ratio=own.switch.ratio,
                 mode=own.switch.mode,
                 source=mixture.source,
@@ -180,7 +182,7 @@ class ArmRun:
             mixture = replace(mixture, switcher=switcher)
         blocks = self.steps * own.pretrain.batch_size
         _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
-        return {**counts.as_dict(), "ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
+        return {**counts.as_dict(), "ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage, **forms}
 
     def _align(self, folder: Path) -> dict[str, Any]:
         own = self.recipe

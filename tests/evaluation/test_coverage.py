@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
-from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.normalise import arabic_key
 from prealign.text.clone import clone_language
+from prealign.text.segment import load_segmenter, token_starts
 from prealign.text.words import word_table
 
 WORDS = {"house": ("Haus", "Gebäude"), "water": ("Wasser",), "it": ("es",), "Anna": ("Anna",), "not used": ("am Fluß",)}
@@ -73,3 +76,40 @@ def test_nats_of_kinds_are_those_of_a_loop(documents: list[list[tuple[int, float
             own = [cost for k, cost in document[skipped:] if k == kind]
             assert summed[row, kind] == pytest.approx(sum(own))
             assert counted[row, kind] == len(own)
+
+
+@pytest.mark.parametrize("name", memory.ALL)
+def test_words_without_spaces_are_inside_where_a_segmenter_finds_them(name: str) -> None:
+    tokenizer = memory.load(name)
+    lexicon = Lexicon([Group("house", {"zh": ("房子",)}), Group("water", {"zh": ("水", "河边")})], source="en")
+    known = load_segmenter("longest_match", "zh", ["房子", "水", "河边"])
+    encoding = tokenizer(memory.ZH, add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = np.array(encoding["input_ids"]), encoding["offset_mapping"]
+    starts = np.flatnonzero(token_starts(known.edges(memory.ZH), offsets))
+    forms = lexicon_forms(tokenizer, lexicon, "zh")
+    found = token_kinds(ids, forms, tokenizer, "zh", starts)
+    inside = [
+        memory.ZH[offsets[first][0] : offsets[last - 1][1]]
+        for first, last in pairwise([*starts.tolist(), len(ids)])
+        if found[first] == KINDS.index("inside")
+    ]
+    assert set(inside) <= {"房子", "水", "河边"}
+    if name in ("metaspace", "wordpiece", "deepseek"):  # the others' tokens are whole phrases, or unknown
+        assert {"房子", "河边"} <= set(inside)
+    if name != "wordpiece":  # which splits Chinese into single characters by itself
+        assert 0 not in token_kinds(ids, forms, tokenizer, "zh")[: len(ids) // 2]
+
+
+@pytest.mark.parametrize("name", ["byte_bpe", "metaspace", "deepseek"])
+def test_words_spelled_otherwise_are_inside(name: str) -> None:
+    tokenizer = memory.load(name)
+    lexicon = Lexicon([Group("house", {"ar": ("البَيْت",)}), Group("prices", {"ar": ("الأَسعار",)})], source="en")
+    ids = np.array(tokenizer.encode(memory.AR, add_special_tokens=False))
+    plain = lexicon_forms(tokenizer, lexicon, "ar")
+    assert KINDS.index("inside") not in token_kinds(ids, plain, tokenizer, "ar")
+    forms = np.union1d(plain, spelled_forms([ids[:0], ids], tokenizer, lexicon, "ar", arabic_key))
+    found = token_kinds(ids, forms, tokenizer, "ar") == KINDS.index("inside")
+    starts = np.flatnonzero(word_table(tokenizer).starts(ids))
+    words = np.split(ids, starts[1:])
+    inside = {tokenizer.decode(word).strip() for word, own in zip(words, found[starts], strict=True) if own}
+    assert inside == {"البيت", "الأسعار"}

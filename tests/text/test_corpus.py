@@ -14,6 +14,7 @@ import tokenizers_in_memory as memory
 from prealign.errors import CorpusError
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
+    count_segmented,
     count_words,
     load_arrow,
     load_text,
@@ -23,6 +24,7 @@ from prealign.text.corpus import (
     split_documents,
     tokenise,
 )
+from prealign.text.segment import load_segmenter, token_starts
 from prealign.text.words import word_table
 
 
@@ -265,6 +267,27 @@ def test_words_of_real_text_are_counted(tmp_path: Path, tokenizer: Any) -> None:
                 expected[text] += 1
     assert count_words(tokens, tokenizer, batch=3) == expected
     assert sum(expected.values()) > 80
+
+
+@pytest.mark.parametrize("name", memory.ALL)
+def test_the_words_a_segmenter_finds_are_stored_as_tokens_and_counted_as_text(tmp_path: Path, name: str) -> None:
+    source = write(tmp_path / "a.txt", memory.ZH * 2 + "\nhouse 房子\n")
+    text, tokenizer = load_text([source], "line", tmp_path / "text"), memory.load(name)
+    segmenter = load_segmenter("longest_match", "zh", ["房子", "河边", "水"])
+    assert {
+        w: n for w, n in count_segmented(text, segmenter).items() if w in ("house", "房子", "河边", "水", "。")
+    } == {
+        "房子": 5,
+        "河边": 2,
+        "水": 2,
+        "house": 1,
+    }
+    tokens = tokenise(text, tokenizer, tmp_path / "tokens", segmenter, batch=2)
+    plain = tokenise(text, tokenizer, tmp_path / "plain")
+    assert tokens.remove_columns("words")[:] == plain[:]
+    for row, own in zip(tokens, text["text"], strict=True):
+        offsets = tokenizer(own, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        assert row["words"] == np.flatnonzero(token_starts(segmenter.edges(own), offsets)).tolist()
 
 
 def _json(text: str) -> str:

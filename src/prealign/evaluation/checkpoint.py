@@ -9,13 +9,14 @@ import numpy as np
 
 from prealign import __version__
 from prealign.alignment.states import word_states
-from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, token_kinds
+from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
 from prealign.evaluation.pairs import draw_pairs
 from prealign.evaluation.perplexity import corpus_score, document_sums, perplexity_scores, token_nats
 from prealign.evaluation.retrieval import retrieval_scores
 from prealign.evaluation.score import Score, Stage, signature
 from prealign.evaluation.statistics import FloatArray
 from prealign.lexicon import Lexicon
+from prealign.lexicon.normalise import Key, key_of
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.runfolder import fingerprint
@@ -62,20 +63,27 @@ def evaluate_lm(
             "bytes": sizes.tolist(),
         }
         if language != prepared.languages[0]:
-            found, parts = _inside_and_outside(by_token, prepared, lexicon, language, sign)
+            key = key_of(recipe.lexicon.normalise, language)
+            found, parts = _inside_and_outside(by_token, prepared, lexicon, language, key, sign)
             scores += found
             items[language] |= parts
     return scores, items
 
 
 def _inside_and_outside(
-    nats: list[FloatArray], prepared: Prepared, lexicon: Lexicon, language: str, sign: str
+    nats: list[FloatArray], prepared: Prepared, lexicon: Lexicon, language: str, key: Key | None, sign: str
 ) -> tuple[list[Score], dict[str, Any]]:
     """Perplexity of a target language's words of each kind; a kind without a word has no score."""
     # A merged clone is read in source ids, token by token the same words as in twin ids.
-    documents = prepared.tokens(language, "test").with_format("numpy")["input_ids"]
+    rows = prepared.tokens(language, "test").with_format("numpy")
+    starts = rows["words"] if "words" in rows.column_names else [None] * len(rows)
     forms = lexicon_forms(prepared.tokenizer, lexicon, language)
-    kinds = [token_kinds(ids, forms, prepared.tokenizer, language) for ids in documents]
+    if key is not None:
+        forms = np.union1d(forms, spelled_forms(rows["input_ids"], prepared.tokenizer, lexicon, language, key))
+    kinds = [
+        token_kinds(ids, forms, prepared.tokenizer, language, words)
+        for ids, words in zip(rows["input_ids"], starts, strict=True)
+    ]
     scores, items = [], {}
     for kind, summed, counted in zip(KINDS, *(table.T for table in nats_of_kinds(nats, kinds)), strict=True):
         items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}

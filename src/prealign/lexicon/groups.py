@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,15 +225,22 @@ class Lexicon:
         kept = ((group, confirmed(group)) for group in self)
         return self._with(replace(group, translations=senses) for group, senses in kept if senses)
 
-    def order_senses(self, word_counts: Mapping[str, Mapping[str, int]]) -> Lexicon:
+    def order_senses(
+        self, word_counts: Mapping[str, Mapping[str, int]], keys: Mapping[str, Callable[[str], str]] | None = None
+    ) -> Lexicon:
         """Put the senses of each word that are frequent in their language's text first; ties keep their order.
 
         word_counts: target language -> its words' frequencies, found with their case kept, or else lower-cased.
+        keys: language -> the key of a sense in its word_counts, where that is not the sense itself.
         """
+        keys = keys or {}
 
         def ordered(language: str, senses: tuple[str, ...]) -> tuple[str, ...]:
             counts = word_counts.get(language, {})
-            return tuple(sorted(senses, key=lambda sense: -(counts.get(sense) or counts.get(sense.lower(), 0))))
+            key = keys.get(language, str)
+            return tuple(
+                sorted(senses, key=lambda sense: -(counts.get(key(sense)) or counts.get(key(sense.lower()), 0)))
+            )
 
         def by_frequency(group: Group) -> Group:
             return replace(group, translations={t: ordered(t, senses) for t, senses in group.translations.items()})

@@ -6,7 +6,8 @@
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
-4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text).
+4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text); with a segmenter also `words`, the
+   first token of each word, as tokens do not tell where words begin in a script without spaces.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from prealign.errors import CorpusError
 from prealign.text.ragged import Ragged
+from prealign.text.segment import Segmenter, token_starts
 from prealign.text.words import Tokenizer, WordTable, word_table
 
 _ARROW = "rows.arrow"
@@ -32,6 +35,7 @@ SPLITS = ("train", "validation", "test")
 
 _TEXT = Features({"document": Value("string"), "text": Value("string")})
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
+_SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
 
 
 def read_documents(sources: Iterable[str], documents: str = "file") -> Iterator[tuple[str, str]]:
@@ -199,16 +203,23 @@ def _clone_documents(share: float, documents: int) -> int:
     return min(max(1, round(share * documents)), documents - 1) if share else 0
 
 
-def tokenise(text: Dataset, tokenizer: Tokenizer, folder: Path, batch: int = 256) -> Dataset:
+def tokenise(
+    text: Dataset, tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None, batch: int = 256
+) -> Dataset:
     """Tokenise documents without special tokens into an Arrow dataset under `folder` (columns as above)."""
+    settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+    settings["return_offsets_mapping"] = segmenter is not None
 
     def rows() -> Iterator[dict[str, Any]]:
         for part in text.iter(batch):
-            ids = tokenizer(part["text"], add_special_tokens=False, return_attention_mask=False, verbose=False)
-            for document, words, tokens in zip(part["document"], part["text"], ids["input_ids"], strict=True):
-                yield {"document": document, "input_ids": tokens, "bytes": len(words.encode())}
+            tokens = tokenizer(part["text"], **settings)
+            for i, (document, own) in enumerate(zip(part["document"], part["text"], strict=True)):
+                row = {"document": document, "input_ids": tokens["input_ids"][i], "bytes": len(own.encode())}
+                if segmenter is not None:
+                    row["words"] = np.flatnonzero(token_starts(segmenter.edges(own), tokens["offset_mapping"][i]))
+                yield row
 
-    return arrow_from_rows(rows, _TOKENS, folder)
+    return arrow_from_rows(rows, _TOKENS if segmenter is None else _SEGMENTED, folder)
 
 
 def map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], folder: Path) -> Dataset:
@@ -239,11 +250,23 @@ def count_words(tokens: Dataset, tokenizer: Tokenizer, batch: int = 64) -> dict[
             counts[key] = counts.get(key, 0) + count
             if key not in samples:
                 samples[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
-    totals: dict[str, int] = {}
+    totals: Counter[str] = Counter()
     for key, word in samples.items():
-        if any(char.isalnum() for char in word):
-            totals[word] = totals.get(word, 0) + counts[key]
-    return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+        totals[word] += counts[key]
+    return _frequent_first(totals)
+
+
+def count_segmented(text: Dataset, segmenter: Segmenter) -> dict[str, int]:
+    """Count the words that a segmenter finds in documents of text; otherwise as `count_words`.
+
+    Tokens would not do: those of a script without spaces reach over the edges of words.
+    """
+    return _frequent_first(Counter(word for row in text for word in segmenter.words(row["text"])))
+
+
+def _frequent_first(counts: Counter[str]) -> dict[str, int]:
+    found = {word: number for word, number in counts.items() if any(char.isalnum() for char in word)}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _starts(documents: list[np.ndarray], table: WordTable) -> np.ndarray:

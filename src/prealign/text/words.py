@@ -37,7 +37,7 @@ _REPLACEMENT = "�"  # what decoders print for bytes that are only part of a ch
 _FRAGMENT = "ø"  # a part of a character is treated as a letter: most multi-byte characters are
 
 
-def _kind(char: str) -> str:
+def kind(char: str) -> str:
     """Coarse class of a character: 'w' letter, mark or digit; ' ' plain space; 'n' other white space; 'o' the rest."""
     if char == " ":
         return " "
@@ -110,7 +110,7 @@ def _build(tokenizer: Tokenizer) -> WordTable:
     tails, tail_names = _classes([s[-2:] for s in surfaces], lambda tail, probe: split(tail, probe), last=True)
     heads, head_names = _classes([s[:2] for s in surfaces], lambda head, probe: split(probe, head), last=False)
     boundary = np.array([[split(t, h) for h in head_names] for t in tail_names], dtype=bool)
-    wordlike = np.array([any(_kind(c) == "w" for c in s) for s in surfaces], dtype=bool)
+    wordlike = np.array([any(kind(c) == "w" for c in s) for s in surfaces], dtype=bool)
     return WordTable(
         tail=(tails * len(head_names)).astype(np.uint32),
         head=heads.astype(np.uint32),
@@ -140,7 +140,7 @@ def _splitter(tokenizer: Tokenizer) -> Any:
     pre_tokenize = own.pre_tokenize_str
 
     def split(before: str, after: str) -> bool:
-        if not before or not after or _kinds_split(_kind(before[-1]), _kind(after[0])):
+        if not before or not after or _kinds_split(kind(before[-1]), kind(after[0])):
             return True
         middle = len(before)
         return not any(start < middle < end for _, (start, end) in pre_tokenize(before + after))
@@ -157,8 +157,8 @@ def _classes(ends: list[str], split: Any, *, last: bool) -> tuple[NDArray[np.int
     for end in set(ends):
         outer = (end[-1] if last else end[0]) if end else ""
         # A space in front decides differently when a letter, a sign or nothing comes after it.
-        inner = tuple(_kind(c) for c in end)
-        signatures[end] = (_kind(outer) if outer else "", inner, *(split(end, probe) for probe in _PROBES))
+        inner = tuple(kind(c) for c in end)
+        signatures[end] = (kind(outer) if outer else "", inner, *(split(end, probe) for probe in _PROBES))
     names: dict[tuple[Any, ...], int] = {}
     members: list[str] = []
     for end in sorted(signatures):

@@ -1,0 +1,104 @@
+"""From the dictionaries of a recipe to the lexicon of its run.
+
+1. Read every file of `lexicon.files`.
+2. Load the segmenters of targets written without spaces; the dictionaries are the words that longest_match knows.
+3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', keep the words that
+   the source's text has often enough, put the senses in order, and cap them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prealign.errors import LexiconError
+from prealign.lexicon import Lexicon
+from prealign.lexicon.direction import found_in_corpus
+from prealign.lexicon.normalise import key_of, keyed
+from prealign.recipe import LexiconFile, LexiconSection, Recipe
+from prealign.text.clone import clone_language
+from prealign.text.corpus import count_words, load_arrow
+from prealign.text.segment import Segmenter, load_segmenter, target_segmenters
+from prealign.text.words import Tokenizer
+
+
+def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
+    """Read the files of `lexicon.files`, in their order. Raises LexiconError."""
+    source = recipe.source.language
+    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in recipe.lexicon.files]
+
+
+def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Segmenter]:
+    """Return the segmenters of languages without spaces; longest_match knows all translations of the dictionaries."""
+    loaded = {}
+    for language, name in target_segmenters(recipe.targets).items():
+        groups = (group for dictionary in dictionaries for group in dictionary)
+        words = (word for group in groups for word in group.translations.get(language, ()))
+        loaded[language] = load_segmenter(name, language, words)
+    return loaded
+
+
+def make_lexicon(
+    recipe: Recipe,
+    dictionaries: list[Lexicon],
+    tokenizer: Tokenizer,
+    counts: dict[str, int],
+    counted: dict[str, dict[str, int]],
+    tokens: Path,
+) -> tuple[Lexicon, list[dict[str, Any]]]:
+    """Join all dictionaries, keep what the corpus uses, and say how each was read. LexiconError if a target is left none.
+
+    counts: the source's words. counted: the words of targets without spaces; others are counted in their `tokens`.
+    """
+    section, source = recipe.lexicon, recipe.source.language
+    lexicon = Lexicon([], source=source, targets=[])
+    reading = []
+    for target in recipe.targets:
+        if target.is_clone:
+            frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
+            lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
+    for file, dictionary in zip(section.files, dictionaries, strict=True):
+        one, summary = _checked(dictionary, file, source, counts)
+        reading.append({"path": file.path, "target": file.target, "summary": summary})
+        lexicon = lexicon.merge(one)
+    used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
+    if section.sense_order == "frequency":
+        real = [target.language for target in recipe.targets if not target.is_clone]
+        spaced = (language for language in real if language not in counted)
+        counted = counted | {t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in spaced}
+        keys = {t: key for t in real if (key := key_of(section.normalise, t))}
+        used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
+    used = used.limit_senses(section.maximum_senses)
+    for language in (target.language for target in recipe.targets):
+        if not any(language in group.translations for group in used):
+            raise LexiconError(
+                f"no word of the lexicon ({len(lexicon)} words) with a translation into {language!r} occurs "
+                f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
+                "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
+            )
+    return used, reading
+
+
+def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSection) -> dict[str, int]:
+    """Give words of the lexicon that the text spells otherwise the frequency of those spellings."""
+    key = key_of(section.normalise, lexicon.source)
+    if key is None:
+        return counts
+    spelled = keyed(counts, key)
+    return counts | {g.word: spelled.get(key(g.word), 0) for g in lexicon if g.word not in counts}
+
+
+def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
+    """Return what of a file's dictionary can be used, and how it was read. Raises LexiconError if it goes from target to
+    source.
+    """
+    assert lexicon.report is not None
+    said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
+    if file.reverse is not None:
+        reverse = Lexicon.read(file.reverse, source=file.target, target=source)
+        mutual = lexicon.mutual(reverse)
+        said.append(
+            f"  {len(mutual):,} of {len(lexicon):,} words have a translation that {file.reverse} translates back"
+        )
+        lexicon = mutual
+    return lexicon, "\n".join(said)
