@@ -292,7 +292,8 @@ def test_stale_data_are_replaced(tmp_path: Path) -> None:
     sections = corpus(tmp_path)
     first, _ = prepared(sections, tmp_path / "run")
     size = len(first.lexicon)
-    second, new = prepared({**sections, "lexicon": {"minimum_count": 10}}, tmp_path / "run")
+    clone_alone = {"targets": sections["targets"][:1], "lexicon": {"minimum_count": 10}}
+    second, new = prepared({**sections, **clone_alone}, tmp_path / "run")
     assert new
     assert second.lexicon.targets == ("en-clone",)
     assert 0 < len(second.lexicon) < size
@@ -338,7 +339,7 @@ def test_a_lexicon_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> No
     sections = corpus(tmp_path)
     (tmp_path / "en-de.tsv").write_text("Haus\thouse\nWasser\twater\nunicorn\tEinhorn\n")
     sections["targets"] = sections["targets"][1:]
-    with pytest.raises(LexiconError, match=r"no word of the lexicon \(3 words\) occurs 3 times in the en text"):
+    with pytest.raises(LexiconError, match=r"\(3 words\) with a translation into 'de' occurs 3 times in the en text"):
         prepared(sections, tmp_path / "run")
     assert not (tmp_path / "run" / "data").exists()
 
