@@ -263,7 +263,14 @@ def transfer_score(arm: str, seed: int, value: float, language: str = "de") -> d
     return {
         "arm": arm, "seed": seed, "task": "transfer", "language": language, "metric": "accuracy", "condition": "xnli",
         "layer": None, "stage": "pretrain", "split": "test", "value": value,
+        "signature": "items:8",
     }  # fmt: skip
+
+
+def test_numbers_measured_otherwise_are_not_compared(recipe: Recipe, tmp_path: Path) -> None:
+    scores = [transfer_score(arm, 0, 0.5) for arm in ("joint", "prealign")]
+    assert len(compare(recipe, RunFolder(tmp_path), scores)) == 1
+    assert not compare(recipe, RunFolder(tmp_path), [scores[0], scores[1] | {"signature": "items:9"}])
 
 
 def test_one_seed_compares_over_the_items_it_kept(recipe: Recipe, tmp_path: Path) -> None:

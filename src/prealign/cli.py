@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 # Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
-wide = Console(highlight=False, width=max(console.width, 132))
+wide = Console(highlight=False, width=400)
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to change, such as pretrain.steps=500.", metavar="KEY=VALUE")

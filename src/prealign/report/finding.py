@@ -132,7 +132,7 @@ def _equals(p: str) -> str:
 
 
 def _gaps(results: Results, arm: str, tags: list[str]) -> list[str]:
-    found = {tag: ask.gap_closed(results, arm, tag) for tag in tags if tag != ask.source_language(results)}
+    found = {tag: ask.gap_closed(results, arm, tag) for tag in tags}
     return [
         f"{ask.language_label(tag)}: {with_interval(gap)} of the gap from joint to merged ids is closed."
         for tag, gap in found.items()

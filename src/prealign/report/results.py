@@ -260,8 +260,10 @@ def by_seed(rows: Sequence[Row], arms: Sequence[str], combine: Callable[..., flo
 def gap_closed(results: Results, arm: str, language: str) -> Estimate | None:
     """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (METHOD.md).
 
-    None where the bounds are missing, or where merged ids are not better than joint training.
+    None in the source language, where the bounds are missing, or where merged ids are not better than joint training.
     """
+    if language == source_language(results):
+        return None
 
     def closed(joint: float, own: float, merged: float) -> float | None:
         return math.log(joint / own) / math.log(joint / merged) if joint > merged else None
