@@ -22,6 +22,7 @@ from prealign.runfolder import STAGE_FILE, RunFolder, read_json
 from prealign.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.facts import make_world
+from prealign.text.languages import encode_words
 from prealign.text.templates import read_templates
 
 TEMPLATES = """\
@@ -108,7 +109,12 @@ def test_source_text_has_the_facts_and_target_text_the_second_ones(
     section = made[0].knowledge
     assert section is not None
     templates = read_templates(section.templates, data.languages, two_hop=True)
-    world = make_world(templates, section, read_json(data.folder / "words.json"))
+    world = make_world(
+        templates,
+        section,
+        read_json(data.folder / "words.json"),
+        lambda names: encode_words(data.tokenizer, names, "en").lengths,
+    )
     for language, facts in (("en", world.facts), ("en-clone", world.second)):
         seen = Counter(word for text in texts(data, language, "facts") for word in re.findall(r"[A-Z]\w+", text))
         wanted: Counter[str] = Counter()

@@ -51,10 +51,11 @@ def _transfer_table(results: Results, condition: str | None, rows: list[Row]) ->
             [accuracy_difference(results, "transfer", arm, tag, condition) for arm in arms], base, of=of
         )
     columns |= seed_counts(list(zip(*cells, strict=True)))
+    unit = "documents" if all("over:documents" in str(row.get("signature")) for row in accuracies) else "items"
     note = [
         f"Accuracy, chance {chance(accuracies)}; fine-tuned on {ask.language_label(source)} alone. Gap: accuracy in "
         f"{ask.language_label(source)} less that in the target; gap closed: 1 − gap / gap of {base}, paired by seed.",
-        *interval_note([estimate for own in cells for estimate in own], "items"),
+        *interval_note([estimate for own in cells for estimate in own], unit),
         *test_note(results, "transfer"),
     ]
     return make_table(f"Zero-shot transfer, {condition}" if condition else "Zero-shot transfer", columns, note)
