@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from prealign.report.applied import transfer
 from prealign.report.page import write_markdown
-from prealign.report.results import read_results
-from prealign.report.tables import language_modelling, to_markdown
+from prealign.report.results import Results, read_results
+from prealign.report.tables import Table, language_modelling, to_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))
 
 
-def test_the_readme_shows_the_committed_table() -> None:
-    results = read_results(ROOT / "docs/results/demo/results.json")
+@pytest.mark.parametrize(
+    ("name", "parts"), [("demo", [language_modelling]), ("en-clone", [language_modelling, transfer])]
+)
+def test_the_readme_shows_the_committed_tables(name: str, parts: list[Callable[[Results], list[Table]]]) -> None:
+    results = read_results(ROOT / f"docs/results/{name}/results.json")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (table,) = language_modelling(results)
-    assert to_markdown(table) in readme
+    for part in parts:
+        (table,) = part(results)
+        assert to_markdown(table) in readme
     assert len({score["seed"] for score in results["scores"]}) >= 3
     assert results["command"] in readme
 
