@@ -15,8 +15,10 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -179,7 +181,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 dynamics += [name | entry for entry in stages[stage]["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
-    held_out = len(prepared.training_lexicon(recipe, recipe.seeds[0])[1])
+    held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": 1,
         "name": recipe.name,
@@ -231,6 +233,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
             key = tuple(score[k] for k in _COMPARED)
             values.setdefault(key, {})[score["arm"], score["seed"]] = score
     comparisons: list[dict[str, Any]] = []
+    read = cache(read_json)  # one file of items serves many numbers
     for key, by_arm in values.items():
         named, family = dict(zip(_COMPARED, key, strict=True)), []
         for arm in recipe.arms:
@@ -238,7 +241,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
             if arm == recipe.baseline or not seeds:
                 continue
             own, base = ([by_arm[name, s]["value"] for s in seeds] for name in (arm, recipe.baseline))
-            single = _one_seed(run, arm, recipe.baseline, seeds[0], named) if len(seeds) == 1 else None
+            single = _one_seed(run, arm, recipe.baseline, seeds[0], named, read) if len(seeds) == 1 else None
             found, unit = single or (paired_seeds(own, base), "seeds")
             ratio = float(np.mean(own) / np.mean(base)) if np.mean(base) else None
             family.append(
@@ -264,14 +267,14 @@ _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
 
 
 def _one_seed(
-    run: RunFolder, arm: str, baseline: str, seed: int, named: dict[str, Any]
+    run: RunFolder, arm: str, baseline: str, seed: int, named: dict[str, Any], read: Callable[[Path], Any]
 ) -> tuple[Difference, Unit] | None:
     """Compare two arms of one seed on the items that both kept; None where there are none for this number."""
     task, metric = named["task"], named["metric"]
     paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
     if task not in _ITEMS or not all(path.exists() for path in paths):
         return None
-    ours, theirs = (read_json(path) for path in paths)
+    ours, theirs = (read(path) for path in paths)
     if task == "lm":
         sides = [side.get(named["language"]) for side in (ours, theirs)]
         if kind := _OF_WORDS.get(metric):
