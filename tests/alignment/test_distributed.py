@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
-import socket
+import sys
+import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
@@ -24,6 +27,7 @@ CONTEXT, RANKS, STEPS = 10, 2, 4
 WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
 GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
 BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
+PATIENCE = 240  # seconds; the work itself takes about ten
 
 
 def model() -> Any:
@@ -61,11 +65,16 @@ def train(folder: Path, **steps: int) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
-def one_rank(rank: int, port: int, folder: Path) -> None:
+def one_rank(rank: int, folder: Path) -> None:
     """What each of two processes does: save the gradients of one step, and the weights after some steps."""
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a rank that waits for ever says where, and ends
+    torch.set_num_threads(1)  # waiting threads of two ranks would take the cores from those that work
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=RANKS)
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # whatever name the machine has, and whether it resolves
+    # A file to meet at: a port found free may be taken by the time it is used.
+    store = dist.FileStore(str(folder / "rendezvous"), RANKS)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE))
     parallel = DistributedDataParallel(with_word_states(model()))
     loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
     gradients = {name: p.grad for name, p in parallel.module.named_parameters()}
@@ -76,10 +85,12 @@ def one_rank(rank: int, port: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(one_rank, (port, folder), nprocs=RANKS)
+    try:
+        spawn(one_rank, (folder,), nprocs=RANKS)
+    except ProcessExitedException as error:  # not an exception of a rank: it was ended while it waited
+        warnings.warn(f"{error}; once more, as sockets of a busy machine may fail to connect", stacklevel=2)
+        folder = tmp_path_factory.mktemp("ranks")
+        spawn(one_rank, (folder,), nprocs=RANKS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
