@@ -6,32 +6,18 @@ few settings changed, so that two arms differ in exactly what their names say.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+from prealign.recipe_measures import EvaluateSection, KnowledgeSection, TransferTask
+from prealign.recipe_section import Count, Positive, Rate, Section, Seed, Share
+
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 
 CLONE_SUFFIX = "-clone"
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
 """Languages whose running text has no space before a word."""
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def changes(self, *, without: Collection[str] = ()) -> dict[str, Any]:
-        """Return what is not the default: what fingerprints take, so that a setting that is new leaves old runs fresh."""
-        return self.model_dump(exclude_defaults=True, exclude=set(without))
 
 
 class SourceText(Section):
@@ -48,7 +34,7 @@ class TargetText(Section):
     """A language that is to profit. `xx-clone` needs no text: it is the source language with every token id swapped."""
 
     language: str
-    text: list[str] = []
+    text: list[str] = Field(default=[])
     documents: Literal["file", "line"] = "file"
     share: Share = 0.05
     """Clone only: share of the source's training documents that become clone text (and leave the source)."""
@@ -103,7 +89,7 @@ class LexiconFile(Section):
 class LexiconSection(Section):
     """Stage 0. Clone targets get their perfect dictionary from the corpus; others read `files`."""
 
-    files: list[LexiconFile] = []
+    files: list[LexiconFile] = Field(default=[])
     minimum_count: Positive = 5
     """Source words rarer than this in the training text are left out."""
     maximum_senses: Positive = 4
@@ -201,115 +187,6 @@ class PretrainSection(Section):
     validation_blocks: Positive = 64
 
 
-class KnowledgeSection(Section):
-    """Made-up facts, written in source training text and asked in every language that has templates."""
-
-    exposures: list[Positive] = Field(default=[1, 4, 16, 64], min_length=1)
-    """How often a fact is written in one pass over the training text; each gives `facts` facts a relation."""
-    facts: Positive = 20
-    """Facts a relation and number of exposures; as many again are never taught (the control)."""
-    objects: Positive = 10
-    """Objects a type has in each half (names in the lexicon, names outside); each is the answer of equally many facts."""
-    candidates: Annotated[int, Field(ge=2)] = 10
-    """Objects of the type that are ranked, the true one among them; chance is 1 / candidates."""
-    names_in_lexicon: Share = 0.5
-    """Share of the facts whose names the lexicon has, one-to-one; those of the others are never switched nor aligned."""
-    two_hop: Count = 0
-    """How often the second fact of a chain is written in target training text; 0 leaves out questions of two hops."""
-    templates: str | None = None
-    """A YAML file like `prealign/text/facts.yaml`, which is read if there is none and has English only."""
-    seed: Seed = 0
-
-    @property
-    def halves(self) -> dict[str, int]:
-        """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
-        inside = round(self.names_in_lexicon * self.facts)
-        return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
-
-
-class EvaluateSection(Section):
-    """What is measured on held-out data, after training."""
-
-    stride: Positive | None = None
-    """Tokens a perplexity window moves on; None: half the context. Every token is scored once, after at least
-    context - stride others."""
-    batch_size: Positive = 32
-    retrieval_words: Positive = 1000
-    """At most this many pairs of each kind (seen, held-out) are retrieved, drawn by seed."""
-    csls_neighbours: Positive = 10
-    dynamics: Count = 0
-    """How often word retrieval per layer is measured over the course of each stage, at log-spaced steps, the first and the
-    last among them; 0: never."""
-    dynamics_words: Positive = 200
-    """At most this many pairs of each kind are retrieved there, drawn by seed."""
-
-
-class PassagesSection(Section):
-    """Labelled passages of the run's own documents: what a document is follows from its name."""
-
-    classes: str
-    """Regular expression, searched in document names; its named groups are the classes. Other documents are left out."""
-    tokens: Annotated[int, Field(ge=2)] = 64
-    """Length of a passage."""
-    train_examples: Positive = 3000
-    """Out of the source's training documents; as many of each class."""
-    test_examples: Positive = 1500
-    """Out of the test documents, per language; as many of each class."""
-
-    @field_validator("classes")
-    @classmethod
-    def _named_groups(cls, pattern: str) -> str:
-        try:
-            named = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if len(named) < 2:
-            raise ValueError(
-                "needs a named group for each of two or more classes, as in (?P<early>17|18)|(?P<late>19|20)"
-            )
-        return pattern
-
-
-class TransferTask(Section):
-    """A classification task: fine-tuned on source-language data, tested in every language.
-
-    Its data are files (`train`, `tests`) or `passages`. Files are .jsonl, or tab-separated without quoting, with a header
-    or with their columns named here.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
-    train: str | None = None
-    tests: dict[str, str] = {}
-    """Test file by language. A clone's test is made from the source's."""
-    columns: list[str] | None = None
-    """Names of the columns of those files that have no header."""
-    text: str = "text"
-    pair: str | None = None
-    """Column of the second sentence, for tasks on sentence pairs."""
-    label: str = "label"
-    parallel: bool = True
-    """Row i of every test file is the same item: gaps are paired over items, and pairs are tested in mixed languages."""
-    limit: Positive | None = None
-    """At most this many training examples, drawn by seed."""
-    passages: PassagesSection | None = None
-    epochs: Positive = 2
-    batch_size: Positive = 32
-    learning_rate: Rate = 3e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    warmup: Share = 0.1
-    max_tokens: Positive | None = None
-    """Longer examples are cut, and counted; None: pretrain.context."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> TransferTask:
-        if (self.train is None) == (self.passages is None):
-            raise ValueError("has no data, or two kinds: set either `train` and `tests` (files) or `passages`")
-        unused = [key for key in ("tests", "columns", "pair", "limit") if getattr(self, key)] if self.passages else []
-        if unused:
-            raise ValueError(f"{', '.join(unused)}: of files only, and this task is made of passages")
-        return self
-
-
 class Variant(Section):
     """An arm of one's own: a named arm with settings (dotted keys) changed."""
 
@@ -340,8 +217,8 @@ class Recipe(Section):
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
-    transfer: list[TransferTask] = []
+    transfer: list[TransferTask] = Field(default=[])
     """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""
-    variants: dict[str, Variant] = {}
-    trainer: dict[str, Any] = {}
+    variants: dict[str, Variant] = Field(default={})
+    trainer: dict[str, Any] = Field(default={})
     """Passed on to `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""

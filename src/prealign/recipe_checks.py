@@ -23,16 +23,9 @@ from prealign.arms import (
     variant_problems,
 )
 from prealign.errors import RecipeError
-from prealign.recipe import (
-    CLONE_SUFFIX,
-    UNSPACED_LANGUAGES,
-    KnowledgeSection,
-    Recipe,
-    Section,
-    TargetText,
-    TokenizerSection,
-    TransferTask,
-)
+from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe, TargetText, TokenizerSection
+from prealign.recipe_measures import KnowledgeSection, TransferTask
+from prealign.recipe_section import Section
 
 
 def contradictions(recipe: Recipe, unread: Collection[str] = ()) -> list[Problem]:

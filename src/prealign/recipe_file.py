@@ -29,8 +29,9 @@ from prealign.arms import (
     validate,
 )
 from prealign.errors import RecipeError
-from prealign.recipe import Recipe, Section
+from prealign.recipe import Recipe
 from prealign.recipe_checks import contradictions
+from prealign.recipe_section import Section
 
 AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]

@@ -22,7 +22,7 @@ import xxhash
 from prealign.errors import RunFolderError
 
 STAGE_FILE = "stage.json"
-FORMAT = 1
+FORMAT = 2
 """Part of every fingerprint: raised with each change of what a stage makes of the same inputs."""
 
 

@@ -48,6 +48,13 @@ def precision(recipe: Recipe) -> str:
     return "bf16 autocast" if recipe.trainer.get("bf16", bf16_available()) else "fp32"
 
 
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """Return the context of a forward pass in the precision of training, for measuring what was trained."""
+    name = precision(recipe)
+    dtype = torch.float16 if name.startswith("fp16") else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=name != "fp32")
+
+
 def training_arguments(
     recipe: Recipe,
     folder: Path,

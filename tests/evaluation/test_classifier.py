@@ -16,7 +16,7 @@ import toys
 from prealign.errors import PrealignError
 from prealign.evaluation.classifier import collate, fine_tune, load_classifier, predict, reading_order
 from prealign.evaluation.task_data import Example
-from prealign.recipe import TransferTask
+from prealign.recipe_measures import TransferTask
 from prealign.training import Progress, training_arguments
 
 EOS = 3

@@ -11,7 +11,7 @@ import torch
 import toys
 from prealign.errors import PrealignError
 from prealign.evaluation.knowledge import Asked, candidate_scores, hits, in_tokens, knowledge_scores
-from prealign.recipe import KnowledgeSection
+from prealign.recipe_measures import KnowledgeSection
 from prealign.text.clone import clone_language
 from prealign.text.facts import Question, make_world, questions
 from prealign.text.templates import read_templates

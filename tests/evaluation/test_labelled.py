@@ -9,7 +9,7 @@ import pytest
 
 from prealign.errors import DataError
 from prealign.evaluation.labelled import Row, read_rows, read_task
-from prealign.recipe import TransferTask
+from prealign.recipe_measures import TransferTask
 
 PAIRS = "premise\thypothesis\tlabel\nA cat.\tAn animal.\tyes\nA dog.\tA cat.\tno\n"
 BARE = "A cat.\tAn animal.\tyes\nA dog.\tA cat.\tno\n"

@@ -16,7 +16,8 @@ from prealign.evaluation.statistics import wilson
 from prealign.evaluation.task_data import TaskData, check_task, join, task_data
 from prealign.evaluation.transfer import Answers, accuracy, paired_gap, transfer_scores
 from prealign.preparation import Prepared
-from prealign.recipe import PassagesSection, Recipe, TransferTask
+from prealign.recipe import Recipe
+from prealign.recipe_measures import PassagesSection, TransferTask
 from prealign.text.clone import clone_language
 
 PARITY = "(?P<odd>[13579]$)|(?P<even>[02468]$)"

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prealign.errors import RecipeError
-from prealign.recipe import KnowledgeSection
 from prealign.recipe_checks import knowledge_problems
+from prealign.recipe_measures import KnowledgeSection
 from prealign.text.facts import (
     LEXICON,
     OUTSIDE,

@@ -20,7 +20,7 @@ from prealign.lexicon.normalise import Key, key_of
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.runfolder import fingerprint
-from prealign.training import OnProgress, Progress
+from prealign.training import OnProgress, Progress, autocast, precision
 
 
 def evaluate_lm(
@@ -28,6 +28,7 @@ def evaluate_lm(
 ) -> tuple[list[Score], dict[str, Any]]:
     """Return perplexity and bits per byte of every language's test documents, and what each document contributed.
 
+    Matrices are multiplied in the precision of training; log-softmax is float32, and sums are float64.
     Of target languages also the perplexity of the words inside and outside `lexicon`.
     """
     context = recipe.pretrain.context
@@ -43,18 +44,19 @@ def evaluate_lm(
             done += tokens
             on_progress(Progress(f"evaluate {language}", done, total, done, time.monotonic() - began))
 
-        by_token = token_nats(
-            model,
-            rows.with_format("numpy")["input_ids"],
-            context=context,
-            stride=stride,
-            batch_size=recipe.evaluate.batch_size,
-            prefix=prepared.eos,
-            on_progress=tell,
-        )
+        with autocast(recipe, model.device):
+            by_token = token_nats(
+                model,
+                rows.with_format("numpy")["input_ids"],
+                context=context,
+                stride=stride,
+                batch_size=recipe.evaluate.batch_size,
+                prefix=prepared.eos,
+                on_progress=tell,
+            )
         nats, tokens = document_sums(by_token)
         sizes = np.asarray(rows["bytes"])
-        sign = _signature(prepared, docs=len(rows), ctx=context, stride=stride)
+        sign = _signature(prepared, docs=len(rows), ctx=context, stride=stride, precision=precision(recipe).split()[0])
         scores += perplexity_scores(nats, tokens, sizes, language=language, signature=sign)
         items[language] = {
             "document": list(rows["document"]),

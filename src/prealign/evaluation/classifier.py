@@ -26,7 +26,8 @@ from prealign.errors import PrealignError
 from prealign.evaluation.padding import right_padded
 from prealign.evaluation.task_data import Example, IntArray
 from prealign.models import load_weights
-from prealign.recipe import ModelSection, Recipe, TransferTask
+from prealign.recipe import ModelSection, Recipe
+from prealign.recipe_measures import TransferTask
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
 POOL = 50

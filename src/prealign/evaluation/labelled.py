@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import DataError
-from prealign.recipe import TransferTask
+from prealign.recipe_measures import TransferTask
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,9 @@ def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArra
     """Nats of each window's targets, from one forward pass."""
     input_ids, mask = right_padded([piece.inputs for piece in batch], model.device)  # (B, T)
     kept = input_ids.shape[1] - min(piece.skipped for piece in batch)
-    output = model(input_ids=input_ids, attention_mask=mask, use_cache=False, logits_to_keep=kept)
+    # Without padding the mask says nothing, and costs a tenth of the time.
+    padding = None if bool(mask.all()) else mask
+    output = model(input_ids=input_ids, attention_mask=padding, use_cache=False, logits_to_keep=kept)
     logits = output.logits[:, -kept:]  # (B, kept, V); the slice serves models that ignore logits_to_keep
     return [
         _nats(logits[row, kept - input_ids.shape[1] + piece.skipped :], piece.targets)

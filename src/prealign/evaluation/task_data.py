@@ -20,7 +20,8 @@ from prealign.errors import DataError
 from prealign.evaluation.labelled import Row, read_task
 from prealign.evaluation.passages import Passage, draw_passages
 from prealign.preparation import Prepared
-from prealign.recipe import Recipe, TransferTask
+from prealign.recipe import Recipe
+from prealign.recipe_measures import TransferTask
 from prealign.text.clone import clone_language
 from prealign.text.languages import is_clone
 from prealign.text.words import Tokenizer, word_table

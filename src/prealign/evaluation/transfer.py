@@ -36,7 +36,8 @@ from prealign.evaluation.statistics import (
 )
 from prealign.evaluation.task_data import Example, IntArray, task_data, token_limit
 from prealign.preparation import Prepared
-from prealign.recipe import Recipe, TransferTask
+from prealign.recipe import Recipe
+from prealign.recipe_measures import TransferTask
 from prealign.training import OnProgress, Progress
 
 

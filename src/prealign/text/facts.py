@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
-from prealign.recipe import KnowledgeSection
+from prealign.recipe_measures import KnowledgeSection
 from prealign.text.templates import OBJECT, SUBJECT, Templates, wording
 
 Generator = np.random.Generator

@@ -14,8 +14,9 @@ from pathlib import Path
 from pydantic import Field
 
 from prealign.arms import Key, Problem
-from prealign.recipe import CLONE_SUFFIX, Section
+from prealign.recipe import CLONE_SUFFIX
 from prealign.recipe_file import load_section
+from prealign.recipe_section import Section
 
 SUBJECT, OBJECT = "{subject}", "{object}"
 BUILT_IN = Path(__file__).with_name("facts.yaml")

@@ -1,0 +1,24 @@
+"""What sections of the recipe are made of: the strict base class and the types of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def changes(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what is not the default: what fingerprints take, so that a setting that is new leaves old runs fresh."""
+        return self.model_dump(exclude_defaults=True, exclude=set(without))
