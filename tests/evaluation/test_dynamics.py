@@ -53,8 +53,8 @@ def test_precision_is_that_of_retrieval() -> None:
     source, target = torch.randn(3, 18, 2), torch.randn(3, len(asked.targets), 2)
     found = precision_by_layer(source, target, asked)
     scores, _ = retrieval_scores(
-        source, target, asked.gold, asked.held_out, asked.target_held_out, language="de", stage="pretrain", signature="",
-        csls_neighbours=2,
+        source, target, asked.gold, asked.held_out, asked.target_held_out, np.ones(len(asked.sources), dtype=int),
+        language="de", stage="pretrain", signature="", csls_neighbours=2,
     )  # fmt: skip
     for split, values in found.items():
         expected = [s.value for s in scores if s.metric == "p_at_1" and s.split == split]

@@ -55,8 +55,8 @@ def random_case(seed: int, n: int = 17, m: int = 23) -> tuple[Tensor, Tensor, ND
     return source, target, gold
 
 
-def pick(scores: list[Score], metric: str, split: str, layer: int = 0) -> Score:
-    (found,) = [s for s in scores if (s.metric, s.split, s.layer) == (metric, split, layer)]
+def pick(scores: list[Score], metric: str, split: str, layer: int = 0, condition: str | None = None) -> Score:
+    (found,) = [s for s in scores if (s.metric, s.split, s.layer, s.condition) == (metric, split, layer, condition)]
     return found
 
 
@@ -140,8 +140,9 @@ def scores_of(
     source: Tensor, target: Tensor, gold: NDArray[np.bool_], held_out: NDArray[np.bool_], k: int = 3
 ) -> tuple[list[Score], dict[str, list[object]]]:
     target_held_out = ~(gold & ~held_out[:, None]).any(axis=0)
+    subwords = np.arange(len(gold)) % 5 + 1
     return retrieval_scores(
-        source, target, gold, held_out, target_held_out, language="de", stage="align", signature="pairs:17",
+        source, target, gold, held_out, target_held_out, subwords, language="de", stage="align", signature="pairs:17",
         csls_neighbours=k,
     )  # fmt: skip
 
@@ -151,7 +152,7 @@ def test_perfect_alignment_is_one_everywhere() -> None:
     order = np.random.default_rng(0).permutation(20)
     gold = np.eye(20, dtype=bool)[:, order]
     scores, _ = scores_of(states, states[:, order], gold, np.arange(20) < 5)
-    assert len(scores) == 3 * 2 * 4  # layers, splits, metrics
+    assert len(scores) == 3 * 2 * (4 + 3)  # layers, splits, metrics and numbers of subwords
     assert {score.value for score in scores} == {1.0}
     assert [score.chance for score in scores] == pytest.approx([0.05] * len(scores))
     for layer, split in product(range(3), ("seen", "held_out")):
@@ -197,6 +198,14 @@ def test_scores_are_the_items_averaged() -> None:
         assert pick(scores, "p_at_1_backward", "seen", layer).value == pytest.approx(
             np.mean(np.array(naive_hits(t, s, gold.T, None))[~target_held_out])
         )
+        forward, subwords = np.array(naive_hits(s, t, gold, None)), np.array(items["subwords"])
+        for condition, chosen in (
+            ("subwords=1", subwords == 1),
+            ("subwords=2", subwords == 2),
+            ("subwords=3+", subwords > 2),
+        ):
+            own = pick(scores, "p_at_1_forward", "seen", layer, condition)
+            assert (own.value, own.n) == (pytest.approx(forward[chosen & ~held_out].mean()), (chosen & ~held_out).sum())
 
 
 def test_splits_share_their_candidates_so_held_out_words_can_be_mistaken_for_seen_ones() -> None:
@@ -212,7 +221,7 @@ def test_chance_is_what_identical_states_score() -> None:
     _, _, gold = random_case(6)
     states = torch.ones(1, 23, 4)
     scores, _ = scores_of(states[:, :17], states, gold, np.arange(17) < 6)
-    assert len(scores) == 8
+    assert len(scores) == 2 * (4 + 3)
     for score in scores:
         assert score.value == pytest.approx(score.chance)
 

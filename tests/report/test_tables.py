@@ -124,6 +124,21 @@ def test_retrieval_has_a_row_for_each_arm_and_stage_and_a_column_for_each_layer(
     assert table.rows[3][-1] == "0.001/0.0033"
 
 
+def test_retrieval_by_subwords_is_a_mean_over_layers_and_seeds() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, "task": "retrieval", "language": "en-clone", "metric": "p_at_1_forward", "layer": layer,
+         "condition": condition, "split": split, "stage": stage, "value": value + 0.1 * layer + 0.04 * seed, "n": n}
+        for arm, value in (("joint", 0.0), ("prealign", 0.5)) for seed in (0, 1) for layer in (0, 1)
+        for condition, n in (("subwords=1", 30 + 2 * seed), ("subwords=3+", 12), (None, 42))
+        for split in ("seen", "held_out") for stage in ("align", "pretrain")
+        if (split, condition) != ("held_out", "subwords=3+")
+    ]  # fmt: skip
+    (table,) = tables.retrieval_by_subwords({"recipe": {"arms": ["joint", "prealign"]}, "scores": rows})
+    assert table.columns == ("Arm", "1 subword", "3+ subwords")
+    assert table.rows == (("Joint training", "0.07/0.07", "0.07/–"), ("PreAlign", "0.57/0.57", "0.57/–"))
+    assert "31 of 1, 12 of 3+" in table.note
+
+
 def test_the_last_layer_is_the_output_embedding_only_where_it_is_known_to_be() -> None:
     made = synthetic.results()
     made["recipe"]["model"] = {"preset": None, "pretrained": "some/model", "tie_embeddings": False}

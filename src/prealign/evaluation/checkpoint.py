@@ -20,6 +20,7 @@ from prealign.lexicon.normalise import Key, key_of
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.runfolder import fingerprint
+from prealign.text.languages import encode_words
 from prealign.training import OnProgress, Progress, autocast, precision
 
 
@@ -122,12 +123,14 @@ def evaluate_retrieval(
         if not pairs.sources:  # a small share of the dictionary may leave a language out
             continue
         bos = recipe.align.bos
+        subwords = encode_words(prepared.tokenizer, pairs.sources, seen.source).lengths
         found, items[language] = retrieval_scores(
             word_states(model, prepared.tokenizer, pairs.sources, language=seen.source, bos=bos),
             word_states(model, prepared.tokenizer, pairs.targets, language=language, bos=bos),
             pairs.gold,
             pairs.held_out,
             pairs.target_held_out,
+            subwords,
             language=language,
             stage=stage,
             signature=_signature(prepared, sources=len(pairs.sources), targets=len(pairs.targets)),

@@ -10,7 +10,7 @@
    one of them would give on average. States that are all alike thus score exactly chance, never by luck of
    argmax.
 4. Forward is source -> target, backward target -> source; scores are per layer, split and direction, and
-   pooled.
+   pooled; forward also by how many subwords the query has, as a mean over subwords may lose what one keeps.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from prealign.evaluation.statistics import wilson
 
 TIE = 1e-6
 """Cosines closer than this are equal: the same word encoded in two batches differs by as much in float32."""
+SUBWORDS = ("subwords=1", "subwords=2", "subwords=3+")
+"""Conditions of scores by how many subwords a query has."""
 _ROWS = 1024
 """Queries compared at once; memory is _ROWS * candidates."""
 
@@ -41,6 +43,7 @@ class _Measure(NamedTuple):
     held_out: Tensor  # (Q,)
     chance: Tensor  # (Q,)
     asked: int
+    condition: str | None = None
 
 
 def retrieval_hits(queries: Tensor, candidates: Tensor, gold: Tensor, csls_neighbours: int | None = None) -> Tensor:
@@ -69,6 +72,7 @@ def retrieval_scores(
     gold: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
     target_held_out: NDArray[np.bool_],
+    subwords: NDArray[np.integer],
     *,
     language: str,
     stage: Stage,
@@ -79,8 +83,8 @@ def retrieval_scores(
 
     source_states (L, N, D), target_states (L, M, D); gold (N, M): source n and target m translate each
     other, every form at least one other; held_out (N,) and target_held_out (M,): the form was kept out of
-    alignment. Metrics: p_at_1_forward, p_at_1_backward, p_at_1 and
-    csls_p_at_1 (both directions).
+    alignment; subwords (N,): tokens of the source form. Metrics: p_at_1_forward, p_at_1_backward, p_at_1 and
+    csls_p_at_1 (both directions); p_at_1_forward also with the conditions of `SUBWORDS`.
 
     `chance` is the mean share of translations among the candidates: 1/candidates if each word has one.
     Intervals are Wilson's. Pooled, a pair is asked twice and its two hits go together, so n is half the
@@ -106,6 +110,12 @@ def retrieval_scores(
         pooled = torch.cat([hits[f"{metric}_forward"], hits[f"{metric}_backward"]], dim=1)
         measures.append(_Measure(metric, pooled, both_splits, both_chances, asked=2))
 
+    forward_hits, counts = hits["p_at_1_forward"], torch.from_numpy(np.minimum(subwords, len(SUBWORDS)))
+    for number, condition in enumerate(SUBWORDS, start=1):
+        of = counts == number
+        parts = forward_hits[:, of], kept_out[of], chances["forward"][of]
+        measures.append(_Measure("p_at_1_forward", *parts, asked=1, condition=condition))
+
     scores = [
         score
         for measure in measures
@@ -113,7 +123,7 @@ def retrieval_scores(
         for score in _split_scores(measure, split, language=language, stage=stage, signature=signature)
     ]
     items = hits | {f"held_out_{way}": split for way, split in splits.items()}
-    return scores, {name: table.tolist() for name, table in items.items()}
+    return scores, {name: table.tolist() for name, table in items.items()} | {"subwords": subwords.tolist()}
 
 
 def _neighbourhood(queries: Tensor, candidates: Tensor, neighbours: int) -> Tensor:
@@ -145,6 +155,7 @@ def _split_scores(
                 task="retrieval",
                 language=language,
                 metric=measure.metric,
+                condition=measure.condition,
                 layer=layer,
                 value=value,
                 low=low,

@@ -93,7 +93,8 @@ def _context(results: Results) -> dict[str, Any]:
         ],
         "main_tables": main_tables(results),
         "more_tables": [
-            *tables.retrieval(results, "csls_p_at_1"), *amounts.corpus(results), *amounts.lexicon(results),
+            *tables.retrieval(results, "csls_p_at_1"), *tables.retrieval_by_subwords(results),
+            *amounts.corpus(results), *amounts.lexicon(results),
         ],
         "provenance": [*_provenance(results), *_signatures(results)],
         "recipe": yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),

@@ -218,6 +218,40 @@ def _retrieval_table(results: Results, language: str, rows: list[Row], metric: s
     return make_table(title, columns, [*interval_note(found.values(), "word pairs"), *_width_note(found.values())], 2)
 
 
+def retrieval_by_subwords(results: Results) -> list[Table]:
+    """P@1 of source words after stage 2 by how many subwords they have, a table for each target language."""
+    scores = ask.select(results["scores"], task="retrieval", metric="p_at_1_forward", stage="pretrain")
+    found = [row for row in scores if row.get("condition")]
+    return [_subwords_table(results, language, rows) for (language,), rows in ask.group(found, "language").items()]
+
+
+def _subwords_table(results: Results, language: str, rows: list[Row]) -> Table:
+    arms = [arm for arm in ask.arm_order(results) if ask.select(rows, arm=arm)]
+    conditions = sorted({row["condition"] for row in rows})
+
+    def cell(arm: str, condition: str) -> str:
+        parts = [ask.select(rows, arm=arm, condition=condition, split=split) for split in SPLITS]
+        means = [ask.mean([row["value"] for row in own]) for own in parts]
+        return "/".join(NONE if mean is None else f"{mean:.2f}" for mean in means)
+
+    def words(condition: str) -> str:
+        first = [row["n"] for row in ask.select(rows, condition=condition, split="seen") if row["layer"] == 0]
+        return f"{ask.mean(first) or 0:,.0f}"
+
+    names = {condition: condition.removeprefix("subwords=") for condition in conditions}
+    columns = {
+        "Arm": [ask.arm_label(arm) for arm in arms],
+        **{
+            f"{name} subword{'s' * (name != '1')}": [cell(arm, condition) for arm in arms]
+            for condition, name in names.items()
+        },
+    }
+    title = f"Word retrieval by subwords, {ask.language_label(language)}: P@1, {'/'.join(SPLITS.values())} pairs"
+    counts = ", ".join(f"{words(condition)} of {name}" for condition, name in names.items())
+    note = f"Source words after stage 2, mean over layers and seeds. Seen words asked, on average: {counts}."
+    return make_table(title, columns, [note])
+
+
 def chance(rows: Iterable[Row]) -> str:
     """What guessing gives, on average over rows."""
     mean = ask.mean([row["chance"] for row in rows if row.get("chance") is not None])
