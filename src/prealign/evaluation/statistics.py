@@ -104,6 +104,13 @@ def wilson(hits: float, n: int) -> Interval:
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
+def sums_by(documents: Sequence[Hashable], values: ArrayLike) -> FloatArray:
+    """Sum values (N,) of items over their documents (N): one number a document, in order of appearance."""
+    places: dict[Hashable, int] = {}
+    index = np.array([places.setdefault(document, len(places)) for document in documents])
+    return np.bincount(index, weights=np.asarray(values, dtype=np.float64)).astype(np.float64)
+
+
 def paired_items(
     correct: ArrayLike,
     baseline_correct: ArrayLike,
@@ -120,10 +127,7 @@ def paired_items(
     ours, theirs = np.asarray(correct, dtype=np.float64), np.asarray(baseline_correct, dtype=np.float64)
     assert len(ours) == len(theirs) > 0, "both arms answer the same items"
     if documents is not None:
-        places: dict[Hashable, int] = {}
-        index = np.array([places.setdefault(document, len(places)) for document in documents])
-        columns = np.stack([ours, theirs, np.ones_like(ours)])  # (3, N)
-        own, base, sizes = (np.bincount(index, weights=column).astype(np.float64) for column in columns)
+        own, base, sizes = (sums_by(documents, column) for column in (ours, theirs, np.ones_like(ours)))
         return paired_bootstrap(own, base, sizes, lambda share: share, resamples, seed)
     gaps = ours - theirs
     wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())

@@ -32,6 +32,7 @@ from prealign.evaluation.statistics import (
     bootstrap_ratio,
     independent_difference,
     paired_items,
+    sums_by,
     wilson,
 )
 from prealign.evaluation.task_data import Example, IntArray, task_data, token_limit
@@ -144,7 +145,8 @@ def accuracy(answers: Answers) -> Interval:
     """Return the accuracy and its interval: Wilson's over items, a bootstrap over documents."""
     if answers.document is None:
         return wilson(int(answers.correct.sum()), len(answers.correct))
-    return bootstrap_ratio(*_by_document(answers.document, answers.correct), _as_it_is)
+    right, asked = (sums_by(answers.document, column) for column in (answers.correct, np.ones_like(answers.label)))
+    return bootstrap_ratio(right, asked, _as_it_is)
 
 
 def paired_gap(source: Answers, target: Answers) -> Interval:
@@ -152,12 +154,6 @@ def paired_gap(source: Answers, target: Answers) -> Interval:
     assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
     gap = paired_items(source.correct, target.correct, source.document)
     return Interval(gap.difference, gap.low, gap.high)
-
-
-def _by_document(documents: Sequence[str], values: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return each document's sum of values, and its number of items."""
-    _, rows = np.unique(np.asarray(documents), return_inverse=True)
-    return np.bincount(rows, weights=values).astype(np.float64), np.bincount(rows).astype(np.float64)
 
 
 def _as_it_is(ratio: FloatArray) -> FloatArray:
