@@ -41,10 +41,11 @@ def prepared(recipe: Recipe, folder: Path) -> Prepared:
 
 @pytest.fixture
 def files(tmp_path: Path) -> TransferTask:
-    path = tmp_path / "rows.tsv"
-    path.write_text("".join("\t".join(row) + "\n" for row in ROWS))
+    train, test = tmp_path / "train.tsv", tmp_path / "rows.tsv"
+    train.write_text("".join("\t".join((f"{one} {one}", *rest)) + "\n" for one, *rest in ROWS))
+    test.write_text("".join("\t".join(row) + "\n" for row in ROWS))
     columns = {"columns": ["one", "two", "label"], "text": "one", "pair": "two"}
-    return TransferTask(name="pairs", train=str(path), tests={"en": str(path)}, **columns)
+    return TransferTask(name="pairs", train=str(train), tests={"en": str(test)}, **columns)
 
 
 def passages(**settings: Any) -> TransferTask:
@@ -102,6 +103,21 @@ def test_the_limit_is_drawn_by_seed_and_cuts_are_counted(
     assert one.truncated["en"] == one.truncated["en>en-clone"] == sum(length > 5 for length in lengths) > 0
 
 
+def test_training_rows_that_a_test_asks_are_left_out_and_counted(
+    recipe: Recipe, prepared: Prepared, files: TransferTask
+) -> None:
+    assert files.train is not None
+    with Path(files.train).open("a") as file:
+        file.write("Tulo\tmi\tyes\nmi\tTulo\tno\n")  # the first is a row of the test, under another label
+    data = task_data(files, prepared, recipe, 0)
+    assert (data.tested, len(data.train)) == (1, len(ROWS) + 1)
+    asked = {example.ids.tobytes() for example in data.tests["en"]}
+    assert not asked & {example.ids.tobytes() for example in data.train}
+    only = files.model_copy(update={"train": files.tests["en"]})
+    with pytest.raises(DataError, match=r"rows\.tsv:1: this and every other training row is in a test"):
+        task_data(only, prepared, recipe, 0)
+
+
 @pytest.mark.parametrize(("a", "b"), [(1, 1), (3, 3), (9, 1), (1, 9), (9, 9), (4, 9), (9, 4), (3, 4), (4, 3), (5, 2)])
 def test_a_long_pair_loses_its_longer_text_first(a: int, b: int) -> None:
     first, second = np.arange(10, 10 + a), np.arange(50, 50 + b)
@@ -121,7 +137,7 @@ def test_a_text_with_the_separator_is_refused(
     assert files.train is not None
     with Path(files.train).open("a") as file:
         file.write(f"{text}\tb\tno\n")
-    with pytest.raises(DataError, match=r"rows\.tsv:10: a text has no tokens, or has '<\|endoftext\|>' in it"):
+    with pytest.raises(DataError, match=r"train\.tsv:10: a text has no tokens, or has '<\|endoftext\|>' in it"):
         task_data(files, prepared, recipe, 0)
 
 

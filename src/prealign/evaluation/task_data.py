@@ -5,12 +5,13 @@
 2. Mixed tests, of pairs whose rows are the same items: `en>de` has its first sentences in en, its second in de.
 3. Passages: source-language training documents, and the test documents of each language (`prealign.evaluation.passages`).
    A clone's test is again the source's, mapped. Test passages depend on split.seed, so all seeds are tested on the same.
-4. What is longer than `max_tokens` is cut at the end, pairs at the longer sentence first, and counted.
+4. A training example whose texts stand in a test of the source or a target is left out, and counted.
+5. What is longer than `max_tokens` is cut at the end, pairs at the longer sentence first, and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,8 @@ class TaskData:
     """What a task trains and tests on.
 
     `tests`: the source's first, then targets', then mixed ones (`en>de`). `paired`: targets whose examples are the
-    source's, in the same order. `truncated`: how many examples of "train" and of each test were cut.
+    source's, in the same order. `truncated`: how many examples of "train" and of each test were cut. `tested`:
+    how many training examples were left out because a test has them.
     """
 
     classes: list[str]
@@ -53,6 +55,7 @@ class TaskData:
     tests: dict[str, list[Example]]
     paired: frozenset[str]
     truncated: dict[str, int]
+    tested: int = 0
 
 
 def check_task(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> None:
@@ -95,7 +98,8 @@ def _from_files(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: in
     source, *targets = prepared.languages
     files = read_task(task, source)
     number = {name: i for i, name in enumerate(files.classes)}
-    train = _drawn(files.train, task.limit, seed)
+    untested = without_tested(files.train, files.tests.values())
+    train = _drawn(untested, task.limit, seed)
     texts = {language: _encode(rows, prepared.tokenizer) for language, rows in files.tests.items()}
     rows = dict(files.tests)
     for clone in filter(is_clone, targets):
@@ -114,7 +118,7 @@ def _from_files(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: in
         joined = [join(one, prepared.eos, token_limit(task, recipe)) for one in ids]
         truncated[name] = sum(cut for _, cut in joined)
         made[name] = [Example(one, number[row.label]) for row, (one, _) in zip(labelled, joined, strict=True)]
-    return TaskData(files.classes, made.pop("train"), made, paired, truncated)
+    return TaskData(files.classes, made.pop("train"), made, paired, truncated, len(files.train) - len(untested))
 
 
 def _from_passages(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> TaskData:
@@ -176,6 +180,17 @@ def _encode(rows: Sequence[Row], tokenizer: Tokenizer) -> Texts:
                 "Mend or remove the row."
             )
     return encoded
+
+
+def without_tested(train: list[Row], tests: Iterable[Sequence[Row]]) -> list[Row]:
+    """Return the training rows whose texts, whatever their label, are those of no test row. Raises DataError for none."""
+    asked = {row.texts for rows in tests for row in rows}
+    kept = [row for row in train if row.texts not in asked]
+    if not kept:
+        raise DataError(
+            f"{train[0].place}: this and every other training row is in a test as well. Give a training file of its own."
+        )
+    return kept
 
 
 def _drawn(rows: list[Row], limit: int | None, seed: int) -> list[Row]:

@@ -102,7 +102,8 @@ def evaluate_transfer(
         "v": __version__,
     }
     scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
-    record |= {"classes": data.classes, "train_examples": len(data.train), "truncated": data.truncated}
+    record |= {"classes": data.classes, "train_examples": len(data.train)}
+    record |= {"truncated": data.truncated, "tested": data.tested}
     return scores, {language: found.as_dict() for language, found in answers.items()}, record
 
 
