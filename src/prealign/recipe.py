@@ -163,6 +163,8 @@ class AnchorSection(Section):
     """Anchored are tokens at least this many times more frequent in target than in source text."""
     em_rounds: Positive = 3
     sources_per_row: Positive = 8
+    residual_rate: Rate = 1.0
+    """How fast the residual is learned, relative to other weights; below 1 anchored rows stay nearer to their anchors."""
 
 
 class MixtureSection(Section):

@@ -317,7 +317,7 @@ class ArmRun:
         anchors = estimate_anchors(
             word_pairs(self.words), language >= 0, rounds=anchor.em_rounds, sources_per_row=anchor.sources_per_row
         )
-        return anchor_vocabulary(model, anchors, language, fresh=fresh)
+        return anchor_vocabulary(model, anchors, language, rate=anchor.residual_rate, fresh=fresh)
 
     def _validation(self) -> dict[str, Dataset]:
         """Blocks of validation text by language, for the perplexity curves."""

@@ -162,10 +162,25 @@ def test_a_fresh_anchor_is_the_product(model: Any) -> None:
         assert torch.equal(new[:6], old[:6]) and torch.equal(new[11:], old[11:]), "free rows stay"
 
 
-def test_anchoring_a_trained_model_changes_nothing(model: Any) -> None:
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+def test_anchoring_a_trained_model_changes_nothing(model: Any, rate: float) -> None:
     before = logits(model)
-    anchor_vocabulary(model, *anchors(), fresh=False)
+    anchor_vocabulary(model, *anchors(), rate=rate, fresh=False)
     torch.testing.assert_close(logits(model), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+def test_under_adam_the_residual_moves_at_its_rate(model: Any, rate: float) -> None:
+    """Adam's first step is the learning rate in every coordinate that has a gradient; Delta's is rate times that."""
+    anchor_vocabulary(model, *anchors(), rate=rate, fresh=True)
+    optimizer = torch.optim.Adam(with_word_states(model).parameters(), lr=1e-2, eps=1e-12)
+    word = {"word_ids": torch.tensor([[6]]), "word_lengths": torch.ones(1, dtype=torch.long)}
+    model(**word)["word_states"][0].square().sum().backward()  # the input embedding of token 6, which token 0 anchors
+    optimizer.step()
+    rows = model.get_input_embeddings().weight.detach()
+    vector = model.get_input_embeddings().parametrizations.weight[0].vectors.detach()[0]
+    residual = rows[6] - rows[0] - vector
+    torch.testing.assert_close(residual.abs(), torch.full_like(residual, rate * 1e-2), rtol=1e-3, atol=1e-7)
 
 
 def test_a_gradient_that_moves_a_source_row_moves_its_twin(model: Any) -> None:

@@ -5,8 +5,10 @@
 2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation of
    IBM model 1: p(s | t, pair) is proportional to t(t | s); a pair weighs the square root of its source word's frequency.
    Keep the heaviest sources of each row and normalise it to 1.
-3. Register E = W + M · W + v on anchored rows as a parametrisation of the input and output embedding. W holds the source
-   rows as they are and Delta in the anchored rows (0 at the start), so a gradient that moves a source row moves its twins.
+3. Register E = rate · W + M · W + v on anchored rows as a parametrisation of the input and output embedding. W holds the
+   source rows as they are and Delta / rate in the anchored rows (0 at the start), so a gradient that moves a source row
+   moves its twins. Adam moves a number by about the learning rate however small its gradient, which for rare rows is
+   mostly drift: a rate below 1 slows Delta down as a smaller learning rate of its own would.
 4. On export the product is written out and the parametrisation removed: ordinary weights.
 """
 
@@ -124,9 +126,9 @@ def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
 
 
 class Anchored(nn.Module):
-    """The parametrisation: W (V, D) -> W + M · W + v on anchored rows. Sources are never anchored, so one product does.
+    """The parametrisation: W (V, D) -> rate · W + M · W + v on anchored rows; sources are never anchored: one product does.
 
-    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free.
+    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate > 0.
     """
 
     rows: Tensor
@@ -135,8 +137,9 @@ class Anchored(nn.Module):
     share: Tensor
     language: Tensor
 
-    def __init__(self, anchors: sparse.csr_matrix, language: np.ndarray, width: int) -> None:
+    def __init__(self, anchors: sparse.csr_matrix, language: np.ndarray, width: int, rate: float) -> None:
         super().__init__()
+        self.rate = rate
         rows = np.flatnonzero(np.diff(anchors.indptr))
         block = anchors[rows].tocoo()
         self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
@@ -154,14 +157,16 @@ class Anchored(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the embedding the model uses, (V, D)."""
-        return weight.index_add(0, self.rows, self.anchor(weight))
+        return weight.index_add(0, self.rows, self.anchor(weight) + (self.rate - 1) * weight[self.rows])
 
 
-def anchor_vocabulary(model: Any, anchors: sparse.csr_matrix, language: np.ndarray, *, fresh: bool) -> Any:
+def anchor_vocabulary(
+    model: Any, anchors: sparse.csr_matrix, language: np.ndarray, *, rate: float = 1.0, fresh: bool
+) -> Any:
     """Tie the embeddings of `model` by M (V', V') and the rows' languages (V',); V' may be less than its rows.
 
-    fresh: start with Delta = 0, as for a random initialisation; otherwise Delta is set so that no row changes. With tied
-    embeddings both share one W and one v.
+    rate: how fast Delta is learned, relative to other weights. fresh: start with Delta = 0, as for a random
+    initialisation; otherwise Delta is set so that no row changes. With tied embeddings both share one W and one v.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     rows, width = embedding.weight.shape
@@ -172,10 +177,11 @@ def anchor_vocabulary(model: Any, anchors: sparse.csr_matrix, language: np.ndarr
     parametrisation = None
     for module in (embedding, head):
         if parametrisation is None or not shared:
-            parametrisation = Anchored(anchors, language, width).to(module.weight.device)
+            parametrisation = Anchored(anchors, language, width, rate).to(module.weight.device)
             with torch.no_grad():
-                own = module.weight[parametrisation.rows]
-                module.weight[parametrisation.rows] -= own if fresh else parametrisation.anchor(module.weight)
+                rows_of = parametrisation.rows
+                delta = module.weight[rows_of] - parametrisation.anchor(module.weight)
+                module.weight[rows_of] = torch.zeros_like(delta) if fresh else delta / rate
         # A tied head still holds the same Parameter here, so registering the same module shares W as well.
         parametrize.register_parametrization(module, "weight", parametrisation)
     return model
