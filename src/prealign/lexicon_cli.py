@@ -52,13 +52,13 @@ def inspect(
     """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
     lexicon = _read(file, source, target, format)
     assert lexicon.report is not None
-    _say(lexicon.report.text)
+    say(lexicon.report.text)
     senses = sum(len(found) for one in lexicon for found in one.translations.values())
-    _say(f"{len(lexicon):,} words of {lexicon.source}, {senses:,} translations into {', '.join(lexicon.targets)}")
+    say(f"{len(lexicon):,} words of {lexicon.source}, {senses:,} translations into {', '.join(lexicon.targets)}")
     step = max(len(lexicon) // SHOWN_ENTRIES, 1)
     for one in lexicon.groups[::step][:SHOWN_ENTRIES]:
         told = "; ".join(f"{language}: {', '.join(found)}" for language, found in one.translations.items())
-        _say(f"  {one.word} → {told}")
+        say(f"  {one.word} → {told}")
 
 
 def merge(
@@ -72,11 +72,11 @@ def merge(
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
         one = _read(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
-        _say(str(one.report))
+        say(str(one.report))
         merged = merged.merge(one)
     merged.save(out)
     every = sum(len(one.translations) == len(merged.targets) for one in merged)
-    _say(f"{len(merged):,} groups, {every:,} of them with all of {', '.join(merged.targets)} → {out}")
+    say(f"{len(merged):,} groups, {every:,} of them with all of {', '.join(merged.targets)} → {out}")
 
 
 def coverage(
@@ -96,12 +96,12 @@ def coverage(
     counts: Counter[str] = Counter()
     for _, document in read_documents(text):
         counts.update(_WORD.findall(document))
-    _say(found_in_corpus(lexicon, counts, file))
+    say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
-        _say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
+        say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
     missing = [word for word, _ in counts.most_common() if lexicon.lookup(word) is None]
     if missing:
-        _say(f"most frequent without a translation: {', '.join(missing[:SHOWN_ENTRIES])}")
+        say(f"most frequent without a translation: {', '.join(missing[:SHOWN_ENTRIES])}")
 
 
 VERBS = (inspect, merge, coverage)
@@ -116,5 +116,6 @@ def _read(path: Path, source: str, target: str | None, format: str | None, *, na
     return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print text as it is."""
     console.print(text, soft_wrap=True, markup=False)
