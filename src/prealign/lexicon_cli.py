@@ -50,7 +50,7 @@ def inspect(
     format: Format = None,
 ) -> None:
     """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
-    lexicon = _read(file, source, target, format)
+    lexicon = read_lexicon(file, source, target, format)
     assert lexicon.report is not None
     say(lexicon.report.text)
     senses = sum(len(found) for one in lexicon for found in one.translations.values())
@@ -71,7 +71,7 @@ def merge(
     merged = Lexicon([], source=source, targets=[])
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
-        one = _read(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
+        one = read_lexicon(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
         say(str(one.report))
         merged = merged.merge(one)
     merged.save(out)
@@ -90,12 +90,9 @@ def coverage(
 ) -> None:
     """Say how many of a text's words a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
-    from prealign.text.corpus import read_documents
 
-    lexicon = _read(file, source, target, format)
-    counts: Counter[str] = Counter()
-    for _, document in read_documents(text):
-        counts.update(_WORD.findall(document))
+    lexicon = read_lexicon(file, source, target, format)
+    counts = count_text(text)
     say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
         say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
@@ -107,13 +104,24 @@ def coverage(
 VERBS = (inspect, merge, coverage)
 
 
-def _read(path: Path, source: str, target: str | None, format: str | None, *, name_it: bool = False) -> Lexicon:
+def read_lexicon(path: Path, source: str, target: str | None, format: str | None, *, name_it: bool = False) -> Lexicon:
+    """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
     name = resolve_format(path, format)
     if name == OWN_FORMAT and target is None:
         return Lexicon.load(path)
     if target is None and name_it:
         raise LexiconError(f"{path}: name the language that the dictionary translates into, as in `de={path}`")
     return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN)
+
+
+def count_text(text: list[str]) -> Counter[str]:
+    """Count the words of files, folders, globs, or package:NAME."""
+    from prealign.text.corpus import read_documents
+
+    counts: Counter[str] = Counter()
+    for _, document in read_documents(text):
+        counts.update(_WORD.findall(document))
+    return counts
 
 
 def say(text: str) -> None:

@@ -5,15 +5,17 @@ With `prealign.cli`, where they are registered, and `prealign.lexicon_cli` the o
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from prealign.errors import LexiconError
 from prealign.lexicon.report import told_of
-from prealign.lexicon_cli import Source, console, say
+from prealign.lexicon_cli import Source, console, count_text, read_lexicon, say
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
 Target = Annotated[str, typer.Option("--target", help="The target language.")]
@@ -94,4 +96,110 @@ def align(
     say(f"{len(lexicon):,} words of {source} with translations into {target} → {out}")
 
 
-VERBS = (align,)
+def translate(
+    target: Target,
+    out: Out,
+    model: Annotated[str, typer.Option("--model", help="The model's name at the endpoint.")],
+    words: Annotated[
+        Path | None,
+        typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")
+    ] = None,
+    lexicon: Annotated[
+        list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
+    ] = None,
+    source: Source = "en",
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", help="Its address, such as http://localhost:8000/v1; or OPENAI_BASE_URL."),
+    ] = None,
+    minimum_count: Annotated[int, typer.Option("--minimum-count", help="Leave out words rarer than this.")] = 5,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the most frequent so many.")] = None,
+    senses: Senses = 3,
+    keep_identical: Annotated[
+        bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")
+    ] = False,
+    batch: Annotated[int, typer.Option("--batch", help="Words of a request.")] = 40,
+    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests under way at a time.")] = 4,
+    per_minute: Annotated[float, typer.Option("--requests-per-minute", help="Limit of all requests.")] = 60,
+    retries: Annotated[int, typer.Option("--retries", help="Further tries of a request that fails.")] = 6,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 60,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="The model's own if not given.")] = None,
+    price_in: Annotated[float, typer.Option("--price-in", help="Price of a million tokens sent.")] = 0,
+    price_out: Annotated[float, typer.Option("--price-out", help="Price of a million tokens received.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Where answers are kept; OUT.answers.jsonl if not given.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked, and ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first request.")] = False,
+) -> None:
+    """Have a language model translate the frequent words that dictionaries lack. The key is taken from OPENAI_API_KEY."""
+    from prealign.lexicon.llm.cache import Cache
+    from prealign.lexicon.llm.endpoint import Endpoint
+    from prealign.lexicon.llm.prompt import Task
+    from prealign.lexicon.llm.translate import Traffic, estimate
+    from prealign.lexicon.llm.translate import translate as ask
+
+    traffic = Traffic(batch, concurrency, per_minute, retries)
+    task = Task(source, target, senses, keep_identical)
+    asked = _asked(words, text, lexicon or [], task, minimum_count, limit)
+    answers = Cache(cache or out.with_name(f"{out.name}.answers.jsonl"), model, task.version)
+    ahead = estimate(list(asked), task, answers, traffic)
+    _say_estimate(ahead, answers, price_in, price_out)
+    if dry_run:
+        say("\n".join(message["content"] for message in task.messages(list(asked)[:batch])))
+        return
+    service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature)
+    if ahead.words and not yes:
+        _confirm()
+    with Meter() as meter:
+        made = ask(asked, task, service, answers, traffic, meter.show)
+    made.lexicon.save(out)
+    say(made.text)
+    if price_in or price_out:
+        say(f"cost {(made.prompt_tokens * price_in + made.reply_tokens * price_out) / 1e6:,.2f} at the prices given")
+    kept = sum(len(found) for one in made.lexicon for found in one.translations.values())
+    say(f"{len(made.lexicon):,} words of {source}, {kept:,} translations into {target} → {out}")
+
+
+def _asked(
+    words: Path | None, text: list[str] | None, known: list[Path], task: Any, minimum_count: int, limit: int | None
+) -> dict[str, int]:
+    from prealign.lexicon.llm.words import read_word_counts, untranslated
+
+    if (words is None) == (not text):
+        raise LexiconError("name the words to translate by one of --words FILE and --text FILES")
+    counts = count_text(text or []) if words is None else read_word_counts(words, minimum_count)
+    lexicons = [read_lexicon(path, task.source, task.target, None) for path in known]
+    asked, left = untranslated(counts, lexicons, task.target, minimum_count, limit)
+    say("\n".join([f"{len(asked):,} words to translate into {task.target}", *told_of("left out", left)]))
+    if not asked:
+        raise LexiconError("no word is left to translate; lower --minimum-count, or give other words")
+    return asked
+
+
+def _say_estimate(ahead: Any, cache: Any, price_in: float, price_out: float) -> None:
+    """Say what is ahead, before anything is paid for."""
+    torn = f" ({cache.unreadable:,} of its lines cannot be read)" if cache.unreadable else ""
+    say(f"answers in {cache.path}: {ahead.cached:,} words need no request{torn}")
+    cost = ahead.prompt_tokens * price_in / 1e6 + ahead.reply_tokens * price_out / 1e6
+    price = f", about {cost:,.2f} at the prices given" if price_in or price_out else ""
+    say(
+        f"ahead: {ahead.words:,} words in {ahead.requests:,} requests, about {ahead.prompt_tokens:,} tokens sent and "
+        f"{ahead.reply_tokens:,} received{price}; {ahead.minutes:,.1f} minutes or more. Words that get no usable answer are "
+        "asked once more"
+    )
+
+
+def _confirm() -> None:
+    if not sys.stdin.isatty():
+        raise LexiconError(
+            "nobody is here to agree to these requests; say --yes to send them, or --dry-run to see the first"
+        )
+    if not typer.confirm("Send them?"):
+        raise LexiconError("nothing was sent")
+
+
+VERBS = (align, translate)
