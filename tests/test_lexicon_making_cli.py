@@ -140,7 +140,8 @@ def test_a_wrong_call_is_refused_with_what_to_do(folder: Path) -> None:
     assert "lower --minimum-count" in refused(*TRANSLATE, "--minimum-count", "1000")
     assert "two different languages" in refused(*TRANSLATE, "--source", "de")
     with serving(lambda number, words: 401) as server:
-        assert "status 401: as told" in refused(*TRANSLATE, "--endpoint", server.address, "--yes").replace("\n", " ")
+        told = refused(*TRANSLATE, "--endpoint", server.address, "--yes")
+        assert "refuses the model `m` with status 401" in told and "as told" in told
 
 
 def test_a_killed_run_goes_on_without_asking_again(folder: Path) -> None:
