@@ -36,7 +36,9 @@ class _Group(typer.core.TyperGroup):
 
 console = Console(highlight=False)
 group = typer.Typer(
-    cls=_Group, no_args_is_help=True, help="Stage 0: build a recipe's lexicon; inspect, merge and measure dictionaries."
+    cls=_Group,
+    no_args_is_help=True,
+    help="Stage 0: build a recipe's lexicon; inspect, merge, measure and make dictionaries.",
 )
 
 Source = Annotated[str, typer.Option("--source", help="The source language.")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,26 @@ from prealign.lexicon_cli import Source, console, count_text, read_lexicon, say
 Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
 Target = Annotated[str, typer.Option("--target", help="The target language.")]
 Senses = Annotated[int, typer.Option("--senses", help="At most so many translations of a word.")]
+WordCounts = Annotated[
+    Path | None,
+    typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
+]
+Text = Annotated[
+    list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")
+]
+Known = Annotated[
+    list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
+]
+Address = Annotated[
+    str | None, typer.Option("--endpoint", help="Its address, such as http://localhost:8000/v1; or OPENAI_BASE_URL.")
+]
+Identical = Annotated[bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")]
+Prices = Annotated[
+    tuple[float, float], typer.Option("--prices", help="Of a million tokens sent, and of a million received.")
+]
+Answers = Annotated[
+    Path | None, typer.Option("--cache", help="Where answers are kept; OUT.answers.jsonl if not given.")
+]
 
 
 class Meter:
@@ -100,38 +121,23 @@ def translate(
     target: Target,
     out: Out,
     model: Annotated[str, typer.Option("--model", help="The model's name at the endpoint.")],
-    words: Annotated[
-        Path | None,
-        typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")
-    ] = None,
-    lexicon: Annotated[
-        list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
-    ] = None,
+    words: WordCounts = None,
+    text: Text = None,
+    lexicon: Known = None,
     source: Source = "en",
-    endpoint: Annotated[
-        str | None,
-        typer.Option("--endpoint", help="Its address, such as http://localhost:8000/v1; or OPENAI_BASE_URL."),
-    ] = None,
+    endpoint: Address = None,
     minimum_count: Annotated[int, typer.Option("--minimum-count", help="Leave out words rarer than this.")] = 5,
     limit: Annotated[int | None, typer.Option("--limit", help="Only the most frequent so many.")] = None,
     senses: Senses = 3,
-    keep_identical: Annotated[
-        bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")
-    ] = False,
+    keep_identical: Identical = False,
     batch: Annotated[int, typer.Option("--batch", help="Words of a request.")] = 40,
     concurrency: Annotated[int, typer.Option("--concurrency", help="Requests under way at a time.")] = 4,
     per_minute: Annotated[float, typer.Option("--requests-per-minute", help="Limit of all requests.")] = 60,
     retries: Annotated[int, typer.Option("--retries", help="Further tries of a request that fails.")] = 6,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 60,
     temperature: Annotated[float | None, typer.Option("--temperature", help="The model's own if not given.")] = None,
-    price_in: Annotated[float, typer.Option("--price-in", help="Price of a million tokens sent.")] = 0,
-    price_out: Annotated[float, typer.Option("--price-out", help="Price of a million tokens received.")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", help="Where answers are kept; OUT.answers.jsonl if not given.")
-    ] = None,
+    prices: Prices = (0, 0),
+    cache: Answers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked, and ask nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first request.")] = False,
 ) -> None:
@@ -147,19 +153,19 @@ def translate(
     asked = _asked(words, text, lexicon or [], task, minimum_count, limit)
     answers = Cache(cache or out.with_name(f"{out.name}.answers.jsonl"), model, task.version)
     ahead = estimate(list(asked), task, answers, traffic)
-    _say_estimate(ahead, answers, price_in, price_out)
+    _say_estimate(ahead, answers, prices)
     if dry_run:
         say("\n".join(message["content"] for message in task.messages(list(asked)[:batch])))
         return
     service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature)
     if ahead.words and not yes:
         _confirm()
-    with Meter() as meter:
+    with Meter() as meter, closing(service):
         made = ask(asked, task, service, answers, traffic, meter.show)
     made.lexicon.save(out)
     say(made.text)
-    if price_in or price_out:
-        say(f"cost {(made.prompt_tokens * price_in + made.reply_tokens * price_out) / 1e6:,.2f} at the prices given")
+    if any(prices):
+        say(f"cost {_cost(made, prices):,.2f} at the prices given")
     kept = sum(len(found) for one in made.lexicon for found in one.translations.values())
     say(f"{len(made.lexicon):,} words of {source}, {kept:,} translations into {target} → {out}")
 
@@ -180,12 +186,15 @@ def _asked(
     return asked
 
 
-def _say_estimate(ahead: Any, cache: Any, price_in: float, price_out: float) -> None:
+def _cost(tokens: Any, prices: tuple[float, float]) -> float:
+    return (tokens.prompt_tokens * prices[0] + tokens.reply_tokens * prices[1]) / 1e6
+
+
+def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
     """Say what is ahead, before anything is paid for."""
     torn = f" ({cache.unreadable:,} of its lines cannot be read)" if cache.unreadable else ""
     say(f"answers in {cache.path}: {ahead.cached:,} words need no request{torn}")
-    cost = ahead.prompt_tokens * price_in / 1e6 + ahead.reply_tokens * price_out / 1e6
-    price = f", about {cost:,.2f} at the prices given" if price_in or price_out else ""
+    price = f", about {_cost(ahead, prices):,.2f} at the prices given" if any(prices) else ""
     say(
         f"ahead: {ahead.words:,} words in {ahead.requests:,} requests, about {ahead.prompt_tokens:,} tokens sent and "
         f"{ahead.reply_tokens:,} received{price}; {ahead.minutes:,.1f} minutes or more. Words that get no usable answer are "

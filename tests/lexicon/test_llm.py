@@ -12,9 +12,9 @@ import pytest
 from chat_server import Script, serving
 from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.languages import language_name, plausible_script
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import KEY, Endpoint, Pace, backoff
-from prealign.lexicon.llm.languages import language_name, plausible_script
 from prealign.lexicon.llm.prompt import UNASKED, Task, answers
 from prealign.lexicon.llm.translate import Traffic, Translated, estimate, translate
 from prealign.lexicon.llm.words import read_word_counts, untranslated

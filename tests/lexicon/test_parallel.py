@@ -117,6 +117,8 @@ LINKS = {
     ("home", "haus"): 2,  # p 2/3, back 2/8
     ("home", "heim"): 1,  # p 1/3, back 1/4
     ("bank", "bank"): 9,
+    ("дом", "wohnung"): 9,
+    ("flat", "дом"): 9,
     ("1990", "neunzig"): 9,
     ("a" * 41, "lang"): 9,
 }
@@ -133,6 +135,8 @@ def test_probabilities_and_every_threshold_by_hand() -> None:
     assert house.evidence == {"de": {"Haus": Evidence(6, 0.6, 0.75), "heim": Evidence(3, 0.3, 0.75)}}
     assert {reason: tally.count for reason, tally in dropped.items()} == {
         "with a number or a sign": 1,
+        "not in the script of English": 1,
+        "not in the script of German": 1,
         "longer than 40 characters": 1,
         "identical on both sides": 1,
         "aligned fewer than 2 times": 2,

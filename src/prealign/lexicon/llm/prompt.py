@@ -19,8 +19,8 @@ import xxhash
 
 from prealign.errors import LexiconError
 from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
+from prealign.lexicon.languages import language_name, plausible_script
 from prealign.lexicon.lines import shown
-from prealign.lexicon.llm.languages import language_name, plausible_script
 from prealign.lexicon.report import DUPLICATE, IDENTICAL, Tallies
 from prealign.recipe import UNSPACED_LANGUAGES
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
 from prealign.errors import LexiconError
 from prealign.lexicon.group import Group
@@ -172,10 +172,8 @@ class _Asking:
     def round(self, batches: Sequence[list[str]], what: str) -> None:
         """Ask for all batches; what comes is in the cache."""
         total, done, failed = sum(map(len, batches)), 0, 0
-        with self._threads() as pool:
-            under_way = {pool.submit(self._ask, batch): batch for batch in batches}
-            for future in as_completed(under_way):
-                batch, (reply, failures) = under_way[future], future.result()
+        with closing(self._replies(batches)) as replies:
+            for batch, reply, failures in replies:
                 for failure in failures:
                     self.troubles.add(failure, f"the batch of {shown(batch[0])}")
                 failed = 0 if reply else failed + 1
@@ -191,18 +189,35 @@ class _Asking:
                 done += len(batch)
                 self.on_steps(what, done, total)
 
-    @contextmanager
-    def _threads(self) -> Iterator[ThreadPoolExecutor]:
-        pool = ThreadPoolExecutor(self.traffic.concurrency)
+    def _replies(self, batches: Sequence[list[str]]) -> Iterator[tuple[list[str], Reply | None, list[str]]]:
+        """Yield (batch, reply, failures) as they come; no request is begun after the end of this."""
+        todo: SimpleQueue[list[str]] = SimpleQueue()
+        done: SimpleQueue[tuple[list[str], Reply | None, list[str]] | Exception] = SimpleQueue()
+        for batch in batches:
+            todo.put(batch)
+
+        def work() -> None:
+            while not self._stop.is_set():
+                try:
+                    batch = todo.get_nowait()
+                    done.put((batch, *self._ask(batch)))
+                except Empty:
+                    return
+                except Exception as error:  # of whatever kind: it is raised where somebody hears it
+                    done.put(error)
+
+        # Daemons, and no pool: an interrupt must not wait for a request that hangs.
+        for _ in range(min(self.traffic.concurrency, len(batches))):
+            threading.Thread(target=work, daemon=True).start()
         try:
-            yield pool
+            for _ in batches:
+                result = done.get()
+                if isinstance(result, Exception):
+                    raise result
+                yield result
         except BaseException:
-            # Threads that wait for their turn must not hold up the end, nor send anything more.
             self._stop.set()
-            self.endpoint.close()
             raise
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _ask(self, batch: list[str]) -> tuple[Reply | None, list[str]]:
         """Return the reply, None if the batch was given up, and the reasons of the tries that failed."""

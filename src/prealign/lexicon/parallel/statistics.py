@@ -3,9 +3,9 @@
 1. Cut sentences into words. Pairs with a side of no word, or of too many, are left out.
 2. Align the words in lower case, where a word is one word wherever it stands, and count the links c(s, t).
 3. p(t | s) = c(s, t) / c(s), p(s | t) = c(s, t) / c(t), where c(s) and c(t) are all the links of a word.
-4. Keep what passes every threshold: of letters on both sides, not equal, of usual length, aligned often enough, probable
-   enough in both directions, and, if asked for, the best of each other. A pair of words that fails is counted under the
-   first threshold it fails.
+4. Keep what passes every threshold: of letters on both sides, in the languages' scripts, not equal, of usual length, aligned
+   often enough, probable enough in both directions, and, if asked for, the best of each other. A pair of words that fails
+   is counted under the first threshold it fails.
 5. Spell each word as it is mostly spelled where no sentence begins: German nouns keep their capital, `The` becomes `the`.
 6. Order the senses of a word by p(t | s).
 """
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from prealign.errors import LexiconError
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.groups import Lexicon
+from prealign.lexicon.languages import language_name, plausible_script
 from prealign.lexicon.parallel.aligner import OnSteps, align_words
 from prealign.lexicon.report import Tallies, Tally
 
@@ -101,7 +102,7 @@ def probable(
     for pair, count in sorted(counted.links.items(), key=lambda item: (-item[1], item[0])):
         shares = [count / total[word] for word, total in zip(pair, totals, strict=True)]
         mutual = all(count == most[word] for word, most in zip(pair, best, strict=True))
-        if reason := _failed(pair, count, min(shares), mutual, thresholds):
+        if reason := _no_words(pair, (source, target)) or _failed(count, min(shares), mutual, thresholds):
             dropped.add(reason, f"{pair[0]} → {pair[1]} ({count:,} links, p {shares[0]:.2f}, back {shares[1]:.2f})")
         else:
             forward, backward = (round(share, 6) for share in shares)
@@ -121,14 +122,22 @@ def probable(
     return Lexicon(groups, source=source, targets=(target,)), dropped.counted()
 
 
-def _failed(pair: tuple[str, str], count: int, share: float, mutual: bool, thresholds: Thresholds) -> str | None:
-    """Return the first threshold that a pair of words fails, worded to stand after a number."""
+def _no_words(pair: tuple[str, str], languages: tuple[str, str]) -> str | None:
+    """Return why a pair is none of words of these languages, worded to stand after a number."""
     if not all(_of_letters(word) for word in pair):
         return "with a number or a sign"
+    for word, language in zip(pair, languages, strict=True):
+        if not plausible_script(word, language):
+            return f"not in the script of {language_name(language)}"
     if pair[0] == pair[1]:
         return "identical on both sides"
     if max(map(len, pair)) > LONGEST_WORD:
         return f"longer than {LONGEST_WORD} characters"
+    return None
+
+
+def _failed(count: int, share: float, mutual: bool, thresholds: Thresholds) -> str | None:
+    """Return the first threshold that a pair of words fails, worded to stand after a number."""
     if count < thresholds.count:
         return f"aligned fewer than {thresholds.count} times"
     if share < thresholds.probability:

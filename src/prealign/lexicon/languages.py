@@ -1,4 +1,4 @@
-"""What a language is called in a prompt, and which script its words are written in."""
+"""What a language is called, and which script its words are written in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LANGUAGES = {
 
 
 def language_name(tag: str) -> str:
-    """Return how a prompt calls the language: `German`, `Chinese (zh-Hant)`; the tag alone if it is not in the table."""
+    """Return what the language is called: `German`, `Chinese (zh-Hant)`; the tag alone if it is not in the table."""
     name = _LANGUAGES.get(tag.split("-")[0], (tag,))[0]
     return f"{name} ({tag})" if name != tag and "-" in tag else name
 
