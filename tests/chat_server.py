@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(script: Script) -> Iterator[ChatServer]:
     """Run a server in a thread while the block runs."""
+    os.environ.setdefault("NO_PROXY", "127.0.0.1")  # the client would ask a proxy for it
     server = ChatServer(script)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -93,17 +93,8 @@ def test_words_that_dictionaries_lack_are_translated_and_merge_with_them(folder:
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     (folder / "de.tsv").write_text("worda\tBekannt\n", encoding="utf-8")
     with serving(translated) as server:
-        options = (
-            "--endpoint",
-            server.address,
-            "--batch",
-            "4",
-            "--lexicon",
-            "de.tsv",
-            "--yes",
-            "--price-in",
-            "1000000",
-        )
+        options = ["--endpoint", server.address, "--lexicon", "de.tsv", "--yes", "--batch", "4"]
+        options += ["--prices", "1e6", "0"]
         made = lexicon(*TRANSLATE, *options, "--requests-per-minute", "6000")
         assert made.exit_code == 0, made.output
         assert sorted(word for words in server.asked for word in words) == sorted(set(WORDS) - {"worda"})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -189,7 +189,9 @@ class _Asking:
                 done += len(batch)
                 self.on_steps(what, done, total)
 
-    def _replies(self, batches: Sequence[list[str]]) -> Iterator[tuple[list[str], Reply | None, list[str]]]:
+    def _replies(
+        self, batches: Sequence[list[str]]
+    ) -> Generator[tuple[list[str], Reply | None, list[str]], None, None]:
         """Yield (batch, reply, failures) as they come; no request is begun after the end of this."""
         todo: SimpleQueue[list[str]] = SimpleQueue()
         done: SimpleQueue[tuple[list[str], Reply | None, list[str]] | Exception] = SimpleQueue()
