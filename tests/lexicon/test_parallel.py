@@ -162,7 +162,9 @@ def test_stricter_thresholds_keep_less_and_say_what(
 
 
 def test_thresholds_that_leave_nothing_or_are_none_are_refused() -> None:
-    with pytest.raises(LexiconError, match="no pair of words of 100 pairs of sentences passes"):
+    with pytest.raises(
+        LexiconError, match="no pair of words is left of 100 pairs of sentences; dropped: 1 with a number"
+    ):
         probable(counted(LINKS), "en", "de", Thresholds(count=100), "x")
     for wrong in ({"count": 0}, {"senses": 0}, {"probability": 20}):
         with pytest.raises(LexiconError, match="from"):
@@ -223,27 +225,40 @@ def test_sentences_without_words_or_with_too_many_are_counted() -> None:
         count_links(odd, cutters, quiet)
 
 
-# Measured 2026-11-24 with sil-thot 3.5.3 on all 17,565 pairs: 1,606 words, 1,777 pairs of words; 88.8 % of the pairs
-# whose word MUSE has are in MUSE. MUSE lacks inflected forms, so that the rest are not all wrong.
-def test_real_text_gives_a_lexicon_that_agrees_with_muse() -> None:
+# The table of docs/dictionaries.md, measured 2026-11-24 with sil-thot 3.5.3: words, and the share of the pairs whose English
+# word MUSE has that are in MUSE. MUSE lacks inflected forms, so that the rest are not all wrong.
+@pytest.mark.parametrize(
+    ("target", "files", "words", "precision"),
+    [
+        ("de", ("deu-eng.eng", "deu-eng.deu"), 1606, 0.889),
+        ("ru", ("eng-rus.eng", "eng-rus.rus"), 1352, 0.681),
+        ("zh", ("eng-zho.eng", "eng-zho.zho"), 721, 0.587),
+        ("ar", ("ara-eng.eng", "ara-eng.ara"), 832, 0.566),
+    ],
+)
+def test_real_text_gives_lexicons_that_agree_with_muse(
+    target: str, files: tuple[str, str], words: int, precision: float
+) -> None:
     pytest.importorskip("thot", reason="needs the aligner: pip install 'prealign[align]'")
-    paths = [DATA / "tatoeba_opus" / f"deu-eng.{side}" for side in ("eng", "deu")]
-    if not all(path.exists() for path in paths):
-        pytest.skip("the sentences of ../shared/data/tatoeba_opus are not here")
+    paths = [DATA / "tatoeba_opus" / file for file in files]
+    muse = DATA / "muse" / f"en-{target}.txt"
+    if not all(path.exists() for path in (muse, *paths)):
+        pytest.skip("the texts of ../shared/data are not here")
+    if target == "zh":
+        pytest.importorskip("rjieba", reason="needs a segmenter: pip install 'prealign[segment]'")
     known: dict[str, set[str]] = {}
-    for line in (DATA / "muse" / "en-de.txt").read_text(encoding="utf-8").splitlines():
+    for line in muse.read_text(encoding="utf-8").splitlines():
         word, translation = line.split()
         if word != translation:
             known.setdefault(word, set()).add(translation)
-    found = count_links(read_parallel(paths).pairs, (sentence_cutter("en"), sentence_cutter("de")), quiet)
-    lexicon, _ = probable(found, "en", "de", Thresholds(), "aligned:tatoeba")
+    found = count_links(read_parallel(paths).pairs, (sentence_cutter("en"), sentence_cutter(target)), quiet)
+    lexicon, _ = probable(found, "en", target, Thresholds(), "aligned:tatoeba")
     right = Counter(
         sense.lower() in known[group.word.lower()]
         for group in lexicon
-        for sense in group.translations["de"]
+        for sense in group.translations[target]
         if group.word.lower() in known
     )
-    assert len(lexicon) > 1500 and right.total() > 1500
-    assert right[True] / right.total() > 0.87
-    house = lexicon.lookup("house")
-    assert house is not None and house.translations["de"][0] == "Haus"
+    assert len(lexicon) > 0.97 * words
+    assert right.total() > 0.7 * len(lexicon)
+    assert right[True] / right.total() > precision - 0.02

@@ -39,6 +39,7 @@ def align_words(pairs: Sequence[Pair], on_steps: OnSteps) -> Iterator[list[tuple
             on_steps("training the aligner", number * ROUNDS + step, len(models) * ROUNDS)
             model.train()
         model.end_training()
+    on_steps("training the aligner", len(models) * ROUNDS, len(models) * ROUNDS)
     both = thot.SymmetrizedAligner(*models)
     both.heuristic = thot.SymmetrizationHeuristic.GROW_DIAG
     for begin in range(0, len(pairs), _BATCH):

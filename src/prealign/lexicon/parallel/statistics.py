@@ -114,10 +114,10 @@ def probable(
         kept = {counted.spelled[1][sense]: evidence for sense, evidence in found[: thresholds.senses]}
         groups.append(Group(counted.spelled[0][word], {target: tuple(kept)}, None, (origin,), {target: kept}))
     if not groups:
+        told = ", ".join(f"{tally.count:,} {reason}" for reason, tally in dropped.counted().items())
         raise LexiconError(
-            f"no pair of words of {counted.pairs:,} pairs of sentences passes the thresholds: {thresholds.count} links, "
-            f"probability {thresholds.probability}. Lower them, give more text, or check that it is from `{source}` to "
-            f"`{target}`"
+            f"no pair of words is left of {counted.pairs:,} pairs of sentences; dropped: {told}. Give more text or lower the "
+            f"thresholds, and check that the first side is `{source}` and the second `{target}`"
         )
     return Lexicon(groups, source=source, targets=(target,)), dropped.counted()
 
