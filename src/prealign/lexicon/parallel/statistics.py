@@ -116,8 +116,8 @@ def probable(
     if not groups:
         told = ", ".join(f"{tally.count:,} {reason}" for reason, tally in dropped.counted().items())
         raise LexiconError(
-            f"no pair of words is left of {counted.pairs:,} pairs of sentences; dropped: {told}. Give more text or lower the "
-            f"thresholds, and check that the first side is `{source}` and the second `{target}`"
+            f"no pair of words is left of {counted.pairs:,} pairs of sentences; dropped: {told}. Give more text or lower "
+            f"the thresholds, and check that the first side is `{source}` and the second `{target}`"
         )
     return Lexicon(groups, source=source, targets=(target,)), dropped.counted()
 
