@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from prealign import lexicon_cli
+from prealign import lexicon_cli, lexicon_making_cli
 from prealign.errors import PrealignError, RecipeError
 
 # Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
@@ -236,7 +236,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
 
 
 app.add_typer(lexicon_cli.group, name="lexicon")
-for _verb in lexicon_cli.VERBS:
+for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
     lexicon_cli.group.command()(_guarded(_verb))
 
 

@@ -36,7 +36,9 @@ class _Group(typer.core.TyperGroup):
 
 console = Console(highlight=False)
 group = typer.Typer(
-    cls=_Group, no_args_is_help=True, help="Stage 0: build a recipe's lexicon; inspect, merge and measure dictionaries."
+    cls=_Group,
+    no_args_is_help=True,
+    help="Stage 0: build a recipe's lexicon; inspect, merge, measure and make dictionaries.",
 )
 
 Source = Annotated[str, typer.Option("--source", help="The source language.")]
@@ -50,15 +52,15 @@ def inspect(
     format: Format = None,
 ) -> None:
     """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
-    lexicon = _read(file, source, target, format)
+    lexicon = read_lexicon(file, source, target, format)
     assert lexicon.report is not None
-    _say(lexicon.report.text)
+    say(lexicon.report.text)
     senses = sum(len(found) for one in lexicon for found in one.translations.values())
-    _say(f"{len(lexicon):,} words of {lexicon.source}, {senses:,} translations into {', '.join(lexicon.targets)}")
+    say(f"{len(lexicon):,} words of {lexicon.source}, {senses:,} translations into {', '.join(lexicon.targets)}")
     step = max(len(lexicon) // SHOWN_ENTRIES, 1)
     for one in lexicon.groups[::step][:SHOWN_ENTRIES]:
         told = "; ".join(f"{language}: {', '.join(found)}" for language, found in one.translations.items())
-        _say(f"  {one.word} → {told}")
+        say(f"  {one.word} → {told}")
 
 
 def merge(
@@ -71,12 +73,12 @@ def merge(
     merged = Lexicon([], source=source, targets=[])
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
-        one = _read(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
-        _say(str(one.report))
+        one = read_lexicon(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
+        say(str(one.report))
         merged = merged.merge(one)
     merged.save(out)
     every = sum(len(one.translations) == len(merged.targets) for one in merged)
-    _say(f"{len(merged):,} groups, {every:,} of them with all of {', '.join(merged.targets)} → {out}")
+    say(f"{len(merged):,} groups, {every:,} of them with all of {', '.join(merged.targets)} → {out}")
 
 
 def coverage(
@@ -90,24 +92,22 @@ def coverage(
 ) -> None:
     """Say how many of a text's words a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
-    from prealign.text.corpus import read_documents
 
-    lexicon = _read(file, source, target, format)
-    counts: Counter[str] = Counter()
-    for _, document in read_documents(text):
-        counts.update(_WORD.findall(document))
-    _say(found_in_corpus(lexicon, counts, file))
+    lexicon = read_lexicon(file, source, target, format)
+    counts = count_text(text)
+    say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
-        _say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
+        say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
     missing = [word for word, _ in counts.most_common() if lexicon.lookup(word) is None]
     if missing:
-        _say(f"most frequent without a translation: {', '.join(missing[:SHOWN_ENTRIES])}")
+        say(f"most frequent without a translation: {', '.join(missing[:SHOWN_ENTRIES])}")
 
 
 VERBS = (inspect, merge, coverage)
 
 
-def _read(path: Path, source: str, target: str | None, format: str | None, *, name_it: bool = False) -> Lexicon:
+def read_lexicon(path: Path, source: str, target: str | None, format: str | None, *, name_it: bool = False) -> Lexicon:
+    """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
     name = resolve_format(path, format)
     if name == OWN_FORMAT and target is None:
         return Lexicon.load(path)
@@ -116,5 +116,16 @@ def _read(path: Path, source: str, target: str | None, format: str | None, *, na
     return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN)
 
 
-def _say(text: str) -> None:
+def count_text(text: list[str]) -> Counter[str]:
+    """Count the words of files, folders, globs, or package:NAME."""
+    from prealign.text.corpus import read_documents
+
+    counts: Counter[str] = Counter()
+    for _, document in read_documents(text):
+        counts.update(_WORD.findall(document))
+    return counts
+
+
+def say(text: str) -> None:
+    """Print text as it is."""
     console.print(text, soft_wrap=True, markup=False)

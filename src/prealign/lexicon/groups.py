@@ -13,6 +13,9 @@ the groups of one source language, each word once.
        {"prealign_lexicon": 1, "source": "en", "targets": ["de"]}
        {"word": "house", "count": 12, "translations": {"de": ["Haus", "Gebäude"]}, "origin": ["muse:de.txt"]}
 
+   Senses found in parallel text have their evidence beside them: how often they were aligned, p(sense | word),
+   p(word | sense), as in "evidence": {"de": {"Haus": [31, 0.86, 0.94]}}.
+
 A lexicon file is taken as it is: nothing is normalised, and words equal to their translation stay (in a clone
 language all are).
 """
@@ -23,7 +26,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -282,9 +285,15 @@ class Lexicon:
 
 
 def _record(group: Group) -> dict[str, Any]:
-    return {
+    record: dict[str, Any] = {
         "word": group.word,
         "count": group.count,
         "translations": dict(group.translations),
         "origin": group.origin,
     }
+    if group.evidence:
+        record["evidence"] = {
+            language: {sense: astuple(one) for sense, one in found.items()}
+            for language, found in group.evidence.items()
+        }
+    return record

@@ -45,6 +45,29 @@ class Tally:
     examples: tuple[str, ...]
 
 
+class Tallies:
+    """Counts what happens, by reason, and remembers the first examples."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, list[str]]] = {}
+
+    def add(self, reason: str, example: str, number: int = 1) -> None:
+        """Count `number` more; `reason` is worded to stand after their number."""
+        count, examples = self._found.get(reason, (0, []))
+        if len(examples) < EXAMPLES:
+            examples.append(example)
+        self._found[reason] = (count + number, examples)
+
+    def counted(self) -> dict[str, Tally]:
+        """Return what was counted, in the order of the first time."""
+        return {reason: Tally(count, tuple(examples)) for reason, (count, examples) in self._found.items()}
+
+
+def told_of(what: str, tallies: Mapping[str, Tally]) -> list[str]:
+    """Return a line for each reason, with its count and examples."""
+    return [f"  {what}: {t.count:,} {reason}, such as {'; '.join(t.examples)}" for reason, t in tallies.items()]
+
+
 @dataclass(frozen=True)
 class ReadReport:
     """What became of a file. An entry is one (word, translation) pair; a well-formed line holds any number of them.
@@ -103,8 +126,7 @@ class ReadReport:
         """The summary and, below it, examples of everything that was dropped or changed, a line each."""
         told = [str(self), *(f"  malformed: {line}" for line in self.malformed[:NAMED_LINES])]
         for what, tallies in (("dropped", self.dropped), ("cleaned", self.changed)):
-            for reason, tally in tallies.items():
-                told.append(f"  {what}: {tally.count:,} {reason}, such as {'; '.join(tally.examples)}")
+            told += told_of(what, tallies)
         return "\n".join(told)
 
 
@@ -117,8 +139,7 @@ class Account:
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []
         self.columns: list[str] = []  # of a file that begins with a header
-        self._dropped: dict[str, tuple[int, list[str]]] = {}
-        self._changed: dict[str, tuple[int, list[str]]] = {}
+        self._dropped, self._changed = Tallies(), Tallies()
 
     def texts(self, lines: Iterable[bytes], first: int = 1) -> Iterator[str]:
         """Yield every line that is not blank, decoded and stripped; lines that are not UTF-8 are skipped as malformed.
@@ -156,23 +177,15 @@ class Account:
         """Note that `what` was taken off a word of the current line."""
         self._note(self._changed, what, 1, (before, after))
 
-    def _note(
-        self, tallies: dict[str, tuple[int, list[str]]], reason: str, number: int, example: Sequence[str]
-    ) -> None:
-        count, examples = tallies.get(reason, (0, []))
-        if len(examples) < EXAMPLES:
-            examples.append(f"line {self.line} {' → '.join(map(shown, example))}")
-        tallies[reason] = (count + number, examples)
+    def _note(self, tallies: Tallies, reason: str, number: int, example: Sequence[str]) -> None:
+        tallies.add(reason, f"line {self.line} {' → '.join(map(shown, example))}", number)
 
     def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
         """Close the account; LexiconError if more than 1 % of the lines are malformed."""
         filled = self.line - self.empty - self.comments
         if len(self.malformed) > MAXIMUM_MALFORMED * filled:
             self._refuse(filled)
-        dropped, changed = (
-            {reason: Tally(count, tuple(examples)) for reason, (count, examples) in tallies.items()}
-            for tallies in (self._dropped, self._changed)
-        )
+        dropped = self._dropped.counted()
         return ReadReport(
             path=str(self.path),
             format=format,
@@ -182,7 +195,7 @@ class Account:
             entries=kept + sum(tally.count for tally in dropped.values()),
             kept=kept,
             dropped=dropped,
-            changed=changed,
+            changed=self._changed.counted(),
             comments=self.comments,
             phrases=phrases,
             inverted=inverted,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION
-from prealign.lexicon.group import Group
+from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.lines import check_text, check_texts, json_object, read_lines, sample_lines
 from prealign.lexicon.report import OTHER_LANGUAGES, Account, ReadReport, Tally
 
@@ -70,7 +70,7 @@ def _group_parser(targets: tuple[str, ...]) -> Callable[[str], Group]:
 
     def parse(line: str) -> Group:
         record = json_object(line)
-        if unknown := set(record) - {"word", "count", "translations", "origin"}:
+        if unknown := set(record) - {"word", "count", "translations", "origin", "evidence"}:
             raise ValueError(f"unknown keys {sorted(unknown)}")
         word = check_text(record.get("word"), "key `word`")
         translations, count = record.get("translations"), record.get("count")
@@ -81,8 +81,17 @@ def _group_parser(targets: tuple[str, ...]) -> Callable[[str], Group]:
         if word in seen:
             raise ValueError(f"`{word}` has a group on an earlier line")
         senses = {language: check_texts(value, f"`{language}`") for language, value in translations.items()}
-        group = Group(word, senses, count, check_texts(record.get("origin", []), "key `origin`"))
+        origin = check_texts(record.get("origin", []), "key `origin`")
+        group = Group(word, senses, count, origin, _evidence(record.get("evidence", {})))
         seen.add(word)
         return group
 
     return parse
+
+
+def _evidence(value: object) -> dict[str, dict[str, Evidence]]:
+    """Return target language -> sense -> evidence; ValueError(reason) for anything else than a group's key `evidence`."""
+    try:
+        return {lang: {sense: Evidence(*one) for sense, one in found.items()} for lang, found in value.items()}  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        raise ValueError("key `evidence` is not an object of languages, senses, and three numbers each") from None

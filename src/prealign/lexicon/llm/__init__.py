@@ -1,0 +1,1 @@
+"""Translations of words by a language model behind an OpenAI-compatible endpoint."""

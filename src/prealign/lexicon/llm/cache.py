@@ -1,0 +1,73 @@
+"""Answers on disk, so that a word is paid for once.
+
+1. A line of JSON an answer: {"model": …, "prompt": version, "word": …, "answer": […]}, as the model gave it: what is
+   thought of it may change, what it cost does not.
+2. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
+   it is passed over and counted, and the next answer starts a new line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prealign.errors import LexiconError
+
+
+class Cache:
+    """The answers of one model to one version of the prompt; LexiconError if the file cannot be read or written.
+
+    unreadable: lines that are no answer, such as a torn one.
+    """
+
+    def __init__(self, path: Path, model: str, prompt: str) -> None:
+        self.path, self._key = path, {"model": model, "prompt": prompt}
+        self._answers: dict[str, list[list[Any]]] = {}
+        self.unreadable = 0
+        try:
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise self._unusable(error) from None
+        self._torn = bool(content) and not content.endswith(b"\n")
+        for line in content.splitlines():
+            self._read(line)
+
+    def _unusable(self, error: OSError) -> LexiconError:
+        return LexiconError(f"{self.path}: cannot keep answers there ({error.strerror}); name another --cache")
+
+    def make(self) -> None:
+        """Make the file, before anything is paid for that could not be kept. LexiconError if that fails."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.open("ab").close()
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _read(self, line: bytes) -> None:
+        try:
+            record = json.loads(line)
+            if all(record[key] == value for key, value in self._key.items()):
+                self._answers.setdefault(record["word"], []).append(list(record["answer"]))
+        except (ValueError, KeyError, TypeError):
+            self.unreadable += bool(line.strip())
+
+    def __getitem__(self, word: str) -> list[list[Any]]:
+        """Return the answers to a word, the oldest first."""
+        return self._answers.get(word, [])
+
+    def add(self, answers: Mapping[str, list[Any]]) -> None:
+        """Keep the answers of a batch."""
+        lines = "".join(
+            json.dumps({**self._key, "word": word, "answer": answer}, ensure_ascii=True) + "\n"
+            for word, answer in answers.items()
+        )
+        with self.path.open("ab") as file:
+            file.write(("\n" * self._torn + lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._torn = False
+        for word, answer in answers.items():
+            self._answers.setdefault(word, []).append(answer)

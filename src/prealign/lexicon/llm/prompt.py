@@ -1,0 +1,136 @@
+"""What the model is asked, and what its reply means.
+
+1. `Task` is one direction of translation: its instructions say what to give, for a batch of words, as one JSON object.
+2. `answers` takes that object from the reply: text around it (a code fence, a sentence) is passed over. For each word that
+   was asked it gives the list of translations; an empty list says that there is none. Words nobody asked are counted.
+3. `senses` checks the translations of a word one by one: cleaned like those of any dictionary, in the target's script, not
+   the word itself, short enough to be a translation and no explanation, each once, so many at most.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import xxhash
+
+from prealign.errors import LexiconError
+from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
+from prealign.lexicon.languages import language_name, plausible_script
+from prealign.lexicon.lines import shown
+from prealign.lexicon.report import DUPLICATE, IDENTICAL, Tallies
+from prealign.recipe import UNSPACED_LANGUAGES
+
+LONGEST_SENSE = 3
+"""Words. More are an explanation."""
+LONGEST_CHINESE, LONGEST_UNSPACED = 8, 20
+"""Characters, in Chinese and in other languages without spaces. More are an explanation."""
+
+_CHINESE = frozenset({"zh", "yue", "wuu"})
+_LISTING = frozenset(",;:=/|，；：、。،؛\n")
+
+UNASKED = "words that were not asked"
+_INSTRUCTIONS = """\
+You are a bilingual dictionary from {source} to {target}. The user sends a JSON list of {source} words. Reply with \
+one JSON object and nothing else: for each word, exactly as it was sent, a list of its most common {target} \
+translations, best first, at most {senses}. A translation is one word, or the shortest usual phrase, as it is written \
+in running {target} text: no article, no pronunciation, no explanation, no part of speech. Give an empty list for \
+what cannot be translated, such as most names."""
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """From which language into which, and at most how many senses of a word.
+
+    keep_identical: whether a translation may be equal to its word. LexiconError if the languages are one, or senses < 1.
+    """
+
+    source: str
+    target: str
+    most_senses: int = 3
+    keep_identical: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise LexiconError(f"`{self.source}` is both source and target; give two different languages")
+        if self.most_senses < 1:
+            raise LexiconError(f"at most {self.most_senses} senses would leave no translation; give 1 or more")
+
+    @cached_property
+    def instructions(self) -> str:
+        """The system's message."""
+        names = {"source": language_name(self.source), "target": language_name(self.target)}
+        return _INSTRUCTIONS.format(senses=self.most_senses, **names)
+
+    @cached_property
+    def version(self) -> str:
+        """A mark of the instructions: answers to other ones are no answers to these."""
+        return xxhash.xxh3_64_hexdigest(self.instructions.encode())
+
+    def messages(self, words: Sequence[str]) -> Messages:
+        """Return the conversation that asks for these words."""
+        asked = json.dumps(list(words), ensure_ascii=False)
+        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": asked}]
+
+    def senses(self, word: str, answer: Sequence[Any], rejected: Tallies) -> tuple[str, ...]:
+        """Return the translations of an answer that can be used; the others are counted."""
+        kept: dict[str, None] = {}
+        for item in answer:
+            sense = item if isinstance(item, str) else ""
+            try:
+                sense = clean(sense, self.target, lambda *_: None) if sense.strip() else ""
+                reason = self._wrong(word, sense)
+            except Unusable as error:
+                reason = str(error)
+            if reason is None and sense in kept:
+                reason = DUPLICATE
+            if reason is None and len(kept) == self.most_senses:
+                reason = f"entries beyond the first {self.most_senses} senses"
+            if reason is None:
+                kept[sense] = None
+            else:
+                rejected.add(reason, f"{shown(word)} → {shown(str(item))}")
+        return tuple(kept)
+
+    @property
+    def _longest(self) -> int:
+        base = self.target.split("-")[0]
+        if base in _CHINESE:
+            return LONGEST_CHINESE
+        return LONGEST_UNSPACED if base in UNSPACED_LANGUAGES else LONGEST_TERM
+
+    def _wrong(self, word: str, sense: str) -> str | None:
+        if not sense:
+            return "entries that are empty or no text"
+        if sense.casefold() == word.casefold() and not self.keep_identical:
+            return IDENTICAL
+        if len(sense.split()) > LONGEST_SENSE or len(sense) > self._longest or _LISTING & set(sense):
+            return "entries that list or explain and do not translate"
+        if sense.casefold() != word.casefold() and not plausible_script(sense, self.target):
+            return f"entries not in the script of {language_name(self.target)}"
+        return None
+
+
+def answers(reply: str, asked: Sequence[str], rejected: Tallies) -> dict[str, list[Any]]:
+    """Return the answer to each word that has one; ValueError(reason) if the reply holds no JSON object."""
+    begin, end = reply.find("{"), reply.rfind("}")
+    try:
+        found = json.loads(reply[begin : end + 1]) if begin >= 0 else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, Mapping):
+        raise ValueError(f"replies without a JSON object: {shown(reply)}")
+    wanted, answered = set(asked), {}
+    for word, answer in found.items():
+        if word not in wanted:
+            rejected.add(UNASKED, shown(word))
+        elif isinstance(answer, str | list):
+            answered[word] = [answer] if isinstance(answer, str) else answer
+        else:
+            rejected.add("answers that are no list", f"{shown(word)} → {shown(str(answer))}")
+    return answered

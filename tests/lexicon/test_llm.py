@@ -1,0 +1,338 @@
+"""Translation of words by a language model: which words, what is asked and believed, and how endpoints fail."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat_server import Script, serving
+from prealign.errors import LexiconError
+from prealign.lexicon import Group, Lexicon
+from prealign.lexicon.languages import language_name, plausible_script
+from prealign.lexicon.llm.cache import Cache
+from prealign.lexicon.llm.endpoint import KEY, Endpoint, Pace, backoff
+from prealign.lexicon.llm.prompt import UNASKED, Task, answers
+from prealign.lexicon.llm.translate import Traffic, Translated, estimate, translate
+from prealign.lexicon.llm.words import read_word_counts, untranslated
+from prealign.lexicon.report import DUPLICATE, IDENTICAL, Tallies
+
+GERMAN = Task("en", "de", 2)
+WORDS = {f"word{letter}": 100 - i for i, letter in enumerate("abcdefgh")}
+QUICK = Traffic(batch=3, concurrency=2, per_minute=60_000, retries=2, first_wait=0.01)
+
+
+def translated(words: list[str]) -> dict[str, list[str]]:
+    return {word: [word.replace("word", "Wort")] for word in words}
+
+
+def ask(script: Script, folder: Path, traffic: Traffic = QUICK, task: Task = GERMAN, timeout: float = 20) -> Any:
+    """Ask a server with this script for WORDS; return (what came of it, the server)."""
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    with serving(script) as server:
+        endpoint = Endpoint("m", server.address, timeout=timeout)
+        cache = Cache(folder / "cache.jsonl", "m", task.version)
+        try:
+            return translate(WORDS, task, endpoint, cache, traffic), server
+        finally:
+            endpoint.close()
+
+
+def counts(tallies: Any) -> dict[str, int]:
+    return {reason: tally.count for reason, tally in tallies.items()}
+
+
+def senses(made: Translated) -> dict[str, tuple[str, ...]]:
+    return {group.word: group.translations["de"] for group in made.lexicon}
+
+
+EVERY = {word: (word.replace("word", "Wort"),) for word in WORDS}
+
+
+# --- which words -----------------------------------------------------------------------------------
+
+
+def test_frequent_words_without_a_translation_are_asked_for_in_one_case() -> None:
+    found = {
+        "The": 3,
+        "the": 9,
+        "Berlin": 5,
+        "BERLIN": 1,
+        "House": 2,
+        "house": 4,
+        "rare": 1,
+        "4th": 9,
+        "x1": 9,
+        "oak": 6,
+    }
+    known = Lexicon([Group("house", {"de": ("Haus",)}), Group("oak", {"fr": ("chêne",)})], source="en")
+    asked, left = untranslated(found, [known], "de", 2, None)
+    assert asked == {"the": 12, "Berlin": 6, "oak": 6} and next(iter(asked)) == "the"
+    assert counts(left) == {"that are no words": 2, "that a dictionary translates": 1, "rarer than 2": 1}
+    asked, left = untranslated(found, [known], "de", 2, 1)
+    assert list(asked) == ["the"] and left["beyond the 1 most frequent"].count == 2
+
+
+@pytest.mark.parametrize("content", ['{"house": 3, "oak": 7}', "\ufeffhouse\t3\r\n\r\noak\n"])
+def test_word_counts_are_read_from_a_run_or_a_list(tmp_path: Path, content: str) -> None:
+    (tmp_path / "words").write_text(content, encoding="utf-8", newline="")
+    assert read_word_counts(tmp_path / "words", 7) == {"house": 3, "oak": 7}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no words"),
+        ("a\tb\n", "line 1: the second column"),
+        ('{"a": "b"}', "whole numbers"),
+        ("{", "words: Expecting"),
+    ],
+)
+def test_a_file_without_word_counts_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "words").write_text(content, encoding="utf-8")
+    with pytest.raises(LexiconError, match=message):
+        read_word_counts(tmp_path / "words", 1)
+
+
+# --- what is asked and believed --------------------------------------------------------------------
+
+
+def test_the_prompt_names_languages_and_words_and_has_a_version_of_its_own() -> None:
+    system, user = GERMAN.messages(["bank", "größe"])
+    assert "English to German" in system["content"] and "at most 2" in system["content"]
+    assert json.loads(user["content"]) == ["bank", "größe"]
+    versions = {Task("en", t, k).version for t, k in [("de", 2), ("de", 3), ("fr", 2)]}
+    assert len(versions) == 3 and Task("en", "de", 2, keep_identical=True).version == GERMAN.version
+    assert language_name("zh-Hant") == "Chinese (zh-Hant)" and language_name("xx") == "xx"
+    for wrong in (("de", "de", 1), ("en", "de", 0)):
+        with pytest.raises(LexiconError):
+            Task(*wrong)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"bank": ["Bank", "Ufer"], "river": "Fluss", "rock": 3, "tree": ["Baum"]}',
+        'Here you are:\n```json\n{"bank": ["Bank", "Ufer"], "river": "Fluss", "rock": 3, "tree": ["Baum"]}\n```',
+    ],
+)
+def test_an_object_is_found_in_the_reply_and_other_words_are_counted(reply: str) -> None:
+    rejected = Tallies()
+    found = answers(reply, ["bank", "river", "rock", "stone"], rejected)
+    assert found == {"bank": ["Bank", "Ufer"], "river": ["Fluss"]}
+    assert counts(rejected.counted()) == {"answers that are no list": 1, UNASKED: 1}
+
+
+@pytest.mark.parametrize("reply", ["", "I cannot.", '{"bank": ["Ba', '["Bank"]', "[" * 10_000 + "{}"[:1]])
+def test_a_reply_without_an_object_is_none(reply: str) -> None:
+    with pytest.raises(ValueError, match="without a JSON object"):
+        answers(reply, ["bank"], Tallies())
+
+
+LISTED = "entries that list or explain and do not translate"
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "kept", "reasons"),
+    [
+        (GERMAN, ["Bank", "Ufer"], ("Bank", "Ufer"), {}),
+        (GERMAN, ["die Bank", "Ufer {n}", "Rand"], ("Bank", "Ufer"), {"entries beyond the first 2 senses": 1}),
+        (GERMAN, ["Ufer", "Ufer", "Shore", "shore"], ("Ufer",), {DUPLICATE: 1, IDENTICAL: 2}),
+        (GERMAN, ["", None, 3, " "], (), {"entries that are empty or no text": 4}),
+        (GERMAN, ["ein Haus für sehr viel Geld", "Ufer, Rand", "Ufer: am Fluss"], (), {LISTED: 3}),
+        (GERMAN, ["банк", "Б-Bank"], ("Б-Bank",), {"entries not in the script of German": 1}),
+        (
+            Task("en", "ru"),
+            ["shore", "coast", "берег"],
+            ("берег",),
+            {IDENTICAL: 1, "entries not in the script of Russian": 1},
+        ),
+        (Task("en", "ru", keep_identical=True), ["shore", "берег"], ("shore", "берег"), {}),
+        (Task("en", "zh"), ["银行", "用来存钱和借钱的地方"], ("银行",), {LISTED: 1}),
+        (Task("en", "xx"), ["ბანკი"], ("ბანკი",), {}),
+    ],
+)
+def test_translations_are_checked_one_by_one(
+    task: Task, answer: list[Any], kept: tuple[str, ...], reasons: dict[str, int]
+) -> None:
+    rejected = Tallies()
+    assert task.senses("shore", answer, rejected) == kept
+    assert counts(rejected.counted()) == reasons
+
+
+@pytest.mark.parametrize(
+    ("word", "tag", "plausible"),
+    [("T恤", "zh", True), ("shirt", "zh", False), ("Čovek", "sr", True), ("ひと", "ja", True), ("123", "de", False)],
+)
+def test_a_word_is_in_a_script_of_its_language_by_half_of_its_letters(word: str, tag: str, plausible: bool) -> None:
+    assert plausible_script(word, tag) is plausible
+
+
+# --- the cache -------------------------------------------------------------------------------------
+
+
+def test_answers_are_kept_by_model_and_prompt_and_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "cache.jsonl"
+    first = Cache(path, "m", "p")
+    first.make()
+    first.add({"bank": ["Bank"], "river": []})
+    Cache(path, "other", "p").add({"bank": ["x"]})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"model": "m", "prompt": "p", "word": "tree", "ans')
+    second = Cache(path, "m", "p")
+    assert (second["bank"], second["river"], second["tree"], second.unreadable) == ([["Bank"]], [[]], [], 1)
+    second.add({"tree": ["Baum"]})
+    third = Cache(path, "m", "p")
+    assert third["tree"] == [["Baum"]] and third.unreadable == 1
+    assert path.read_bytes().startswith(whole)
+    (tmp_path / "file").touch()
+    with pytest.raises(LexiconError, match="cannot keep answers there"):
+        Cache(tmp_path / "file" / "cache.jsonl", "m", "p").make()
+
+
+# --- pace ------------------------------------------------------------------------------------------
+
+
+def test_turns_come_evenly_and_waits_double_up_to_a_minute() -> None:
+    pace = Pace(60)
+    turns = [pace.turn() for _ in range(4)]
+    assert turns == pytest.approx([0, 1, 2, 3], abs=0.2)
+    for attempt, full in [(0, 1), (3, 8), (10, 60)]:
+        assert all(full / 2 <= backoff(attempt, None, 1) <= full for _ in range(20))
+    assert (backoff(5, 0.5, 1), backoff(0, 600, 1)) == (0.5, 60)
+    with pytest.raises(LexiconError, match="above 0"):
+        Pace(0)
+    with pytest.raises(LexiconError, match="from 1"):
+        Traffic(batch=0)
+
+
+# --- against a server ------------------------------------------------------------------------------
+
+
+def test_every_word_is_asked_once_in_batches_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "secret-key")
+    traffic = Traffic(batch=2, concurrency=2, per_minute=600)  # a request every 0.1 s
+    made, server = ask(lambda n, words: ("wait", 0.3, translated(words)), tmp_path, traffic)
+    assert senses(made) == EVERY and list(senses(made)) == list(WORDS)
+    assert sorted(word for words in server.asked for word in words) == sorted(WORDS)
+    assert server.most_under_way == 2
+    assert server.times[-1] - server.times[0] > 0.29  # four turns
+    assert (made.replies, made.prompt_tokens, made.reply_tokens) == (4, 400, 40)
+    assert set(server.keys) == {"Bearer secret-key"}
+    assert made.lexicon.groups[0] == Group("worda", {"de": ("Worta",)}, 100, ("llm:m",))
+    assert "secret-key" not in (tmp_path / "cache.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (429, "replies with status 429"),
+        (500, "replies with status 500"),
+        (503, "replies with status 503"),
+        ("drop", "connections that failed or were dropped"),
+        (("raw", "not json"), "replies that are no chat completion"),
+        (("raw", '{"choices": []}'), "replies that are no chat completion"),
+        (("wait", 1.5, {}), "requests that took too long"),
+    ],
+)
+def test_a_failed_request_is_sent_again_and_counted(tmp_path: Path, failure: Any, reason: str) -> None:
+    made, server = ask(lambda n, words: failure if n == 0 else translated(words), tmp_path, timeout=1)
+    assert senses(made) == EVERY
+    assert counts(made.troubles) == {reason: 1}
+    assert len(server.asked) == 4  # three batches, one of them twice
+    assert reason in made.text
+
+
+def test_replies_that_are_no_answer_or_lack_words_are_asked_for_once_more(tmp_path: Path) -> None:
+    def script(number: int, words: list[str]) -> Any:
+        if number == 0:
+            return "I am a language model."
+        if number == 1:
+            return {words[0]: [words[0]], "unasked": ["ungefragt"]}
+        return translated(words)
+
+    made, server = ask(script, tmp_path, Traffic(batch=4, concurrency=1, per_minute=60_000))
+    assert senses(made) == EVERY
+    assert [len(words) for words in server.asked] == [4, 4, 2, 2, 2, 2]
+    assert counts(made.troubles) == {"replies without a JSON object": 1}
+    assert counts(made.rejected) == {UNASKED: 1}
+
+
+def test_words_that_stay_without_an_answer_are_reported_and_not_asked_a_third_time(tmp_path: Path) -> None:
+    never, names, explained = list(WORDS)[:3]
+
+    def script(number: int, words: list[str]) -> Any:
+        found = translated(words) | {names: [], explained: ["das ist ein Wort für etwas"]}
+        return {word: found[word] for word in words if word != never}
+
+    made, server = ask(script, tmp_path)
+    asked = [word for words in server.asked for word in words]
+    assert (asked.count(never), asked.count(names), asked.count(explained)) == (2, 1, 2)
+    assert counts(made.words) == {
+        "without an answer": 1,
+        "for which the model has no translation": 1,
+        "with no usable translation": 1,
+    }
+    assert counts(made.rejected) == {LISTED: 2}
+    assert set(senses(made)) == set(WORDS) - {never, names, explained}
+    again, server = ask(script, tmp_path)
+    assert server.asked == [[never]] * 2 and senses(again) == senses(made)
+
+
+def test_an_endpoint_that_stays_down_ends_it_and_what_came_is_kept(tmp_path: Path) -> None:
+    traffic = Traffic(batch=1, concurrency=1, per_minute=60_000, retries=1, first_wait=0.01)
+    with pytest.raises(LexiconError, match=r"no answer in 2 tries a batch, 3 in a row \(replies with status 500\)"):
+        ask(lambda n, words: translated(words) if n < 2 else 500, tmp_path, traffic)
+    made, server = ask(lambda n, words: translated(words), tmp_path, traffic)
+    assert senses(made) == EVERY and len(server.asked) == len(WORDS) - 2
+
+
+def test_one_batch_that_always_fails_does_not_end_it(tmp_path: Path) -> None:
+    made, _ = ask(lambda n, words: 500 if "wordd" in words else translated(words), tmp_path)
+    assert set(WORDS) - set(senses(made)) == {"wordd"}  # the others of its batch came when asked again
+    assert made.words["without an answer"].count == 1
+    assert made.troubles["batches given up"].count == 2
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        401,
+        404,
+        ("headers", 429, {}, {"error": {"message": "no credit", "code": "insufficient_quota"}}),
+    ],
+)
+def test_what_no_retry_mends_ends_it_at_once(tmp_path: Path, refusal: Any) -> None:
+    started = time.monotonic()
+    with pytest.raises(LexiconError, match=r"refuses the model `m` with status (401|404|429): .*(as told|no credit)"):
+        ask(lambda n, words: refusal, tmp_path, Traffic(batch=3, per_minute=60_000, first_wait=30))
+    assert time.monotonic() - started < 20
+
+
+def test_a_model_that_translates_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(
+        LexiconError, match=r"translates none of the words \(.*8 for which the model has no translation"
+    ):
+        ask(lambda n, words: {word: [] for word in words}, tmp_path)
+
+
+def test_a_key_is_needed_where_no_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    for name in (KEY, "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LexiconError, match="no OPENAI_API_KEY"):
+        Endpoint("m")
+    Endpoint("m", "http://localhost:1/v1").close()
+
+
+def test_the_estimate_counts_what_the_cache_lacks(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.jsonl", "m", GERMAN.version)
+    before = estimate(list(WORDS), GERMAN, cache, Traffic(batch=3, per_minute=6))
+    assert (before.words, before.cached, before.requests, before.minutes) == (8, 0, 3, 0.5)
+    assert 300 < before.prompt_tokens < 1000 and 50 < before.reply_tokens < 300
+    cache.add({word: ["Wort"] for word in list(WORDS)[:6]} | {"wordg": ["wordg"]})
+    after = estimate(list(WORDS), GERMAN, cache, Traffic(batch=3))
+    assert (after.words, after.cached, after.requests) == (2, 6, 1)  # of one word the answer is of no use
