@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.figures import ROUNDS, alternate, figure, rates
 from benchmarks.material import SEED, Material
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states
 from prealign.alignment.words import word_forms
 from prealign.training import bf16_available
@@ -57,7 +57,7 @@ def by_length(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
     """Return L_align as stage 1 computes it."""
     states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])
     groups = batch["word_groups"]
-    return loss(states, groups, excluded_pairs(groups, batch["word_surfaces"]))
+    return loss(states, groups, ExcludedPairs(groups, batch["word_surfaces"]))
 
 
 def side_by_side(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
@@ -66,7 +66,7 @@ def side_by_side(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
     assert torch.equal(sides[0]["word_groups"], sides[1]["word_groups"]), "every group must have two forms"
     states = torch.cat([_states(model, side["word_ids"], side["word_lengths"]) for side in sides], dim=1)
     groups, surfaces = (torch.cat([side[name] for side in sides]) for name in ("word_groups", "word_surfaces"))
-    return loss(states, groups, excluded_pairs(groups, surfaces))
+    return loss(states, groups, ExcludedPairs(groups, surfaces))
 
 
 def _states(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def test_joined_batches_grow_with_the_square_of_the_devices() -> None:
 STEPS = """
 import json, sys
 import torch
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.trainer import with_word_states
 from prealign.models import build_model
 from prealign.recipe import ModelSection
@@ -109,7 +109,7 @@ def train(preset, batch, context, rows, groups):
             words = {"word_ids": torch.randint(rows, (2 * groups, 2)), "word_lengths": torch.full((2 * groups,), 2)}
             output = model(**inputs, **words)
             number = torch.arange(2 * groups) // 2
-            excluded = excluded_pairs(number, torch.arange(2 * groups))
+            excluded = ExcludedPairs(number, torch.arange(2 * groups))
             loss = output["loss"] + WordAlignmentLoss()(output["word_states"], number, excluded)
             del excluded
         else:

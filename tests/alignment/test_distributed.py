@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
 from prealign.training import training_arguments
 
@@ -45,7 +45,7 @@ def loss_of(model: Any, words: dict[str, Tensor], rows: slice) -> Tensor:
     inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
     output = model(**text, **inputs)
     states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
-    return WordAlignmentLoss()(states, groups, excluded_pairs(groups, surfaces)) + output["loss"]
+    return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
 
 
 def train(folder: Path, **steps: int) -> dict[str, Tensor]:

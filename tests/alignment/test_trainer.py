@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, Trainer
 
 import toys
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms
@@ -36,7 +36,7 @@ def steps_of(blocks: Dataset, words: WordForms = WORDS, **settings: Any) -> Alig
 
 def align_loss(model: Any, batch: dict[str, Any], layers: slice = slice(None), tau: float = 0.1) -> torch.Tensor:
     states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])[layers]
-    excluded = excluded_pairs(batch["word_groups"], batch["word_surfaces"])
+    excluded = ExcludedPairs(batch["word_groups"], batch["word_surfaces"])
     return WordAlignmentLoss(tau)(states, batch["word_groups"], excluded)
 
 

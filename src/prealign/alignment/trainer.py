@@ -22,7 +22,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 from transformers import Trainer, default_data_collator
 
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states, tied
 from prealign.alignment.words import WordForms
 from prealign.errors import RecipeError
@@ -147,7 +147,7 @@ class AlignmentTrainer(Trainer):
             output = model(**{k: v for k, v in inputs.items() if k not in ("input_ids", "labels")})
             lm_loss = torch.zeros((), device=groups.device)
         states, groups, surfaces = gather_words(output["word_states"][self.layers], groups, surfaces)
-        align_loss = self.alignment_loss(states, groups, excluded_pairs(groups, surfaces))
+        align_loss = self.alignment_loss(states, groups, ExcludedPairs(groups, surfaces))
         self._note(align_loss=align_loss, lm_loss=lm_loss)
         loss = self.weight * align_loss + self.lm_weight * lm_loss
         return (loss, output) if return_outputs else loss
