@@ -28,6 +28,9 @@ TILE = 2**22
 """Similarities of a tile: 16 MiB in float32, few beside any model and enough to be multiplied at full speed."""
 
 
+_LEAST_LENGTH = 1e-12  # of `torch.nn.functional.normalize`
+
+
 class ExcludedPairs:
     """Pairs with the same surface, and pairs of *related* groups (groups that share a surface), a few rows at a time.
 
@@ -76,18 +79,20 @@ class WordAlignmentLoss(nn.Module):
         """
         if states.ndim != 3 or groups.shape != states.shape[1:2]:
             raise ValueError(f"expected states (L, W, D) and groups (W,), got {states.shape} and {groups.shape}")
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
         with torch.autocast(states.device.type, enabled=False):
-            unit = F.normalize(states.to(torch.promote_types(states.dtype, torch.float32)), dim=-1)
-            loss: Tensor = _Contrast.apply(unit, groups, excluded, self.temperature, self.tile)
+            loss: Tensor = _Contrast.apply(states, groups, excluded, self.temperature, self.tile)
         return loss
 
 
 class _Contrast(torch.autograd.Function):
-    """The loss of unit vectors (L, W, D); its gradient is made with it, tile by tile."""
+    """The loss of states (L, W, D); its gradient is made with it, tile by tile, and is all that the backward pass needs."""
 
     @staticmethod
-    def forward(ctx: Any, unit: Tensor, groups: Tensor, excluded: Any, temperature: float, tile: int) -> Tensor:
-        loss, anchors = unit.new_zeros(()), groups.new_zeros(())
+    def forward(ctx: Any, states: Tensor, groups: Tensor, excluded: Any, temperature: float, tile: int) -> Tensor:
+        length = states.norm(dim=-1, keepdim=True).clamp_min(_LEAST_LENGTH)  # (L, W, 1)
+        unit = states / length
+        loss, anchors = states.new_zeros(()), groups.new_zeros(())
         gradient = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
         size = max(1, tile // max(1, len(groups)))
         for begin in range(0, len(groups), size):
@@ -103,7 +108,11 @@ class _Contrast(torch.autograd.Function):
                     _add_product(gradient[layer, rows], slope, h, 1 / temperature)
         scale = 1 / (len(unit) * anchors.clamp(min=1).to(unit.dtype))
         if gradient is not None:
-            ctx.save_for_backward(gradient.mul_(scale))
+            for g, h, norm in zip(
+                gradient, unit, length, strict=True
+            ):  # (W, D), in place: one layer's worth of extra memory
+                g.sub_(h * (g * h).sum(-1, keepdim=True)).mul_(scale / norm)
+            ctx.save_for_backward(gradient)
         return loss * scale
 
     @staticmethod
