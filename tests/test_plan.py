@@ -144,7 +144,10 @@ def test_what_does_not_fit_is_said_under_the_table_with_what_to_do() -> None:
             "no",
             "use more devices with fsdp (trainer.fsdp: full_shard), or use a smaller align.",
         ),
-        (GIB, need - state * 1.1): ("no", "; use a smaller align.lm_batch_size or align.micro_pairs (unset: all pairs), or trainer."),
+        (GIB, need - state * 1.1): (
+            "no",
+            "; use a smaller align.lm_batch_size or align.micro_pairs (unset: all pairs), or trainer.",
+        ),
     }
     for (_, memory), (fits, advice) in by_size.items():
         small = replace(ONE, device=Device(1e12, 1e12, memory))
