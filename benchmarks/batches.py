@@ -1,9 +1,9 @@
 """Big alignment batches: the peak memory of stage 1 with 16,384 translation pairs a batch.
 
-Two steps of stage 1 as `prealign run` takes them (L_align over all layers, L_LM on 16 blocks of 128 tokens, AdamW, bf16 autocast
-where the processor has it) train a micro model, 4 blocks of width 256, in a process of its own; words are encoded in
-micro-batches of 256 pairs (`align.micro_pairs`). Measured is the most memory that the whole process ever held resident,
-Python and libraries included. The words are the clone's of every word of the demo's corpus. The target is 3 GB.
+Two steps of stage 1 as `prealign run` takes them (L_align over all layers, L_LM on 16 blocks of 128 tokens, AdamW, bf16
+autocast where the processor has it) train a micro model, 4 blocks of width 256, in a process of its own; words are encoded
+in micro-batches of 256 pairs (`align.micro_pairs`). Measured is the most memory that the whole process held resident while
+it trained, Python and libraries included. The words are the clone's of every word of the demo's corpus. The target is 3 GB.
 
 For comparison: one (W, W) float32 matrix of similarities of such a batch is 4.3 GB, and the plain loss keeps one a layer.
 """
