@@ -74,7 +74,7 @@ def test_the_loss_keeps_the_gradient_of_states_and_nothing_else(tile: int) -> No
 
 def test_what_the_loss_takes_grows_with_the_forms_and_not_with_their_square() -> None:
     small, large, larger = (loss_memory(forms, 256, 6, TILE) for forms in (8192, 16_384, 32_768))
-    assert larger - large == 2 * (large - small) == 4 * 6 * 4 * 16_384 * 256
+    assert larger - large == 2 * (large - small) == 3 * 6 * 4 * 16_384 * 256
     assert loss_memory(100, 256, 6, TILE) - loss_memory(100, 256, 6, 100) == (4 + 5) * (100**2 - 100)
 
 
@@ -88,20 +88,27 @@ def test_parameters_worked_by_hand() -> None:
 
 def test_every_device_scores_the_forms_of_all() -> None:
     shapes = model_shapes(ModelSection(preset="nano"), **NEEDS)
-    words = {"layers": 6, "bf16": False, "tile": TILE}
-    one, two = (words_memory(shapes, 64, 2, ranks=n, **words) for n in (1, 2))
-    assert two - one == pytest.approx(loss_memory(128, 128, 6, TILE) - loss_memory(64, 128, 6, TILE))
+    one, two, three = (words_memory(shapes, 64, 2, layers=6, ranks=ranks, bf16=False, tile=TILE) for ranks in (1, 2, 3))
+    losses = [loss_memory(ranks * 64, 128, 6, TILE) for ranks in (1, 2, 3)]
+    assert two - one == pytest.approx(losses[1] - losses[0] + 4 * 6 * 2 * 64 * 128)  # the joined batch is a second copy
+    assert three - two == pytest.approx(losses[2] - losses[1] + 4 * 6 * 64 * 128)
 
 
 def test_micro_batches_take_the_activations_of_one() -> None:
     shapes = model_shapes(ModelSection(preset="nano"), **NEEDS)
+
+    def activations(forms: int, micro: int | None, layers: int, states: int) -> float:
+        memory = words_memory(shapes, forms, 2, layers=layers, ranks=1, bf16=False, tile=TILE, micro=micro)
+        return memory - 4 * 6 * forms * 128 * states
+
     whole, micro, small = (
-        words_memory(shapes, forms, 2, layers=6, ranks=1, bf16=False, tile=TILE, micro=at_once)
+        activations(forms, at_once, 6, 1) - loss_memory(forms, 128, 6, TILE)
         for forms, at_once in ((1024, None), (1024, 64), (64, 128))
     )
-    scored, own = loss_memory(1024, 128, 6, TILE), loss_memory(64, 128, 6, TILE)
-    assert micro - scored == pytest.approx((whole - scored) / 16, rel=1e-3)  # positions are there once
-    assert micro - scored == pytest.approx(small - own)
+    assert micro == pytest.approx(whole / 16, rel=1e-3)  # positions are there once
+    assert micro == pytest.approx(small)
+    # With many words of which one layer is scored, it takes most to put the states of all layers in order.
+    assert activations(65_536, 64, 1, 3) == pytest.approx(micro)
 
 
 STEPS = """
