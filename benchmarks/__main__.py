@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import alignment, lexicon, stage2, switching, training
+from benchmarks import alignment, batches, lexicon, stage2, switching, training
 from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
 from prealign.experiment import provenance
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "stage2": stage2,
     "training": training,
     "alignment": alignment,
+    "batches": batches,
     "lexicon": lexicon,
 }
 COMMITTED = ROOT / "docs" / "results" / "performance"

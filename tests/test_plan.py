@@ -126,6 +126,14 @@ def test_the_stages_of_an_arm_hold_what_they_use() -> None:
     assert 0 < sustained["pretrain"].alignment < sustained["align"].alignment
 
 
+def test_micro_batches_take_less_memory_and_the_plan_says_what_they_cost(tmp_path: Path) -> None:
+    whole, micro = recipe(align={"pairs_per_batch": 512}), recipe(align={"pairs_per_batch": 512, "micro_pairs": 16})
+    assert plan(micro).memory["align"].alignment < plan(whole).memory["align"].alignment / 2
+    assert plan(micro).flops == plan(whole).flops
+    notes = [plan_recipe(made, ONE, tmp_path / "run")[2] for made in (whole, micro)]
+    assert [any("align.micro_pairs" in note for note in each) for each in notes] == [False, True]
+
+
 def test_what_does_not_fit_is_said_under_the_table_with_what_to_do() -> None:
     made = recipe()
     need = plan(made).peak[1].total
@@ -136,7 +144,10 @@ def test_what_does_not_fit_is_said_under_the_table_with_what_to_do() -> None:
             "no",
             "use more devices with fsdp (trainer.fsdp: full_shard), or use a smaller align.",
         ),
-        (GIB, need - state * 1.1): ("no", "; use a smaller align.lm_batch_size or align.pairs_per_batch, or trainer."),
+        (GIB, need - state * 1.1): (
+            "no",
+            "; use a smaller align.lm_batch_size or align.micro_pairs (unset: all pairs), or trainer.",
+        ),
     }
     for (_, memory), (fits, advice) in by_size.items():
         small = replace(ONE, device=Device(1e12, 1e12, memory))

@@ -129,7 +129,7 @@ evaluate: {stride: 500}
         ),
         ("align.layers=7", "7 is not one of the allowed values; known: all, embedding, output"),
         ("model.preset=nanno", "'nanno' is not one of the allowed values; did you mean 'nano'?"),
-        ("align.depth=7", "unknown key; known: steps, pairs_per_batch, temperature, weight, "),
+        ("align.depth=7", "unknown key; known: steps, pairs_per_batch, micro_pairs, temperature, "),
     ],
 )
 def test_a_wrong_value_is_said_in_plain_words(demo: Path, override: str, message: str) -> None:
@@ -499,6 +499,14 @@ def test_presets_are_those_that_can_be_built() -> None:
             "align.bos: True has no effect: no arm of this recipe has align.steps or sustain.weight",
         ),
         (
+            ["arms=[joint, joint_input_cs]", "align.micro_pairs=8"],
+            "align.micro_pairs: 8 has no effect: no arm of this recipe has align.steps or sustain.weight",
+        ),
+        (
+            ["align={pairs_per_batch: 128, micro_pairs: 128}"],
+            "align.micro_pairs: 128 has no effect: no batch has more than 128 pairs",
+        ),
+        (
             ["arms=[joint, joint_vanilla_cs]", "switch.mode=vanilla", "switch.ratio=0"],
             "switch.mode: 'vanilla' has no effect: no arm of this recipe has switch.ratio",
         ),
@@ -550,6 +558,7 @@ def test_a_setting_without_effect_is_warned_of(demo: Path, overrides: list[str],
         ["anchor={enabled: true, em_rounds: 1}", "arms=[joint, anchored]"],
         ["align.layers=output", "arms=[joint, prealign_output]"],
         ["align.temperature=0.2"],
+        ["align={pairs_per_batch: 128, micro_pairs: 127}"],
         ["variants.s={extends: joint, set: {sustain.weight: 1}}", "arms=[joint, s]", "align.bos=true"],
         ["tokenizer.path=x"],
         ["tokenizer.vocab_size=9"],

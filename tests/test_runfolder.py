@@ -241,7 +241,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         2,
-        "cbbda4db25dd492d",
+        "ef17349274eafcd6",
     )
 
 

@@ -5,9 +5,9 @@
    runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
 3. Logits: at the start of the backward pass three float32 tensors (B, T, V) exist at once, the log-probabilities and the
    gradients on both sides of log-softmax: 12 · B · T · V bytes, in bf16 autocast too, where the loss is float32.
-4. L_align keeps the words' activations and, a layer, the states and their normalised copies (W, D) and the similarities
-   (W, W), in float32; the backward pass of a layer takes a few (W, W) more. W counts the forms of all devices, as each
-   scores the joined batch.
+4. L_align keeps the words' activations, of one micro-batch if words are encoded in such, and their states (L + 2, W, D) in
+   float32: three copies while they are put in order, then one, and beside it unit vectors, gradient and a copy of the layers
+   that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that as well.
 
 The parts add up to an upper bound on one device, where gradients come as activations go. With several, DDP's buckets hold
 the gradients all the time. Neither the CUDA context nor fragmentation is counted.
@@ -28,7 +28,8 @@ from torch._subclasses import FakeTensorMode
 FLOAT = 4
 _OPTIMISER_STATES = 2
 _LOGITS_AT_ONCE = 3
-_SIMILARITIES_IN_BACKWARD = 4
+_STATES_ENCODED = 3
+_STATES_SCORED = 3
 _MASKS = 5
 
 
@@ -69,22 +70,43 @@ def text_memory(model: Any, batch: int, context: int, *, bf16: bool) -> tuple[fl
 
 
 @lru_cache(maxsize=64)
-def words_memory(model: Any, forms: float, length: float, *, layers: int, ranks: int, bf16: bool) -> float:
-    """Return the bytes of L_align over `layers` layers, on `forms` word forms a device, `length` tokens long on average."""
-    rows, columns = max(1, round(forms)), max(1, round(length))
+def words_memory(
+    model: Any,
+    forms: float,
+    length: float,
+    *,
+    layers: int,
+    ranks: int,
+    bf16: bool,
+    tile: int,
+    micro: float | None = None,
+) -> float:
+    """Return the bytes of L_align over `layers` layers, on `forms` word forms a device, `length` tokens long on average.
+
+    tile: similarities at once; micro: forms that are encoded at once, all if None.
+    """
+    at_once = forms if micro is None else min(micro, forms)
+    rows, columns = max(1, round(at_once)), max(1, round(length))
 
     def states(fake: Any) -> Tensor:
         ids = torch.zeros(rows, columns, dtype=torch.long)
         return fake.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[-1]
 
-    body = saved_bytes(model, states, bf16=bf16) * (forms * length) / (rows * columns)
-    return body + loss_memory(ranks * forms, model.config.hidden_size, layers)
+    body = saved_bytes(model, states, bf16=bf16) * (at_once * length) / (rows * columns)
+    width = model.config.hidden_size
+    encoded = FLOAT * (model.config.num_hidden_layers + 2) * forms * width
+    gathered = FLOAT * layers * ranks * forms * width if ranks > 1 else 0
+    scored = encoded + gathered + loss_memory(ranks * forms, width, layers, tile)
+    return body + max(_STATES_ENCODED * encoded, scored)
 
 
-def loss_memory(forms: float, width: int, layers: int) -> float:
-    """Return the bytes of the contrastive loss on states (layers, forms, width)."""
-    kept = layers * FLOAT * (forms**2 + 2 * forms * width)
-    return kept + (_SIMILARITIES_IN_BACKWARD * FLOAT + _MASKS) * forms**2
+def loss_memory(forms: float, width: int, layers: int, tile: int) -> float:
+    """Return the bytes that the contrastive loss of states (layers, forms, width) takes beside them.
+
+    tile: similarities at once.
+    """
+    at_once = min(forms**2, max(tile, forms))  # those of one anchor at least
+    return _STATES_SCORED * layers * FLOAT * forms * width + (FLOAT + _MASKS) * at_once
 
 
 def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> int:

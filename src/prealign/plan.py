@@ -19,6 +19,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prealign.alignment.loss import TILE
 from prealign.alignment.stage import align_step_flops, align_step_tokens, similarity_flops
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordSizes, word_forms
@@ -182,10 +183,16 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
             activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
         alignment = 0.0
         if groups:
-            forms = min(groups, words.groups) * words.mean_forms_per_group
-            length = words.mean_tokens_per_group / words.mean_forms_per_group
-            scored = len(layers[layer_slice(own.align.layers, model)])
-            alignment = words_memory(model, forms, length, layers=scored, ranks=devices.number, bf16=bf16)
+            alignment = words_memory(
+                model,
+                min(groups, words.groups) * words.mean_forms_per_group,
+                words.mean_tokens_per_group / words.mean_forms_per_group,
+                layers=len(layers[layer_slice(own.align.layers, model)]),
+                ranks=devices.number,
+                bf16=bf16,
+                tile=TILE,
+                micro=own.align.micro_pairs and own.align.micro_pairs * words.mean_forms_per_group,
+            )
         return replace(parameters, activations=activations, logits=logits, alignment=alignment)
 
     memory = {"pretrain": stage(own.pretrain.batch_size, own.sustain.groups if own.sustain.weight else 0)}
@@ -244,6 +251,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
 
 
 def _not_modelled(recipe: Recipe) -> Iterator[str]:
+    if recipe.align.micro_pairs is not None:
+        yield "align.micro_pairs: a third more FLOPs of encoding words; not counted, as they train nothing more"
     if recipe.trainer.get("gradient_checkpointing"):
         yield "trainer.gradient_checkpointing: activations will be far fewer, and a third more FLOPs; not counted"
     if recipe.trainer.get("deepspeed"):
@@ -300,7 +309,7 @@ def _memory_table(plans: Sequence[Plan], devices: Devices) -> Table:
 
 def _misfit(stage: str, memory: Memory, limit: float) -> str:
     state = memory.weights + memory.gradients + memory.optimiser
-    batch = "align.lm_batch_size or align.pairs_per_batch" if stage == "align" else "pretrain.batch_size"
+    batch = "align.lm_batch_size or align.micro_pairs (unset: all pairs)" if stage == "align" else "pretrain.batch_size"
     sharded = "use more devices with fsdp (trainer.fsdp: full_shard)"
     smaller = f"use a smaller {batch}, or trainer.gradient_checkpointing"
     advice = f"{sharded}, or {smaller}" if state > memory.total - limit else smaller

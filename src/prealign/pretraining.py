@@ -112,6 +112,7 @@ def pretrain(
             temperature=recipe.align.temperature,
             layers=layer_slice(recipe.align.layers, model),
             bos=bos_id(tokenizer) if recipe.align.bos else None,
+            micro_pairs=recipe.align.micro_pairs,
         )
     else:
         trainer = Trainer(

@@ -128,6 +128,9 @@ class AlignSection(Section):
     steps: Count = 5000
     pairs_per_batch: Positive = 256
     """Translation groups a device and step."""
+    micro_pairs: Positive | None = None
+    """Translation groups whose activations are in memory at once; None: all. The step is the same whatever it is: words are
+    encoded once more in the backward pass. Sustained alignment heeds it too."""
     temperature: Rate = 0.1
     weight: Annotated[float, Field(ge=0)] = 1.0
     lm_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -234,6 +234,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "align": ("align.steps",),
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
+    "align.micro_pairs": ("align.steps", "sustain.weight"),
     "switch": ("switch.ratio",),
     "lexicon.inflect": ("switch.ratio",),
     "sustain": ("sustain.weight",),
@@ -255,7 +256,7 @@ def ineffective(recipe: Recipe) -> list[str]:
             warnings.append(f"{key}: {value!r} has no effect: no arm of this recipe has {' or '.join(needs)}")
     if recipe.baseline not in recipe.arms and "baseline" in recipe.model_fields_set:
         warnings.append(f"baseline: {recipe.baseline!r} has no effect: there is one arm only")
-    return [*warnings, *_unused(recipe), *_same_arms(recipe.arms, trained)]
+    return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
 
 
 def _value(recipe: Recipe, key: str) -> Any:
@@ -277,6 +278,14 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"
+
+
+def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
+    aligned = [arm.align.pairs_per_batch for arm in arms if arm.align.steps]
+    sizes = [*aligned, *(arm.sustain.groups for arm in arms if arm.sustain.weight)]
+    micro = recipe.align.micro_pairs
+    if micro is not None and sizes and micro >= max(sizes):
+        yield f"align.micro_pairs: {micro} has no effect: no batch has more than {max(sizes)} pairs"
 
 
 def _written(recipe: Recipe) -> Iterator[tuple[str, Any]]:

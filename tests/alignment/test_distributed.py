@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
 from prealign.training import training_arguments
 
@@ -27,6 +27,7 @@ CONTEXT, RANKS, STEPS = 10, 2, 4
 WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
 GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
 BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
+WAYS = {"whole": None, "micro-batches": 2}  # word forms that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
 
@@ -38,17 +39,17 @@ def batch(groups: list[int]) -> dict[str, Tensor]:
     return WORDS.batch(torch.tensor(groups).numpy())
 
 
-def loss_of(model: Any, words: dict[str, Tensor], rows: slice) -> Tensor:
-    """L_align + L_LM of one process: its words and its text."""
+def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None = None) -> Tensor:
+    """L_align + L_LM of one process: its words, `micro` forms at a time, and its text."""
     text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
     text["labels"] = text["input_ids"]  # as many labels on each rank, so that the mean of means is the mean
     inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
-    output = model(**text, **inputs)
+    output = model(**text, **inputs, word_micro=micro)
     states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
-    return WordAlignmentLoss()(states, groups, excluded_pairs(groups, surfaces)) + output["loss"]
+    return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
 
 
-def train(folder: Path, **steps: int) -> dict[str, Tensor]:
+def train(folder: Path, micro_pairs: int | None = None, **steps: int) -> dict[str, Tensor]:
     """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64."""
     recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd", "eval_strategy": "no"})
     arguments = training_arguments(
@@ -60,6 +61,7 @@ def train(folder: Path, **steps: int) -> dict[str, Tensor]:
         data_collator=collate,
         train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
         weight=1.0,
+        micro_pairs=micro_pairs,
     )
     trainer.train()
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
@@ -75,10 +77,13 @@ def one_rank(rank: int, folder: Path) -> None:
     # A file to meet at: a port found free may be taken by the time it is used.
     store = dist.FileStore(str(folder / "rendezvous"), RANKS)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE))
-    parallel = DistributedDataParallel(with_word_states(model()))
-    loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
-    gradients = {name: p.grad for name, p in parallel.module.named_parameters()}
-    torch.save({"gradients": gradients, "weights": train(folder, batch_size=2, groups=2)}, folder / f"{rank}.pt")
+    found = {}
+    for way, micro in WAYS.items():
+        parallel = DistributedDataParallel(with_word_states(model()))
+        loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
+        found[f"{way}: weights"] = train(folder, micro_pairs=micro and 1, batch_size=2, groups=2)
+    torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -94,7 +99,10 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
-def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_of_two_ranks_are_those_of_the_joined_batch(
+    ranks: list[dict[str, dict[str, Tensor]]], way: str
+) -> None:
     alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
     assert len(words[0]["word_ids"]) != len(words[1]["word_ids"])
     width = max(one["word_ids"].shape[1] for one in words)
@@ -103,15 +111,16 @@ def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[s
     loss_of(alone, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
     for name, parameter in alone.named_parameters():
         for rank in ranks:
-            torch.testing.assert_close(rank["gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+            torch.testing.assert_close(rank[f"{way}: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
-    ranks: list[dict[str, dict[str, Tensor]]], tmp_path: Path
+    ranks: list[dict[str, dict[str, Tensor]]], way: str, tmp_path: Path
 ) -> None:
     expected = train(tmp_path, batch_size=4, groups=4)
     start = dict(model().named_parameters())
     for name, weight in expected.items():
         assert not torch.equal(weight, start[name])
         for rank in ranks:
-            torch.testing.assert_close(rank["weights"][name], weight, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(rank[f"{way}: weights"][name], weight, rtol=1e-9, atol=1e-12)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import NTXentLoss  # type: ignore[import-untyped]
 from torch import Tensor
 
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 
 
 def naive(states: Tensor, groups: list[int], excluded: list[list[bool]], tau: float) -> float:
@@ -55,26 +55,96 @@ word_lists = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 7)), min_size=
 def test_equals_the_naive_double_loop(words: list[tuple[int, int]], tau: float, layers: int, seed: int) -> None:
     groups, surfaces = (torch.tensor(column) for column in zip(*words, strict=True))
     states = random_states(layers, len(words), 5, seed)
-    excluded = excluded_pairs(groups, surfaces)
+    excluded = ExcludedPairs(groups, surfaces)
     loss = WordAlignmentLoss(tau)(states, groups, excluded)
-    assert loss.item() == pytest.approx(naive(states, groups.tolist(), excluded.tolist(), tau), rel=1e-9, abs=1e-12)
+    assert loss.item() == pytest.approx(naive(states, groups.tolist(), excluded[:].tolist(), tau), rel=1e-9, abs=1e-12)
+
+
+def plain(states: Tensor, groups: Tensor, excluded: Tensor, tau: float) -> Tensor:
+    """The same for autograd, with whole (W, W) matrices."""
+    layers = []
+    for h in torch.nn.functional.normalize(states, dim=-1):
+        s = h @ h.T / tau
+        others = ~(torch.eye(len(groups), dtype=torch.bool) | excluded)
+        same = groups[:, None] == groups
+        positive, negative = same & others, others & ~same
+        push = torch.where(negative, s.exp(), 0).sum(1, keepdim=True)
+        terms = torch.where(positive, -(s.exp() / (s.exp() + push)).log(), 0).sum(1) / positive.sum(1).clamp(min=1)
+        layers.append(terms.sum() / positive.any(1).sum().clamp(min=1))
+    return torch.stack(layers).mean()
+
+
+@settings(max_examples=100, deadline=None)
+@given(word_lists, st.integers(1, 150), st.integers(1, 3), st.integers(0, 10**6))
+def test_in_tiles_of_any_size_values_and_gradients_are_those_of_whole_matrices(
+    words: list[tuple[int, int]], tile: int, layers: int, seed: int
+) -> None:
+    groups, surfaces = (torch.tensor(column) for column in zip(*words, strict=True))
+    states = random_states(layers, len(words), 5, seed).requires_grad_()
+    excluded = ExcludedPairs(groups, surfaces)
+    loss = WordAlignmentLoss(0.1, tile=tile)(states, groups, excluded)
+    expected = plain(states, groups, excluded[:], 0.1)
+    torch.testing.assert_close(loss, expected, rtol=1e-11, atol=1e-13)
+    gradients = [torch.autograd.grad(3 * value, states)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [1, 700, 2**22])
+def test_a_matrix_of_excluded_pairs_is_what_their_groups_and_surfaces_say(tile: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    groups, surfaces = (
+        torch.randint(0, 40, (99,), generator=generator),
+        torch.randint(0, 80, (99,), generator=generator),
+    )
+    excluded, loss = ExcludedPairs(groups, surfaces), WordAlignmentLoss(tile=tile)
+    found = []
+    for given_as in (excluded, excluded[:]):
+        states = random_states(2, 99, 8, 1).requires_grad_()
+        value = loss(states, groups, given_as)
+        value.backward()
+        found.append((value.detach(), states.grad))
+    assert found[0][0] > 0 and torch.equal(found[0][0], found[1][0])
+    assert found[0][1] is not None and found[1][1] is not None and torch.equal(found[0][1], found[1][1])
+
+
+def test_pairs_may_be_excluded_in_one_direction_only() -> None:
+    states, groups = random_states(2, 7, 4, 3).requires_grad_(), torch.tensor([0, 0, 0, 1, 1, 2, 2])
+    excluded = torch.rand(7, 7, generator=torch.Generator().manual_seed(1)) < 0.3
+    assert not torch.equal(excluded, excluded.T)
+    losses = [WordAlignmentLoss(tile=20)(states, groups, excluded), plain(states, groups, excluded, 0.1)]
+    gradients = [torch.autograd.grad(loss, states)[0] for loss in losses]
+    torch.testing.assert_close(*losses, rtol=1e-11, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1e-3])
+def test_what_overflows_as_a_quotient_is_finite(temperature: float) -> None:
+    # exp(1 / 0.001) is no float: group 0 is apart in its first layer and together in the second.
+    states = torch.stack([angles(0, 180, 90, 91)[0], angles(0, 1, 180, 181)[0]]).float().requires_grad_()
+    loss = WordAlignmentLoss(temperature)(states, torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    # In the first layer the anchors at 0 and 180 degrees see their positive at -1 and the nearest negative at 90 and 91.
+    assert loss.item() == pytest.approx((1 + math.cos(math.radians(89)) + 1) / 4 / temperature / 2, rel=0.01)
+    assert states.grad is not None and states.grad.isfinite().all() and states.grad.any()
 
 
 @settings(max_examples=60, deadline=None)
-@given(word_lists)
-def test_excluded_pairs_equals_sets(words: list[tuple[int, int]]) -> None:
+@given(word_lists, st.integers(0, 12), st.integers(0, 12))
+def test_excluded_pairs_equals_sets(words: list[tuple[int, int]], begin: int, size: int) -> None:
     groups, surfaces = (torch.tensor(column) for column in zip(*words, strict=True))
     surfaces_of = {g: {s for other, s in words if other == g} for g, _ in words}
     expected = [
         [si == sj or (gi != gj and bool(surfaces_of[gi] & surfaces_of[gj])) for gj, sj in words] for gi, si in words
     ]
-    assert excluded_pairs(groups, surfaces).tolist() == expected
+    excluded = ExcludedPairs(groups, surfaces)
+    assert excluded[:].tolist() == expected
+    assert excluded[begin : begin + size].tolist() == expected[begin : begin + size]
 
 
 def test_two_groups_that_share_a_word_exclude_each_other_whole() -> None:
     # bank|Bank, bank's homograph shares "Bank"; house|Haus stands apart.
     groups, surfaces = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([10, 11, 12, 11, 13, 14])
-    excluded = excluded_pairs(groups, surfaces)
+    excluded = ExcludedPairs(groups, surfaces)[:]
     assert excluded[:2, 2:4].all() and excluded[2:4, :2].all()
     assert not excluded[:4, 4:].any() and not excluded[0, 1] and not excluded[2, 3]
 
@@ -139,7 +209,7 @@ def test_same_surface_and_related_forms_change_nothing() -> None:
     # The newcomer, alone in group 3, is written like word 0: to word 0 the same surface, to word 1 of a related group.
     groups, surfaces = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([0, 1, 2, 3, 0])
     states = random_states(2, 5, 5, 1).requires_grad_()
-    loss = WordAlignmentLoss()(states, groups, excluded_pairs(groups, surfaces))
+    loss = WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces))
     loss.backward()
     torch.testing.assert_close(loss, WordAlignmentLoss()(states[:, :4], groups[:4]), rtol=1e-12, atol=0)
     assert states.grad is not None

@@ -55,6 +55,69 @@ def test_equals_one_word_at_a_time_without_padding(model: Any, bos: int | None) 
         torch.testing.assert_close(states, one_at_a_time(model, WORDS, bos), rtol=1e-4, atol=1e-5)
 
 
+def backward(model: Any, bos: int | None, micro: int | None) -> tuple[Tensor, list[Tensor]]:
+    """States, and the gradients of a function of all of them together."""
+    states = encoded_word_states(model, *pad_words(Ragged.of(WORDS)), bos, micro)
+    weight = torch.randn(states.shape, generator=torch.Generator().manual_seed(0), dtype=states.dtype)
+    (states * weight).sum().square().backward()
+    gradients = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    return states.detach(), gradients
+
+
+@pytest.mark.parametrize("micro", [1, 3, 100])
+@pytest.mark.parametrize("bos", [None, 1])
+def test_micro_batches_change_neither_states_nor_gradients(model: Any, bos: int | None, micro: int) -> None:
+    whole, parts = (backward(model.double(), bos, at_once) for at_once in (None, micro))
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-11, atol=1e-13)
+    for one, other in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("make", [toys.neox, toys.gpt2])  # they have dropout
+def test_dropout_falls_on_the_same_places_when_a_micro_batch_is_encoded_again(make: Any) -> None:
+    model = make().double().train()
+    ids, lengths = pad_words(Ragged.of(WORDS))
+
+    def loss() -> Tensor:
+        torch.manual_seed(5)
+        states = encoded_word_states(model, ids, lengths, micro=3)
+        torch.randn(7)  # what another random draw of a step leaves behind
+        return states.sin().sum().square()
+
+    value = loss()
+    assert not torch.equal(value, encoded_word_states(model, ids, lengths, micro=3).sin().sum().square())
+    value.backward()
+    # The slope of the loss along a direction, with the same dropout at both ends, without any backward pass.
+    direction = {p: torch.randn(p.shape, dtype=p.dtype) * 1e-5 for p in model.parameters()}
+    ends = []
+    with torch.no_grad():
+        for sign in (1, -2):
+            for parameter, step in direction.items():
+                parameter += sign * step
+            ends.append(loss())
+        slope = (ends[0] - ends[1]) / 2
+        expected = sum((p.grad * step).sum() for p, step in direction.items() if p.grad is not None)
+    assert slope.item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_micro_batches_keep_no_activations(model: Any) -> None:
+    ids, lengths = pad_words(Ragged.of(WORDS * 8))
+    kept = []
+    for micro in (None, 8):
+        saved: dict[int, int] = {}
+
+        def keep(tensor: Tensor, saved: dict[int, int] = saved) -> Tensor:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            states = encoded_word_states(model, ids, lengths, micro=micro)
+        kept.append(sum(saved.values()))
+        assert states.requires_grad
+    assert kept[1] < kept[0] / 20, "ids and what dropout needs to be repeated"
+
+
 @pytest.mark.parametrize("bos", [None, 1])
 def test_what_pads_a_word_is_not_part_of_it(model: Any, bos: int | None) -> None:
     ids, lengths = pad_words(Ragged.of(WORDS))

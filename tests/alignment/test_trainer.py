@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from scipy import sparse
 from transformers import AutoModelForCausalLM, Trainer
 
 import toys
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.anchored import anchor_vocabulary
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms
@@ -36,7 +39,7 @@ def steps_of(blocks: Dataset, words: WordForms = WORDS, **settings: Any) -> Alig
 
 def align_loss(model: Any, batch: dict[str, Any], layers: slice = slice(None), tau: float = 0.1) -> torch.Tensor:
     states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])[layers]
-    excluded = excluded_pairs(batch["word_groups"], batch["word_surfaces"])
+    excluded = ExcludedPairs(batch["word_groups"], batch["word_surfaces"])
     return WordAlignmentLoss(tau)(states, batch["word_groups"], excluded)
 
 
@@ -97,6 +100,61 @@ def gradients_of_a_step(trainer: AlignmentTrainer, batch: dict[str, Any]) -> dic
     trainer.model.zero_grad()
     trainer.compute_loss(trainer.model, batch).backward()
     return {name: p.grad for name, p in trainer.model.named_parameters()}
+
+
+def anchored() -> Any:
+    anchors = sparse.csr_matrix((np.array([0.5, 0.5, 1.0]), ([21, 21, 22], [1, 2, 3])), shape=(64, 64))
+    return anchor_vocabulary(toys.llama(), anchors, np.where(np.isin(np.arange(64), [21, 22]), 0, -1), fresh=False)
+
+
+def step_with(
+    model: Any, folder: Path, micro: int | None, *, bf16: bool = False
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one step with 8 groups."""
+    steps = steps_of(toys.blocks(2, CONTEXT, vocabulary=60), groups=8)
+    trainer = AlignmentTrainer(
+        with_word_states(model.train()),
+        arguments(folder, 1, eval_strategy="no"),
+        data_collator=collate,
+        train_dataset=steps,
+        weight=0.7,
+        bos=63,
+        micro_pairs=micro,
+    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = trainer.compute_loss(model, steps[0])
+    loss.backward()
+    return float(loss), {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("make", [toys.llama, lambda: toys.llama(tied=True), toys.qwen2, anchored])
+@pytest.mark.parametrize("micro", [1, 3])
+def test_a_step_in_micro_batches_is_the_step_of_the_whole_batch(make: Any, micro: int, tmp_path: Path) -> None:
+    whole, parts = (step_with(make().double(), tmp_path, at_once) for at_once in (None, micro))
+    assert parts[0] == pytest.approx(whole[0], rel=1e-12)
+    for name, gradient in whole[1].items():
+        torch.testing.assert_close(parts[1][name], gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_micro_batches_work_in_autocast_and_with_gradient_checkpointing(checkpointing: bool, tmp_path: Path) -> None:
+    whole, model = step_with(toys.llama(), tmp_path, None, bf16=True), toys.llama()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    parts = step_with(model, tmp_path, 3, bf16=True)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-3)
+    for name, gradient in whole[1].items():
+        assert (parts[1][name] - gradient).norm() < 0.02 * gradient.norm(), name
+
+
+@pytest.mark.parametrize(("micro", "batches"), [(None, [16]), (8, [16]), (3, [6, 6, 4]), (1, [2] * 8)])
+def test_a_micro_batch_holds_the_forms_of_its_pairs(micro: int | None, batches: list[int], tmp_path: Path) -> None:
+    model, seen = toys.llama(), []
+    model.model.layers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    step_with(model, tmp_path, micro)
+    words = [len_ for len_, tokens, _ in seen if tokens < CONTEXT]
+    again = batches[::-1] if len(batches) > 1 else []
+    assert words == batches + again, "encoded once more, last first, unless all are one batch"
 
 
 def test_without_lm_weight_text_is_not_read(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def align(
         temperature=section.temperature,
         layers=layer_slice(section.layers, model),
         bos=bos_id(tokenizer) if section.bos else None,
+        micro_pairs=section.micro_pairs,
     )
     seconds, history = run_trainer(trainer, "align", tokens, on_progress, callbacks)
     return {

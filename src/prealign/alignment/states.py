@@ -4,7 +4,11 @@
 2. Sort the forms by their number of tokens and run each length as one batch: (nearly) no padding, and no vocabulary
    logits, as the model's body alone is called.
 3. Layer l = 0 (input embedding), 1..L (blocks) is the mean of the hidden states over the form's own tokens, never BOS and
-   never padding. Layer L+1 is the mean of their rows in the output embedding; tied models leave it out (it is layer 0).
+   never padding. Layer L+1 is the mean of their rows in the output embedding, looked up for all batches together, as every
+   look-up costs a gradient as large as the matrix; tied models leave it out (it is layer 0).
+4. In micro-batches, the activations of a batch are forgotten and made again when its gradient is due. A loss of all states
+   then has the gradient of one batch of all forms at the memory of one micro-batch: its gradient by the states comes first,
+   and each micro-batch is encoded once more to pass it on (cached gradients, Gao et al. 2021), with the same dropout.
 
 `hidden_states` are what Hugging Face returns: the last one is after the final norm.
 """
@@ -19,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
 
 from prealign.errors import TokenizerError
 from prealign.text.languages import encode_words
@@ -50,29 +55,48 @@ def length_batches(lengths: Tensor, least: int = _LEAST_BATCH, largest: int = _L
 
 # Batches of words have a shape each, and `trainer.torch_compile` would compile every new one.
 @torch.compiler.disable
-def encoded_word_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None) -> Tensor:
+def encoded_word_states(
+    model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None, micro: int | None = None
+) -> Tensor:
     """Return the states (L+2, W, D) of word forms; (L+1, W, D) if input and output embeddings are tied.
 
-    ids (W, n) padded on the right with any valid id, lengths (W,) >= 1. Gradients flow.
+    ids (W, n) padded on the right with any valid id, lengths (W,) >= 1; micro: how many forms have their activations in
+    memory at once, all if None. Gradients flow.
     """
-    if bos is not None:
-        ids = F.pad(ids, (1, 0), value=bos)
+    largest = _LARGEST_BATCH if micro is None else min(micro, _LARGEST_BATCH)
+    batches = [batch.to(ids.device) for batch in length_batches(lengths.cpu(), largest=largest)]
+    order = torch.cat(batches)  # (W,)
+    outputs = None if tied(model) else _output_states(model, ids[order], lengths[order]).split([*map(len, batches)])
+    parts = []
+    for number, batch in enumerate(batches):
+        inputs = (model, ids[batch], lengths[batch], bos)
+        part = _body_states(*inputs) if micro is None else checkpoint(_body_states, *inputs, use_reentrant=False)
+        parts.append(part if outputs is None else torch.cat([part, outputs[number][None]]))  # (L+2, w, D)
+    return torch.cat(parts, dim=1).index_select(1, torch.argsort(order))
+
+
+def _body_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None) -> Tensor:
+    """Return the states (L+1, w, D) of one batch: all layers but the output embedding."""
+    longest = int(lengths.max())
     first = 0 if bos is None else 1
-    output_rows = None if tied(model) else model.get_output_embeddings().weight
-    parts, order = [], []
-    for batch in length_batches(lengths.cpu()):
-        batch = batch.to(ids.device)
-        longest = int(lengths[batch].max())
-        tokens = ids[batch, : longest + first]  # (w, n)
-        hidden = model.base_model(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states
-        own = torch.arange(longest, device=ids.device) < lengths[batch, None]  # (w, n)
-        share = (own.to(hidden[0].dtype) / lengths[batch, None]).unsqueeze(-1)  # (w, n, 1)
-        layers = [(h[:, first:] * share).sum(1) for h in hidden]  # (w, D)
-        if output_rows is not None:
-            layers.append((F.embedding(tokens[:, first:], output_rows) * share).sum(1))
-        parts.append(torch.stack([h.to(torch.promote_types(h.dtype, torch.float32)) for h in layers]))  # (L+2, w, D)
-        order.append(batch)
-    return torch.cat(parts, dim=1)[:, torch.argsort(torch.cat(order))]
+    tokens = ids[:, :longest] if bos is None else F.pad(ids[:, :longest], (1, 0), value=bos)  # (w, n)
+    hidden = model.base_model(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states
+    own = torch.arange(longest, device=ids.device) < lengths[:, None]  # (w, n)
+    share = (own.to(_precise(hidden[0])) / lengths[:, None]).unsqueeze(-1)  # (w, n, 1)
+    return torch.stack([(h[:, first:] * share).sum(1) for h in hidden])
+
+
+def _output_states(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
+    """Return the mean of each form's rows in the output embedding, (W, D)."""
+    own = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (W, n)
+    form = own.nonzero()[:, 0]  # (N,) of every token
+    rows = F.embedding(ids[own], model.get_output_embeddings().weight)  # (N, D)
+    rows = rows.to(_precise(rows)) / lengths[form, None]
+    return rows.new_zeros(len(ids), rows.shape[1]).index_add(0, form, rows)
+
+
+def _precise(states: Tensor) -> torch.dtype:
+    return torch.promote_types(states.dtype, torch.float32)
 
 
 def tied(model: Any) -> bool:

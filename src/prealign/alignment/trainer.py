@@ -4,12 +4,15 @@
    both known from the step's number. So order, resume and sharding stay the stock Trainer's.
 2. `with_word_states` lets the model's own forward return word states beside the LM loss: one wrapped forward, as data
    parallel and sharded training need it.
-3. The states of all ranks are gathered with gradients; each rank scores the joined batch, and its gradient is scaled so
+3. With `micro_pairs`, words are encoded in micro-batches whose activations are made again in the backward pass (see
+   `states`): one forward and one backward all the same, so nothing else of a step changes.
+4. The states of all ranks are gathered with gradients; each rank scores the joined batch, and its gradient is scaled so
    that the average over ranks is the gradient of one process on that batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import wraps
 from typing import Any
@@ -22,7 +25,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 from transformers import Trainer, default_data_collator
 
-from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
+from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states, tied
 from prealign.alignment.words import WordForms
 from prealign.errors import RecipeError
@@ -45,9 +48,9 @@ def with_word_states(model: Any) -> Any:
         words = kwargs.pop("word_ids", None)
         if words is None:
             return cls.forward(self, *args, **kwargs)
-        lengths, bos = kwargs.pop("word_lengths"), kwargs.pop("bos", None)
+        inputs = words, kwargs.pop("word_lengths"), kwargs.pop("bos", None), kwargs.pop("word_micro", None)
         output = dict(cls.forward(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-        return {**output, "word_states": encoded_word_states(self, words, lengths, bos)}
+        return {**output, "word_states": encoded_word_states(self, *inputs)}
 
     model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
     return model
@@ -108,7 +111,7 @@ class AlignmentTrainer(Trainer):
     """Stock Trainer with the loss above. `training_dataset` is an `AlignmentSteps`; evaluation is the stock one's.
 
     weight, lm_weight: of L_align and L_LM; temperature: tau; layers: which of the (L+2) layers take part; bos: the id
-    words are encoded after, if any.
+    words are encoded after, if any; micro_pairs: translation groups whose activations are in memory at once, all if None.
     """
 
     def __init__(
@@ -119,15 +122,18 @@ class AlignmentTrainer(Trainer):
         temperature: float = 0.1,
         layers: slice = slice(None),
         bos: int | None = None,
+        micro_pairs: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if self.args.gradient_accumulation_steps > 1:
             raise RecipeError(
                 "gradient accumulation does not make a bigger alignment batch: in-batch negatives are not additive. "
-                "Set trainer.gradient_accumulation_steps to 1 and raise align.pairs_per_batch instead."
+                "Set trainer.gradient_accumulation_steps to 1 and raise align.pairs_per_batch instead; "
+                "align.micro_pairs bounds the memory it takes."
             )
         self.weight, self.lm_weight, self.layers, self.bos = weight, lm_weight, layers, bos
+        self.micro_pairs = micro_pairs
         self.alignment_loss = WordAlignmentLoss(temperature)
         self._parts: dict[str, list[Tensor]] = {}
 
@@ -141,13 +147,15 @@ class AlignmentTrainer(Trainer):
         groups, surfaces = inputs.pop("word_groups"), inputs.pop("word_surfaces")
         if self.bos is not None:
             inputs["bos"] = self.bos
+        if self.micro_pairs is not None and self.micro_pairs < (pairs := len(groups.unique())):
+            inputs["word_micro"] = math.ceil(self.micro_pairs * len(groups) / pairs)
         if self.lm_weight:
             lm_loss, output = super().compute_loss(model, inputs, True, num_items_in_batch)
         else:
             output = model(**{k: v for k, v in inputs.items() if k not in ("input_ids", "labels")})
             lm_loss = torch.zeros((), device=groups.device)
         states, groups, surfaces = gather_words(output["word_states"][self.layers], groups, surfaces)
-        align_loss = self.alignment_loss(states, groups, excluded_pairs(groups, surfaces))
+        align_loss = self.alignment_loss(states, groups, ExcludedPairs(groups, surfaces))
         self._note(align_loss=align_loss, lm_loss=lm_loss)
         loss = self.weight * align_loss + self.lm_weight * lm_loss
         return (loss, output) if return_outputs else loss
