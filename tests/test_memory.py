@@ -158,7 +158,7 @@ print(json.dumps(status("VmHWM") - before))
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize(("batch", "groups", "micro"), [(16, 0, 0), (16, 512, 0), (2, 2048, 128)])
-def test_the_plan_is_within_15_percent_of_a_measured_peak(batch: int, groups: int, micro: int) -> None:
+def test_the_plan_is_near_a_measured_peak(batch: int, groups: int, micro: int) -> None:
     context, rows = 128, 4000
     # Freed memory goes back at once, so that the peak is of what is held and not of what malloc keeps.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -170,4 +170,6 @@ def test_the_plan_is_within_15_percent_of_a_measured_peak(batch: int, groups: in
     if groups:
         at_once = 2 * micro or None
         planned += words_memory(shapes, 2 * groups, 2, layers=6, ranks=1, bf16=False, tile=TILE, micro=at_once)
-    assert planned == pytest.approx(measured, rel=0.15), f"{planned / 2**20:.0f} of {measured / 2**20:.0f} MiB"
+    # In micro-batches the parts of the plan, which are added up, have their peaks at different moments.
+    above = 0.25 if micro else 0.15
+    assert 0.85 <= planned / measured <= 1 + above, f"{planned / 2**20:.0f} of {measured / 2**20:.0f} MiB"
