@@ -136,6 +136,33 @@ def _knowledge(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
+def _parallel(recipe: Recipe) -> Iterator[Problem]:
+    """Test dictionaries and parallel sentences are of the recipe's languages."""
+    source, section = recipe.source.language, recipe.evaluate
+    targets = [target.language for target in recipe.targets if not target.is_clone]
+    trained = {file.path for file in recipe.lexicon.files}
+    for i, file in enumerate(section.dictionaries):
+        key = ("evaluate", "dictionaries", i)
+        if file.target not in targets:
+            yield (
+                (*key, "target"),
+                f"{file.target!r} is no target with a dictionary{did_you_mean(file.target, targets)}",
+            )
+        if file.path in trained:
+            yield (*key, "path"), f"{file.path!r} is in lexicon.files too: none of its words would be left to train on"
+    for i in repeated([one.name for one in section.sentences]):
+        yield ("evaluate", "sentences", i, "name"), f"{section.sentences[i].name!r} is named twice"
+    for i, one in enumerate(section.sentences):
+        here: Key = ("evaluate", "sentences", i, "files")
+        for language in one.files:
+            if language not in (source, *targets):
+                clone = language.endswith(CLONE_SUFFIX)
+                why = "is made from the source's sentences: remove it" if clone else "is not a language of this recipe"
+                yield (*here, language), f"{language!r} {why}"
+        if source not in one.files:
+            yield here, f"the source language has no file: add '{source}: FILE'"
+
+
 _SET_BY_PROJECT = {
     # fields of TrainingArguments: where the recipe decides them
     ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
@@ -224,6 +251,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("source", "targets", "lexicon", "arms"), _languages),
     (("model", "tokenizer"), _one_model),
     (("pretrain", "evaluate"), _window),
+    (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("trainer",), _trainer),
     (("transfer", "source", "targets", "pretrain"), _transfer),
     (("knowledge", "source", "targets"), _knowledge),

@@ -42,6 +42,7 @@ from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
 from prealign.evaluation.pairs import draw_pairs
+from prealign.evaluation.parallel import evaluate_parallel
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
@@ -115,7 +116,8 @@ class ArmRun:
         sustained = [own.sustain.changes(), own.align.changes()] if own.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, own.pretrain.changes(), sustained, *dynamics)
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
-        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos)
+        sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
+        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos, *file_stats(sentences))
         if own.knowledge:
             marks["knowledge"] = fingerprint(marks["pretrain"], own.knowledge.changes())
         if own.transfer:
@@ -246,14 +248,16 @@ class ArmRun:
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval = {}
+        retrieval, parallel = {}, {}
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
                 model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
-            scores.extend(found)
+            unseen, parallel[stage] = evaluate_parallel(model, self.prepared, self.recipe, stage=stage)
+            scores.extend([*found, *unseen])
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
+        write_json(folder / "parallel.json", parallel)
         return {"scores": self._own(scores)}
 
     def _own(self, scores: list[Score]) -> list[dict[str, Any]]:
