@@ -39,7 +39,7 @@ from prealign.lexicon.asked import AskedWords
 from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
-from prealign.packing import Mixture
+from prealign.packing import Mixture, token_shares
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.teaching import FACTS, fact_templates, split_names, teach
@@ -133,6 +133,12 @@ class Prepared:
         splits = ["train", *([FACTS] if language in known else [])]
         return concatenate_datasets([self.tokens(language, split, merged=merged) for split in splits])
 
+    def training_size(self, language: str) -> int:
+        """Return the tokens of `training_tokens`, with one EOS a document."""
+        facts = self.record.get("knowledge", {"text": {}})["text"].get(language)
+        parts = [self.record["corpus"][language]["train"], *([facts] if facts else [])]
+        return sum(part["tokens"] + part["documents"] for part in parts)
+
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in a language's training text."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)
@@ -173,7 +179,9 @@ class Prepared:
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
         merged = recipe.mixture.clone_ids == "merged"
         tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
-        return Mixture(tokens=tokens, source=source, eos=self.eos)
+        sizes = {language: self.training_size(language) for language in chosen}
+        shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
+        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)
 
 
 def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, bool]:

@@ -36,7 +36,6 @@ from prealign.alignment.stage import align
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
-from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
@@ -47,6 +46,7 @@ from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.lexicon import Lexicon
+from prealign.mixing import mixture_record, switched_mixture
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
@@ -166,25 +166,15 @@ class ArmRun:
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        own, mixture, coverage = self.recipe, self.prepared.mixture(self.recipe), None
-        forms: dict[str, dict[str, int]] = {}
-        if own.switch.ratio and mixture.source in mixture.tokens:
-            lexicon, forms = self.prepared.switching_lexicon(own, self.lexicons[0])
-            switcher = CodeSwitcher(
-                self.prepared.tokenizer,
-                lexicon,
-                ratio=own.switch.ratio,
-                mode=own.switch.mode,
-                source=mixture.source,
-                seed=self.seed,
-            )
-            coverage = switcher.coverage(
-                row["input_ids"] for row in mixture.tokens[mixture.source].with_format("numpy")
-            )
-            mixture = replace(mixture, switcher=switcher)
+        own = self.recipe
+        mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed)
         blocks = self.steps * own.pretrain.batch_size
         _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
-        return {**counts.as_dict(), "ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage, **forms}
+        sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
+        coverage = known[mixture.source].coverage if mixture.switcher else None
+        rates = mixture_record(mixture, counts, known, sizes)
+        settings = {"ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
+        return {**counts.as_dict(), **settings, **forms, **rates}
 
     def _align(self, folder: Path) -> dict[str, Any]:
         own = self.recipe

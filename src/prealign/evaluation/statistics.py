@@ -67,22 +67,6 @@ def bootstrap_ratio(
     return Interval(value, float(low), float(high))
 
 
-def bootstrap_columns(
-    table: FloatArray, pool: Callable[[FloatArray], FloatArray], resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Interval of pool(column means), rows (N, C) of a table drawn with replacement; pool: (R, C) -> (R,).
-
-    Of the largest mean (pool = max) the interval is pulled up, as noise is: it can lie above the value.
-    """
-    columns = _columns(*np.asarray(table, dtype=np.float64).T, np.ones(len(table)))  # (N, C + 1)
-    value = float(pool(columns[:, :-1].mean(axis=0, keepdims=True))[0])
-    if len(columns) == 1:
-        return Interval(value, None, None)
-    sums = _resampled_sums(columns, resamples, seed)
-    low, high = np.quantile(pool(sums[:, :-1] / sums[:, -1:]), TAILS)
-    return Interval(value, float(low), float(high))
-
-
 def paired_bootstrap(
     numerators: FloatArray,
     baseline_numerators: FloatArray,
