@@ -535,7 +535,8 @@ def test_targets_are_drawn_by_their_weights_among_those_a_word_has() -> None:
     ):
         found = drawn(made, word)
         assert found.keys() == shares.keys()
-        assert chisquare([found[t] for t in shares], [4000 * share for share in shares.values()]).pvalue > 1e-4
+        expected = [4000 * share for share in shares.values()]
+        assert len(shares) == 1 or chisquare([found[t] for t in shares], expected).pvalue > 1e-4
     only = weighted({"de": 4, "ru": 0, "zh": 0, "en-clone": 0})
     ids = encode(memory.load("byte_bpe"), "a" + " the" * 3000)
     switches = only.switch(ids).switches
@@ -597,6 +598,6 @@ def test_words_that_a_segmenter_found_are_switched() -> None:
     starts = np.cumsum([0, *(len(piece) for piece in pieces)])[:-1]
     found = back.switch(ids, starts=starts)
     assert (found.source_words, len(found.switches.word)) == (4, 2)
-    assert tokenizer.decode(found.input_ids) == "老house在water"
+    assert tokenizer.decode(found.input_ids) == "老 house在 water", "a source word brings its space"
     assert len(back.switch(ids).switches.word) == 0, "without one the letters are one word"
     assert back.known([(ids, starts)]).coverage == 0.5

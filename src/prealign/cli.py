@@ -233,7 +233,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
-    for tests in filter(None, [prepared.record.get("tests")]):
+    if tests := prepared.record.get("tests"):
         console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: test dictionaries have them")
         for tested in tests["dictionaries"]:
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
