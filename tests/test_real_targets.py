@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
 import toy_experiment
 import toys
+from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
 from prealign.dictionaries import make_lexicon
 from prealign.errors import DataError, LexiconError
+from prealign.evaluation.parallel import evaluate_parallel
 from prealign.experiment import collect_results
 from prealign.lexicon import Lexicon
 from prealign.lexicon.forms import inflected
@@ -29,6 +32,7 @@ from prealign.preparation import data_fingerprint
 from prealign.recipe import Recipe
 from prealign.runfolder import STAGE_FILE, read_json, write_json
 from prealign.stages import ArmRun
+from prealign.text.clone import clone_language
 from prealign.text.words import word_table
 
 TESTED = ("kalo", "lomi", "miren", "rentu", "tusol", "solbe", "benar", "narka")
@@ -145,6 +149,8 @@ def test_tested_words_are_never_switched(arms: dict[str, ArmRun]) -> None:
 
 
 def test_the_test_says_what_is_asked_and_what_is_not(arms: dict[str, ArmRun]) -> None:
+    (reading,) = arms["joint"].prepared.record["tests"]["reading"]
+    assert "10 lines" in reading["summary"] and "of the source words were found in the corpus" in reading["summary"]
     (found,) = arms["joint"].prepared.record["tests"]["dictionaries"]
     assert (found["target"], found["words"], found["asked"], found["pairs"]) == ("de", 9, 8, 8)
     assert found["dropped"] == {"fewer than 2 times in the en text": 1}
@@ -235,6 +241,29 @@ def test_both_kinds_of_retrieval_are_measured_per_layer_and_stage(arms: dict[str
         for score in (s for s in words if s["metric"] == "p_at_1_forward"):
             hits = items[score["stage"]]["dictionary"]["de"]["p_at_1_forward"][score["layer"]]
             assert score["value"] == pytest.approx(np.mean(hits)) and len(hits) == 8
+
+
+def test_a_clone_has_the_sentences_of_its_source(tmp_path: Path) -> None:
+    """Where twins have one embedding both sides are the same to the model: MEXA is 1. Where all differ it is not."""
+    made = recipe(tmp_path).evaluate.sentences[0]
+    sentences = [made.model_copy(update={"files": {"en": made.files["en"]}}).model_dump()]
+    settings = toy_experiment.recipe(tmp_path / "clone", evaluate__sentences=sentences)
+    data, _ = toy_experiment.prepared(settings, tmp_path / "run")
+    model, clone = toys.llama(rows=data.vocab_size), clone_language(data.tokenizer)
+
+    def mexa() -> list[float]:
+        found, items = evaluate_parallel(model, data, settings, stage="init")
+        assert items["dictionary"] == {} and items["sentences"]["nine"].keys() == {"en-clone"}
+        assert {score.signature.partition("|pool")[0] for score in found} == {"sentences:9|repeated:0|cut:18"}
+        return [score.value for score in found if score.metric == "mexa"]
+
+    assert max(mexa()) < 0.9
+    with torch.no_grad():
+        weight = model.get_input_embeddings().weight
+        weight[clone.twin] = weight[: clone.size].clone()
+    assert mexa() == [1.0] * (toys.BLOCKS + 1)
+    merged = resolve_arm(settings, "merged_ids")
+    assert evaluate_parallel(model, data, merged, stage="init")[0] == [], "there both sides are the same tokens"
 
 
 def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:

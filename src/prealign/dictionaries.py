@@ -32,11 +32,24 @@ def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
     return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in recipe.lexicon.files]
 
 
-def read_tests(recipe: Recipe) -> Lexicon:
-    """Read the files of `evaluate.dictionaries` as one lexicon, which has no words without any. Raises LexiconError."""
-    source = recipe.source.language
-    read = [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in recipe.evaluate.dictionaries]
-    return reduce(Lexicon.merge, read, Lexicon([], source=source, targets=[]))
+def read_tests(recipe: Recipe) -> list[Lexicon]:
+    """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
+    source, files = recipe.source.language, recipe.evaluate.dictionaries
+    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in files]
+
+
+def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
+    """Return dictionaries as one lexicon, which has no words without any."""
+    return reduce(Lexicon.merge, dictionaries, Lexicon([], source=source, targets=[]))
+
+
+def readings_of_tests(recipe: Recipe, dictionaries: list[Lexicon], counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Say how each test dictionary was read. LexiconError if one goes from target to source."""
+    files = zip(recipe.evaluate.dictionaries, dictionaries, strict=True)
+    return [
+        {"path": f.path, "target": f.target, "summary": f"{one.report}\n  {found_in_corpus(one, counts, f.path)}"}
+        for f, one in files
+    ]
 
 
 def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Segmenter]:

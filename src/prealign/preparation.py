@@ -28,10 +28,12 @@ from transformers import AutoTokenizer
 from prealign import __version__
 from prealign.dictionaries import (
     count_targets,
+    joined,
     load_segmenters,
     make_lexicon,
     read_dictionaries,
     read_tests,
+    readings_of_tests,
     tested_words,
 )
 from prealign.lexicon import Lexicon
@@ -222,7 +224,8 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
 
     templates = fact_templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
-    dictionaries, tests = read_dictionaries(recipe), read_tests(recipe)
+    dictionaries, read = read_dictionaries(recipe), read_tests(recipe)
+    tests = joined(read, recipe.source.language)
     segmenters = load_segmenters(recipe, dictionaries)
     text, left_out = _read_text(recipe, folder / "text")
     tell(1)
@@ -238,6 +241,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     shutil.rmtree(folder / "text")
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
+    reading_of_tests = readings_of_tests(recipe, read, counts)
     counted = count_targets(recipe, tokenizer, counted, folder / "tokens")
     lexicon, reading, kept_out = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
     whole, knowledge = lexicon, dict[str, Any]()
@@ -255,7 +259,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
-        **({"tests": {"kept_out": kept_out, "dictionaries": tested}} if tested else {}),
+        **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
         "vocabulary": len(tokenizer),
     }
 

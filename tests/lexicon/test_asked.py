@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +116,23 @@ def test_the_most_frequent_words_come_first_when_turned_round() -> None:
     groups = [Group("home", {"de": ("Haus",)}, 2), Group("house", {"de": ("Haus",), "ru": ("дом",)}, 7)]
     turned = Lexicon(groups, source="en").inverted("de")
     assert [dict(group.translations) for group in turned] == [{"en": ("house", "home")}]
+
+
+# --- real dictionaries ----------------------------------------------------------------------------
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs the dictionaries beside the checkout, ../shared/data")
+@pytest.mark.parametrize("language", ["de", "ru", "zh", "ar"])
+def test_no_tested_word_of_muse_is_left_to_train_on(language: str) -> None:
+    """The full list holds the test's words; train and test part at a line, and are cut where a word ends."""
+    full, train, test = (
+        Lexicon.read(DATA / f"muse/en-{language}{part}.txt", source="en", target=language, format="muse")
+        for part in ("", ".0-5000", ".5000-6500")
+    )
+    words = {group.word for group in test}
+    rest = full.without(words)
+    assert len(full) - len(rest) >= len(words) > 900
+    assert not {group.word.lower() for group in rest} & {word.lower() for word in words}
+    assert train.without(words) == train

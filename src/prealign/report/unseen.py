@@ -120,7 +120,7 @@ def _picture(results: Results, language: str, found: Sequence[Kind]) -> Picture:
         _lines(axes, results, kind, metric)
     label, name = ask.language_label(language), f"unseen-{language}"
     title = f"Alignment with {label} on what was never trained on"
-    caption = "After stage 2; dotted: chance. Bands are 95 % intervals."
+    caption = "After stage 2, and before any training (at start); level and dotted: chance. Bands are 95 % intervals."
     summary = " ".join(
         f"{ask.arm_label(arm)}, {kind.title}, best layer: {max(values):.2f} {kind.metrics[metric]}."
         for kind, metric in panels
@@ -130,14 +130,20 @@ def _picture(results: Results, language: str, found: Sequence[Kind]) -> Picture:
     return Picture(name, title, f"{title}, by layer and arm. {summary}", caption, draw.svg_text(figure, name))
 
 
-def _line(kind: Kind, metric: str, arm: str) -> dict[int, Estimate]:
-    rows = ask.select(kind.rows, arm=arm, metric=metric, stage="pretrain")
+def _line(kind: Kind, metric: str, arm: str, stage: str = "pretrain") -> dict[int, Estimate]:
+    rows = ask.select(kind.rows, arm=arm, metric=metric, stage=stage)
     found = {layer: ask.estimate(own) for (layer,), own in sorted(ask.group(rows, "layer").items())}
     return {layer: estimate for layer, estimate in found.items() if estimate}
 
 
 def _lines(axes: Axes, results: Results, kind: Kind, metric: str) -> None:
     layers, ends, highest = _layers(results, kind), [], 0.05
+    # Words that both languages write alike are found by a model that knows nothing: chance is no floor.
+    if start := _line(kind, metric, ask.baseline(results), "init"):
+        xs, ys = list(start), [estimate.value for estimate in start.values()]
+        axes.plot(xs, ys, color=draw.MUTED, linestyle=(0, (1, 1)), linewidth=1.2)
+        ends.append((xs[-1], ys[-1], STAGES["init"], draw.MUTED))
+        highest = max(highest, *ys)
     for arm in ask.arm_order(results):
         line, look = _line(kind, metric, arm), draw.looks(results)[arm]
         if not line:
