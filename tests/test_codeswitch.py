@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -508,3 +509,95 @@ def test_the_source_may_be_another_language(byte_bpe: Any) -> None:
     lexicon = Lexicon([Group("Haus", {"en": ("house",)})], source="de")
     result = CodeSwitcher(byte_bpe, lexicon, ratio=1, source="de").switch(encode(byte_bpe, "Das alte Haus stand"))
     assert byte_bpe.decode(result.input_ids.tolist()) == "Das alte house stand"
+
+
+# Weights of targets
+
+
+def weighted(weights: dict[str, float], ratio: float = 1.0, seed: int = 0) -> CodeSwitcher:
+    return CodeSwitcher(memory.load("byte_bpe"), LEXICON, ratio=ratio, targets=TARGETS, weights=weights, seed=seed)
+
+
+def drawn(made: CodeSwitcher, word: str, times: int = 4000) -> Counter[str]:
+    """The targets of that many occurrences of a word."""
+    switches = made.switch(encode(memory.load("byte_bpe"), f"a{f' {word}' * times}")).switches
+    assert len(switches.target) == times
+    return Counter(made.targets[target] for target in switches.target.tolist())
+
+
+def test_targets_are_drawn_by_their_weights_among_those_a_word_has() -> None:
+    made = weighted({"de": 4, "ru": 0, "zh": 0.5})
+    assert made.targets == ("de", "zh", "en-clone"), "what has no weight counts 1, what has 0 is not there"
+    for word, shares in (
+        ("house", {"de": 4 / 5.5, "zh": 0.5 / 5.5, "en-clone": 1 / 5.5}),
+        ("water", {"de": 4 / 4.5, "zh": 0.5 / 4.5}),
+        ("old", {"en-clone": 1.0}),
+    ):
+        found = drawn(made, word)
+        assert found.keys() == shares.keys()
+        expected = [4000 * share for share in shares.values()]
+        assert len(shares) == 1 or chisquare([found[t] for t in shares], expected).pvalue > 1e-4
+    only = weighted({"de": 4, "ru": 0, "zh": 0, "en-clone": 0})
+    ids = encode(memory.load("byte_bpe"), "a" + " the" * 3000)
+    switches = only.switch(ids).switches
+    words = Counter(bytes(w) for w in np.split(only.switch(ids).input_ids, switches.p)[1:])
+    assert len(words) == 3 and chisquare(list(words.values())).pvalue > 1e-4, "der, die, das: alike"
+
+
+@given(texts, st.integers(0, 5))
+def test_equal_weights_switch_as_none(text: str, seed: int) -> None:
+    ids = encode(memory.load("byte_bpe"), text)
+    made = with_ratio("byte_bpe", 0.5)
+    made.seed = seed
+    plain = made.switch(ids)
+    made.table = replace(made.table, weights=(1.0,) * len(TARGETS))
+    equal = made.switch(ids)
+    assert np.array_equal(plain.input_ids, equal.input_ids) and np.array_equal(plain.labels, equal.labels)
+
+
+@pytest.mark.parametrize("weights", [None, {"de": 4, "ru": 0, "zh": 0.5}])
+def test_expected_rates_are_those_of_many_draws(weights: dict[str, float] | None) -> None:
+    text = "The old house by the slow river; nobody had bread or water in Paris, Anna said of the 12 houses. "
+    ids = encode(memory.load("byte_bpe"), text * 20)
+    made = CodeSwitcher(memory.load("byte_bpe"), LEXICON, ratio=0.5, targets=TARGETS, weights=weights)
+    known = made.known([(ids, None)])
+    assert known.coverage == made.coverage([ids])
+    assert sum(known.targets.values()) == pytest.approx(known.known)
+    found: Counter[str] = Counter()
+    for epoch in range(60):
+        switched = made.switch(ids, epoch=epoch)
+        assert switched.source_words == known.words
+        found.update(made.targets[target] for target in switched.switches.target.tolist())
+    assert found.keys() == {target for target, times in known.targets.items() if times}
+    for target, times in known.targets.items():
+        expected = 60 * 0.5 * times
+        assert abs(found[target] - expected) < 4.5 * np.sqrt(expected + 1), target
+
+
+def test_target_text_is_switched_by_the_lexicon_turned_round() -> None:
+    tokenizer = memory.load("byte_bpe")
+    clone = clone_language(tokenizer)
+    text = "The old house by the river, (house) in Paris"
+    made = CodeSwitcher(tokenizer, LEXICON.inverted("en-clone"), ratio=1, source="en-clone")
+    switched = made.switch(clone.encode(text))
+    assert clone.unmap(switched.input_ids).tolist() == encode(tokenizer, text), "every word is its twin's"
+    plain = made.switch(clone.encode(text)).switches
+    assert switched.source_words == 9 and len(plain.word) == 7, "by and in are not in the lexicon"
+    starts = plain.p
+    assert switched.labels[starts].tolist() == clone.map(switched.input_ids[starts]).tolist()
+    back = CodeSwitcher(tokenizer, LEXICON.inverted("de"), ratio=1, source="de")
+    german = encode(tokenizer, "Das Haus, das Gebäude am Fluß")
+    assert tokenizer.decode(back.switch(german).input_ids) == "The house, the house am river"
+
+
+def test_words_that_a_segmenter_found_are_switched() -> None:
+    tokenizer = memory.load("byte_bpe")
+    back = CodeSwitcher(tokenizer, LEXICON.inverted("zh"), ratio=1, source="zh")
+    pieces = [encode(tokenizer, piece) for piece in ("老", "房子", "在", "水")]
+    ids = [token for piece in pieces for token in piece]
+    starts = np.cumsum([0, *(len(piece) for piece in pieces)])[:-1]
+    found = back.switch(ids, starts=starts)
+    assert (found.source_words, len(found.switches.word)) == (4, 2)
+    assert tokenizer.decode(found.input_ids) == "老 house在 water", "a source word brings its space"
+    assert len(back.switch(ids).switches.word) == 0, "without one the letters are one word"
+    assert back.known([(ids, starts)]).coverage == 0.5

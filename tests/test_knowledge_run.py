@@ -15,11 +15,12 @@ import toy_experiment
 from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.experiment import run_experiment
-from prealign.preparation import Prepared, data_fingerprint, split_names
+from prealign.preparation import Prepared, data_fingerprint
 from prealign.recipe import Recipe
 from prealign.recipe_file import load_recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, read_json
 from prealign.stages import ArmRun
+from prealign.teaching import split_names
 from prealign.text.clone import clone_language
 from prealign.text.facts import make_world
 from prealign.text.languages import encode_words

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
 from prealign.codeswitch import IGNORE, CodeSwitcher
-from prealign.packing import Mixture, MixtureCounts, cut_blocks, text_blocks, write_blocks
+from prealign.packing import Mixture, MixtureCounts, cut_blocks, text_blocks, token_shares, write_blocks
 from prealign.text.clone import clone_language
 
 EOS = 0
@@ -262,3 +262,78 @@ def test_text_blocks_are_the_first_of_the_documents_in_order(blocks: int) -> Non
 
 def test_too_little_text_makes_no_block() -> None:
     assert len(text_blocks(tokens([[1, 2]]), blocks=3, context=8, eos=EOS)) == 0
+
+
+# Shares of languages
+
+
+def test_shares_go_as_a_root_of_the_size() -> None:
+    """Sizes 1, 4, 16: at temperature 2 their roots 1, 2, 4, over 7."""
+    sizes = {"a": 1, "b": 4, "c": 16}
+    assert token_shares(sizes, 1.0, {}) is None
+    assert token_shares(sizes, 2.0, {}) == pytest.approx({"a": 1 / 7, "b": 2 / 7, "c": 4 / 7})
+    assert token_shares(sizes, 1.0, {"a": 3, "b": 1, "c": 1}) == pytest.approx({"a": 0.6, "b": 0.2, "c": 0.2})
+    assert token_shares(sizes, 1e9, {}) == pytest.approx(dict.fromkeys("abc", 1 / 3))
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.floats(0.05, 0.95),
+    st.integers(0, 3),
+)
+def test_shares_are_kept_to_a_document_and_passes_are_whole(
+    english: list[int], german: list[int], share: float, seed: int
+) -> None:
+    mixture = replace(unswitched(en=english, de=german), shares={"en": share, "de": 1 - share})
+    counts, stream = MixtureCounts(), []
+    for (ids, labels), _ in zip(mixture.stream(seed, counts), range(40), strict=False):
+        assert ids is labels or np.array_equal(ids, labels)
+        stream.append(ids.tolist())
+        read = sum(own.tokens for own in counts.languages.values())
+        for language, own in counts.languages.items():
+            assert abs(own.tokens - mixture.shares[language] * read) <= 10, "no document has more tokens"
+    english_stream = [ids for ids in stream if ids[0] <= sum(english)]
+    for language, own in (("en", english_stream), ("de", [ids for ids in stream if ids not in english_stream])):
+        whole = sorted([*ids, EOS] for ids in mixture.tokens[language]["input_ids"])
+        size = len(whole)
+        for first in range(0, len(own) - size + 1, size):
+            assert sorted(own[first : first + size]) == whole, "each pass has every document once"
+        if own:
+            assert counts.languages[language].passes == pytest.approx(len(own) / size, abs=1 / size + 1e-9)
+
+
+def test_what_is_kept_has_the_shares(tmp_path: Path) -> None:
+    mixture = replace(unswitched(en=[7] * 50, de=[3, 4, 5]), shares={"en": 0.25, "de": 0.75})
+    written, counts = write_blocks(mixture, tmp_path / "a", blocks=100, context=16, seed=0)
+    german = sum(token > 350 for ids, _ in rows(written) for token in ids)
+    words = sum(token != EOS for ids, _ in rows(written) for token in ids)
+    # Of 8 tokens an English document, of 5 on average a German one are no EOS in 7 and 4.
+    assert german / words == pytest.approx(0.75 * 4 / 5 / (0.75 * 4 / 5 + 0.25 * 7 / 8), abs=0.01)
+    assert counts.languages["de"].passes > 70 and counts.epochs > 70
+    assert counts.languages["en"].tokens + counts.languages["de"].tokens < 1600 + 16
+    again, _ = write_blocks(mixture, tmp_path / "b", blocks=100, context=16, seed=0)
+    other, _ = write_blocks(mixture, tmp_path / "c", blocks=100, context=16, seed=1)
+    assert rows(again) == rows(written) != rows(other)
+
+
+def test_a_repeated_document_is_switched_anew_on_every_pass() -> None:
+    mixture = replace(english(), shares={"en": 0.5, "en-clone": 0.5})
+    size = len(mixture.tokens["en"])
+    stream = (ids.tolist() for ids, _ in mixture.stream(0, MixtureCounts()))
+    originals = [[*ids, mixture.eos] for ids in mixture.tokens["en-clone"]["input_ids"]]
+    source: list[list[int]] = []
+    while len(source) < 2 * size:
+        ids = next(stream)
+        source += [ids] if ids not in originals else []
+    clone = clone_language(memory.load("byte_bpe"))
+    first, second = (sorted(part) for part in (source[:size], source[size:]))
+    assert first != second
+    assert sorted(clone.unmap(i).tolist() for i in first) == sorted(clone.unmap(i).tolist() for i in second)
+
+
+def test_languages_are_counted_without_shares_too() -> None:
+    mixture, counts = unswitched(en=[3, 0, 5], de=[4]), MixtureCounts()
+    list(mixture.epoch(0, 0, counts))
+    found = {language: (own.documents, own.tokens, own.passes) for language, own in counts.languages.items()}
+    assert found == {"en": (3, 11, 1.0), "de": (1, 5, 1.0)}

@@ -429,6 +429,57 @@ def test_a_contradiction_is_named(demo: Path, overrides: list[str], message: str
     assert errors(demo, *overrides) == [f"override {overrides[-1]!r}: {message}"]
 
 
+TWO = """\
+name: two
+arms: [joint, prealign]
+source: {text: [en.txt]}
+targets:
+  - {language: de, text: [de.txt]}
+  - {language: nl, text: [nl.txt]}
+lexicon:
+  files: [{path: en-de.tsv, target: de}, {path: en-nl.tsv, target: nl}]
+switch: {targets: {de: 2}, target_ratio: 0.1}
+mixture: {weights: {en: 8, de: 1, nl: 1}}
+evaluate:
+  candidates: 100
+  dictionaries: [{path: test-de.tsv, target: de}]
+  sentences: [{name: flores, files: {en: en.dev, de: de.dev}}]
+"""
+
+
+def test_settings_of_several_targets_and_of_test_data_are_read(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, TWO))
+    assert ineffective(recipe) == []
+    assert recipe.evaluate.sentences[0].files == {"en": "en.dev", "de": "de.dev"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluate.dictionaries.0.target=ru", "evaluate.dictionaries.0.target: 'ru' is no target with a dictionary"),
+        ("evaluate.dictionaries.0.path=en-nl.tsv", "evaluate.dictionaries.0.path: 'en-nl.tsv' is in lexicon.files too"),
+        ("evaluate.sentences.0.files={de: de.dev}", "evaluate.sentences.0.files: the source language has no file"),
+        ("evaluate.sentences.0.files.ru=x", "evaluate.sentences.0.files.ru: 'ru' is not a language of this recipe"),
+        ("evaluate.sentences.0.files.en-clone=x", "is made from the source's sentences: remove it"),
+        (
+            "evaluate.sentences=[{name: a, files: {en: x}}, {name: a, files: {en: y}}]",
+            "evaluate.sentences.1.name: 'a' is named twice",
+        ),
+        ("mixture.weights={en: 1, de: 1}", "mixture.weights: has no weight for nl: name every language, or none"),
+        ("mixture.weights.ru=1", "mixture.weights.ru: 'ru' is not one of its languages; known: en, de, nl"),
+        ("mixture.weights.nl=0", "mixture.weights.nl: 0 is not above 0"),
+        ("mixture.temperature=2", "mixture.temperature: mixture.weights decide the shares: remove one of the two"),
+        ("mixture.temperature=0.5", "mixture.temperature: 0.5 is not at least 1"),
+        ("switch.targets={de: 0, nl: 0}", "switch.targets: every target has the weight 0"),
+        ("switch.targets.en=1", "switch.targets.en: 'en' is not one of its languages"),
+        ("variants.x={extends: joint, set: {evaluate.dictionaries: []}}", "all arms share `evaluate`"),
+    ],
+)
+def test_what_is_wrong_with_several_targets_and_test_data(tmp_path: Path, override: str, message: str) -> None:
+    (line,) = errors(write(tmp_path, TWO), override)
+    assert message in line
+
+
 def test_what_holds_together(demo: Path) -> None:
     for overrides in (
         ["baseline=prealign"],
@@ -521,6 +572,12 @@ def test_presets_are_those_that_can_be_built() -> None:
         (
             ["lexicon.normalise=arabic"],
             "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic",
+        ),
+        (["switch.targets.en-clone=2"], "switch.targets: {'en-clone': 2.0} has no effect: there is one target"),
+        (["lexicon.case=text"], "lexicon.case: 'text' has no effect: a clone is written as the source"),
+        (
+            ["evaluate.candidates=50"],
+            "evaluate.candidates: 50 has no effect: no arm of this recipe has evaluate.dictionaries",
         ),
         (
             ["targets.0.segmenter=icu"],

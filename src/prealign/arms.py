@@ -231,7 +231,9 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
         yield f"an arm cannot change `{section}`, which belongs to the whole experiment"
     elif dotted == "pretrain.steps":
         yield "the steps of stage 2 follow from the budget that all arms share; make it a recipe of its own"
-    elif section in _SHARED and dotted != section and dotted not in _OWN:
+    elif (section in _SHARED and dotted != section and dotted not in _OWN) or dotted.startswith(
+        "evaluate.dictionaries"
+    ):
         yield f"all arms share `{section}`, or they would not compare; make it a recipe of its own"
     elif keys := _fields_at((dotted,)):
         yield f"this is a section: set its keys one by one, as in '{dotted}.{next(iter(keys))}'"

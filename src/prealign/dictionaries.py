@@ -2,19 +2,23 @@
 
 1. Read every file of `lexicon.files`.
 2. Load the segmenters of targets written without spaces; the dictionaries are the words that longest_match knows.
-3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', keep the words that
-   the source's text has often enough, put the senses in order, and cap them.
+3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', drop the words of the
+   test dictionaries, keep those that the source's text has often enough, put the senses in order, and cap them.
+4. Say which words of the test dictionaries will be asked for.
 """
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
+from prealign.lexicon.asked import AskedWords, asked_words
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.normalise import key_of, keyed
+from prealign.lexicon.spelling import as_written
 from prealign.recipe import LexiconFile, LexiconSection, Recipe
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words, load_arrow
@@ -26,6 +30,26 @@ def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `lexicon.files`, in their order. Raises LexiconError."""
     source = recipe.source.language
     return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in recipe.lexicon.files]
+
+
+def read_tests(recipe: Recipe) -> list[Lexicon]:
+    """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
+    source, files = recipe.source.language, recipe.evaluate.dictionaries
+    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in files]
+
+
+def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
+    """Return dictionaries as one lexicon, which has no words without any."""
+    return reduce(Lexicon.merge, dictionaries, Lexicon([], source=source, targets=[]))
+
+
+def readings_of_tests(recipe: Recipe, dictionaries: list[Lexicon], counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Say how each test dictionary was read. LexiconError if one goes from target to source."""
+    files = zip(recipe.evaluate.dictionaries, dictionaries, strict=True)
+    return [
+        {"path": f.path, "target": f.target, "summary": f"{one.report}\n  {found_in_corpus(one, counts, f.path)}"}
+        for f, one in files
+    ]
 
 
 def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Segmenter]:
@@ -44,11 +68,12 @@ def make_lexicon(
     tokenizer: Tokenizer,
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
-    tokens: Path,
-) -> tuple[Lexicon, list[dict[str, Any]]]:
-    """Join all dictionaries, keep what the corpus uses, and say how each was read. LexiconError if a target is left none.
+    tests: Lexicon,
+) -> tuple[Lexicon, list[dict[str, Any]], int]:
+    """Join all dictionaries, keep what the corpus uses, say how each was read, and how many words `tests` kept out.
 
-    counts: the source's words. counted: the words of targets without spaces; others are counted in their `tokens`.
+    counts: the source's words. counted: those of the targets that `counted_targets` names. LexiconError if a target is left
+    none.
     """
     section, source = recipe.lexicon, recipe.source.language
     lexicon = Lexicon([], source=source, targets=[])
@@ -62,11 +87,12 @@ def make_lexicon(
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
+    trained = used.without((group.word for group in tests), key_of(section.normalise, source) or str)
+    kept_out, used = len(used) - len(trained), trained
+    if section.case == "text":
+        used = as_written(used, counted)
     if section.sense_order == "frequency":
-        real = [target.language for target in recipe.targets if not target.is_clone]
-        spaced = (language for language in real if language not in counted)
-        counted = counted | {t: count_words(load_arrow(tokens / t / "train"), tokenizer) for t in spaced}
-        keys = {t: key for t in real if (key := key_of(section.normalise, t))}
+        keys = {t: key for t in counted if (key := key_of(section.normalise, t))}
         used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
     used = used.limit_senses(section.maximum_senses)
     for language in (target.language for target in recipe.targets):
@@ -76,7 +102,48 @@ def make_lexicon(
                 f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
                 "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
             )
-    return used, reading
+    return used, reading, kept_out
+
+
+def counted_targets(recipe: Recipe) -> list[str]:
+    """Return the targets with a text of their own whose words must be counted for what the recipe asks."""
+    section, tested = recipe.lexicon, {file.target for file in recipe.evaluate.dictionaries}
+    every = section.sense_order == "frequency" or section.case == "text"
+    return [t.language for t in recipe.targets if not t.is_clone and (every or t.language in tested)]
+
+
+def count_targets(
+    recipe: Recipe, tokenizer: Tokenizer, counted: dict[str, dict[str, int]], tokens: Path
+) -> dict[str, dict[str, int]]:
+    """Return the words of `counted_targets`; `counted` has those that a segmenter found."""
+    languages = counted_targets(recipe)
+    spaced = (language for language in languages if language not in counted)
+    more = {language: count_words(load_arrow(tokens / language / "train"), tokenizer) for language in spaced}
+    return {language: (counted | more)[language] for language in languages}
+
+
+def tested_words(
+    recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]]
+) -> dict[str, AskedWords]:
+    """Return what is asked for of each target's test dictionary. LexiconError if that is nothing."""
+    section, source, found = recipe.lexicon, recipe.source.language, {}
+    for language in tests.targets:
+        found[language] = asked_words(
+            tests,
+            language,
+            counts,
+            counted[language],
+            floor=section.minimum_count,
+            size=recipe.evaluate.candidates,
+            keys=(key_of(section.normalise, source), key_of(section.normalise, language)),
+        )
+        if not len(found[language].pairs):
+            paths = ", ".join(file.path for file in recipe.evaluate.dictionaries if file.target == language)
+            raise LexiconError(
+                f"{paths}: no word can be asked for: {found[language].text}. Is the dictionary from {source!r} to "
+                f"{language!r}, or is lexicon.minimum_count ({section.minimum_count}) too high for so little text?"
+            )
+    return found
 
 
 def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSection) -> dict[str, int]:

@@ -170,7 +170,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, dynamics, switching, scores = [], [], [], [], []
+    budget, history, dynamics, switching, mixture, scores = [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
@@ -181,6 +181,8 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 dynamics += [name | entry for entry in stages[stage]["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
+        for language, read in stages["blocks"].get("languages", {}).items():
+            mixture.append({"arm": arm, "seed": seed, "language": language} | read)
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": 1,
@@ -196,9 +198,10 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "history": history,
         "dynamics": dynamics,
         "switching": switching,
+        "mixture": mixture,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
-        **{key: prepared.record[key] for key in ("knowledge",) if key in prepared.record},
+        **{key: prepared.record[key] for key in ("knowledge", "tests") if key in prepared.record},
     }
 
 
@@ -213,8 +216,8 @@ def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, in
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
-    forms = tuple(name for name in (INFLECTED, RESPELLED) if name in blocks)
-    return {k: blocks[k] for k in kept + forms} | {
+    optional = tuple(name for name in (INFLECTED, RESPELLED, "switched") if name in blocks)
+    return {k: blocks[k] for k in kept + optional} | {
         "expected": blocks["ratio"] * blocks["coverage"],
         "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
         "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),

@@ -1,7 +1,9 @@
 """From tokenised documents to full training blocks of input_ids and labels.
 
 1. For each epoch, put the documents of all languages of the mixture in one order that depends on (seed, epoch) alone.
-2. Switch the source language's documents (`prealign.codeswitch`); end every document with EOS, which is a real label.
+   With shares of tokens by language there are no epochs of the whole: each language goes over its own documents, in an order
+   that depends on (seed, language, pass), and the next document is of the language that is furthest behind its share.
+2. Switch the documents (`prealign.codeswitch`); end every document with EOS, which is a real label.
 3. Chain them and cut blocks of `context` tokens: no padding, and no token lost but the last remainder.
 4. Shuffle the blocks of each stretch (about 4 million tokens, or the end of the epoch), carry the stretch's remainder on,
    and write them out in the order in which training reads them. Memory does not grow with the corpus.
@@ -10,8 +12,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,25 @@ Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
 
 
 @dataclass
+class LanguageCounts:
+    """What was read of one language: tokens as they went into blocks, switched and with EOS; passes over its documents.
+
+    `words` and `switched_words` are counted where its text is switched; `into`: the latter by language of the substitute.
+    """
+
+    documents: int = 0
+    tokens: int = 0
+    passes: float = 0.0
+    words: int = 0
+    switched_words: int = 0
+    into: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
 class MixtureCounts:
     """What was read for a set of blocks, to the end of the last stretch; `blocks` is what was kept.
 
-    Words and switches are those of the source language.
+    Words and switches are those of the source language; `languages` has those of each.
     """
 
     epochs: int = 0
@@ -42,39 +59,97 @@ class MixtureCounts:
     switched_words: int = 0
     source_tokens: int = 0
     switched_tokens: int = 0
+    languages: dict[str, LanguageCounts] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the counts by name."""
         return asdict(self)
 
 
+def token_shares(sizes: Mapping[str, int], temperature: float, weights: Mapping[str, float]) -> dict[str, float] | None:
+    """Return the share of tokens to read of each language; None: as much as there is.
+
+    sizes: tokens of each language's text. weights, if any, decide; else the share goes as size^(1/temperature), as in
+    multilingual BERT (Devlin 2019) and XLM-R (Conneau et al. 2020).
+    """
+    if not weights and temperature == 1.0:
+        return None
+    raw = {language: weights[language] if weights else n ** (1 / temperature) for language, n in sizes.items()}
+    return {language: own / sum(raw.values()) for language, own in raw.items()}
+
+
 @dataclass(frozen=True)
 class Mixture:
-    """Tokenised documents of every language, and the switcher for those of `source` (None: nothing is switched)."""
+    """Tokenised documents of every language, and the switcher for those of `source` (None: nothing is switched).
+
+    others: switchers of target languages, by language. shares: of tokens, by language; None: as much as there is.
+    """
 
     tokens: Mapping[str, Dataset]
     source: str
     eos: int
     switcher: CodeSwitcher | None = None
+    others: Mapping[str, CodeSwitcher] = field(default_factory=dict)
+    shares: Mapping[str, float] | None = None
 
     def epoch(self, number: int, seed: int, counts: MixtureCounts) -> Iterator[Pair]:
         """Yield every document once as (input_ids, labels), switched, EOS at the end."""
         views = {language: rows.with_format("numpy") for language, rows in self.tokens.items()}
         where = [(language, row) for language, rows in views.items() for row in range(len(rows))]
-        key = [xxhash.xxh64_intdigest(b"document order", seed=seed), number]
-        for i in np.random.Generator(np.random.Philox(key=key)).permutation(len(where)):
+        for i in _permutation(len(where), b"document order", seed, number):
             language, row = where[i]
-            ids = views[language][row]["input_ids"].astype(np.int64)
-            counts.documents += 1
-            labels = ids
-            if language == self.source and self.switcher is not None:
-                switched = self.switcher.switch(ids, epoch=number, document=row)
-                ids, labels = switched.input_ids, switched.labels
+            yield self._document(views[language], language, row, number, counts)
+
+    def stream(self, seed: int, counts: MixtureCounts) -> Iterator[Pair]:
+        """Yield documents without end, in `shares` that never are off by more than a document."""
+        shares = self.shares
+        assert shares is not None
+        views = {language: rows.with_format("numpy") for language, rows in self.tokens.items()}
+        rows = {language: self._passes(language, len(view), seed) for language, view in views.items()}
+        read = dict.fromkeys(views, 0)
+        while True:
+            language = min(read, key=lambda tag: read[tag] / shares[tag])
+            number, row = next(rows[language])
+            counts.epochs = max(counts.epochs, number + 1)
+            pair = self._document(views[language], language, row, number, counts)
+            read[language] += len(pair[0])
+            yield pair
+
+    @staticmethod
+    def _passes(language: str, documents: int, seed: int) -> Iterator[tuple[int, int]]:
+        for number in count():
+            for row in _permutation(documents, b"order of " + language.encode(), seed, number):
+                yield number, int(row)
+
+    def _document(self, rows: Dataset, language: str, row: int, number: int, counts: MixtureCounts) -> Pair:
+        """Return a document on its pass `number`, and count it."""
+        read = rows[int(row)]
+        ids = read["input_ids"].astype(np.int64)
+        counts.documents += 1
+        own = counts.languages.setdefault(language, LanguageCounts())
+        own.documents += 1
+        own.passes = own.documents / len(rows)
+        switcher = self.switcher if language == self.source else self.others.get(language)
+        labels = ids
+        if switcher is not None:
+            switched = switcher.switch(ids, epoch=number, document=row, starts=read.get("words"))
+            ids, labels = switched.input_ids, switched.labels
+            own.words += switched.source_words
+            own.switched_words += switched.switched_words
+            into = np.bincount(switched.switches.target, minlength=len(switcher.targets)).tolist()
+            own.into = {t: own.into.get(t, 0) + n for t, n in zip(switcher.targets, into, strict=True)}
+            if language == self.source:
                 counts.source_words += switched.source_words
                 counts.switched_words += switched.switched_words
                 counts.source_tokens += switched.source_tokens
                 counts.switched_tokens += switched.switched_tokens
-            yield np.append(ids, self.eos), np.append(labels, self.eos)
+        own.tokens += len(ids) + 1
+        return np.append(ids, self.eos), np.append(labels, self.eos)
+
+
+def _permutation(size: int, purpose: bytes, seed: int, number: int) -> np.ndarray:
+    key = [xxhash.xxh64_intdigest(purpose, seed=seed), number]
+    return np.random.Generator(np.random.Philox(key=key)).permutation(size)
 
 
 def cut_blocks(epochs: Iterable[Iterable[Pair]], context: int, stretch: int = _STRETCH) -> Iterator[Pair]:
@@ -111,14 +186,17 @@ def write_blocks(
     counts = MixtureCounts()
 
     def epochs() -> Iterator[Iterator[Pair]]:
+        if mixture.shares is not None:
+            yield mixture.stream(seed, counts)
         while True:
             counts.epochs += 1
             yield mixture.epoch(counts.epochs - 1, seed, counts)
 
     def rows() -> Iterator[dict[str, Any]]:
-        for number, (ids, labels) in enumerate(cut_blocks(epochs(), context)):
-            key = [xxhash.xxh64_intdigest(b"block order", seed=seed), number]
-            for i in np.random.Generator(np.random.Philox(key=key)).permutation(len(ids)):
+        # Where languages have shares, no more is read than is kept, or the shares would not be those of what is kept.
+        stretch = _STRETCH if mixture.shares is None else min(_STRETCH, blocks * context)
+        for number, (ids, labels) in enumerate(cut_blocks(epochs(), context, stretch)):
+            for i in _permutation(len(ids), b"block order", seed, number):
                 counts.blocks += 1
                 yield {"input_ids": ids[i].astype(np.int32), "labels": labels[i].astype(np.int32)}
 

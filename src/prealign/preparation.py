@@ -5,7 +5,8 @@
 3. Tokenise; write a clone's documents in twin ids, and beside those of scripts without spaces where their words begin.
 4. Count the source's words; join the clone's dictionary and the files' into one lexicon of the words frequent enough.
 5. Refuse a lexicon that knows no word of the corpus.
-6. Write made-up facts (`knowledge`) as training text of their own, their questions, and their names into the lexicon.
+6. Keep the words of test dictionaries out of the lexicon, and note how often the targets' text has each word.
+7. Write made-up facts (`knowledge`) as training text of their own, their questions, and their names into the lexicon.
 
 Tokenizer, word counts, dictionary and the split of its words are made without the facts, so that they are the same with
 and without them; a fact's names are thus several subwords long.
@@ -25,14 +26,25 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.dictionaries import load_segmenters, make_lexicon, read_dictionaries
-from prealign.lexicon import Group, Lexicon
+from prealign.dictionaries import (
+    count_targets,
+    joined,
+    load_segmenters,
+    make_lexicon,
+    read_dictionaries,
+    read_tests,
+    readings_of_tests,
+    tested_words,
+)
+from prealign.lexicon import Lexicon
+from prealign.lexicon.asked import AskedWords
 from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
-from prealign.packing import Mixture
+from prealign.packing import Mixture, token_shares
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, read_json, run_stage, write_json
+from prealign.teaching import FACTS, fact_templates, split_names, teach
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
@@ -40,29 +52,20 @@ from prealign.text.corpus import (
     count_words,
     load_arrow,
     load_text,
-    map_tokens,
     source_files,
     split_documents,
-    tokenise,
+    tokenise_splits,
 )
 from prealign.text.facts import (
-    LEXICON,
     Question,
-    documents,
     load_questions,
-    make_world,
-    questions,
-    save_questions,
 )
-from prealign.text.languages import encode_words, is_clone
-from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
-from prealign.text.templates import Templates, read_templates
+from prealign.text.languages import is_clone
+from prealign.text.parallel import read_sentences
+from prealign.text.segment import segmenter_version, target_segmenters
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, Progress
-
-FACTS = "facts"
-"""The split that holds a language's training text of made-up facts, and the origin of their names in the lexicon."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,19 @@ class Prepared:
     def lexicon(self) -> Lexicon:
         """The whole lexicon; an arm takes its part by seed."""
         return Lexicon.load(self.folder / "lexicon.jsonl")
+
+    @cached_property
+    def tests(self) -> Lexicon:
+        """The test dictionaries, whose words are in no lexicon of training."""
+        path = self.folder / "tests.jsonl"
+        return Lexicon.load(path) if path.exists() else Lexicon([], source=self.languages[0], targets=[])
+
+    def tested_words(self, recipe: Recipe) -> dict[str, AskedWords]:
+        """Return what is asked for of each test dictionary, by target language."""
+        if not self.tests.targets:
+            return {}
+        counts, counted = (read_json(self.folder / name) for name in ("words.json", "target-words.json"))
+        return tested_words(recipe, self.tests, counts, counted)
 
     @property
     def mark(self) -> str:
@@ -119,6 +135,12 @@ class Prepared:
         splits = ["train", *([FACTS] if language in known else [])]
         return concatenate_datasets([self.tokens(language, split, merged=merged) for split in splits])
 
+    def training_size(self, language: str) -> int:
+        """Return the tokens of `training_tokens`, with one EOS a document."""
+        facts = self.record.get("knowledge", {"text": {}})["text"].get(language)
+        parts = [self.record["corpus"][language]["train"], *([facts] if facts else [])]
+        return sum(part["tokens"] + part["documents"] for part in parts)
+
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in a language's training text."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)
@@ -142,10 +164,11 @@ class Prepared:
         """
         section, counts = recipe.lexicon, read_json(self.folder / "words.json")
         added: dict[str, Lexicon] = {}
+        whole = self.lexicon.merge(self.tests)  # a word that is tested is nobody's form, and has none
         if section.inflect:
-            added[INFLECTED] = inflected(training, self.lexicon, counts, section.minimum_count)
+            added[INFLECTED] = inflected(training, whole, counts, section.minimum_count)
         if key := key_of(section.normalise, self.lexicon.source):
-            added[RESPELLED] = respelled(training, self.lexicon, counts, key)
+            added[RESPELLED] = respelled(training, whole, counts, key)
         sizes = {
             name: {"entries": len(forms), "words": sum(form.count or 0 for form in forms)}
             for name, forms in added.items()
@@ -158,11 +181,15 @@ class Prepared:
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
         merged = recipe.mixture.clone_ids == "merged"
         tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
-        return Mixture(tokens=tokens, source=source, eos=self.eos)
+        sizes = {language: self.training_size(language) for language in chosen}
+        shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
+        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)
 
 
 def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, bool]:
     """Make the `data` folder, or find it fresh. Returns it, and whether it was made now."""
+    for section in recipe.evaluate.sentences:
+        read_sentences(section, recipe.source.language)  # a mistake in them must not show after hours of training
     mark = data_fingerprint(recipe)
     record = finished(run.data, mark)
     fresh = record is not None
@@ -183,6 +210,9 @@ def data_fingerprint(recipe: Recipe) -> str:
     segmenters = {language: segmenter_version(name) for language, name in target_segmenters(recipe.targets).items()}
     rest: list[Any] = [segmenters] if segmenters else []
     rest += [recipe.knowledge.changes()] if recipe.knowledge else []
+    tests = [file.changes() for file in recipe.evaluate.dictionaries]
+    paths = [file for test in recipe.evaluate.dictionaries for file in dictionary_files(Path(test.path))]
+    rest += [tests, file_stats(paths)] if tests else []
     files += [Path(recipe.knowledge.templates)] if recipe.knowledge and recipe.knowledge.templates else []
     return fingerprint(__version__, sections, lexicon, file_stats(files), *rest)
 
@@ -193,8 +223,9 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     def tell(step: int) -> None:
         on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
 
-    templates = _templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
-    dictionaries = read_dictionaries(recipe)
+    templates = fact_templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
+    dictionaries, read = read_dictionaries(recipe), read_tests(recipe)
+    tests = joined(read, recipe.source.language)
     segmenters = load_segmenters(recipe, dictionaries)
     text, left_out = _read_text(recipe, folder / "text")
     tell(1)
@@ -203,20 +234,23 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     tokenizer.save_pretrained(folder / "tokenizer")
     tell(2)
     corpus = {
-        language: _tokenise(language, splits, tokenizer, folder, segmenters.get(language))
+        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language))
         for language, splits in text.items()
     }
     counted = {language: count_segmented(text[language]["train"], own) for language, own in segmenters.items()}
     shutil.rmtree(folder / "text")
     tell(3)
     counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
-    lexicon, reading = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, folder / "tokens")
+    reading_of_tests = readings_of_tests(recipe, read, counts)
+    counted = count_targets(recipe, tokenizer, counted, folder / "tokens")
+    lexicon, reading, kept_out = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
     whole, knowledge = lexicon, dict[str, Any]()
     if templates:
-        names, knowledge = _teach(recipe, templates, tokenizer, counts, segmenters, folder)
+        names, knowledge = teach(recipe, templates, tokenizer, {*counts, *(g.word for g in tests)}, segmenters, folder)
         whole = lexicon.merge(names)
     whole.save(folder / "lexicon.jsonl")
     write_json(folder / "words.json", counts)
+    tested = _test(recipe, tests, counts, counted, folder) if tests.targets else []
     tell(4)
     return {
         **knowledge,
@@ -225,8 +259,23 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
+        **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
         "vocabulary": len(tokenizer),
     }
+
+
+def _test(
+    recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]], folder: Path
+) -> list[dict[str, Any]]:
+    """Keep what evaluation needs of the test dictionaries; return the data record's entries."""
+    tests.save(folder / "tests.jsonl")
+    write_json(folder / "target-words.json", {language: counted[language] for language in tests.targets})
+    found = tested_words(recipe, tests, counts, counted)
+    return [
+        {"target": language, "words": own.words, "asked": len(own.asked), "asked_back": len(own.asked_back)}
+        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.text}
+        for language, own in found.items()
+    ]
 
 
 def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
@@ -250,71 +299,3 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
             text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
             left_out[target.language] = len(own_parts["left_out"])
     return text, left_out
-
-
-def _tokenise(
-    language: str, splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None
-) -> dict[str, dict[str, int]]:
-    """Tokenise every split of a language; a clone's once in source ids and once in twin ids. Returns their sizes."""
-    sizes: dict[str, dict[str, int]] = {}
-    for split, text in splits.items():
-        target = folder / "tokens" / language / split
-        if is_clone(language):
-            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"))
-            tokens = map_tokens(merged, clone_language(tokenizer).map, target)
-        else:
-            tokens = tokenise(text, tokenizer, target, segmenter)
-        lengths = [len(ids) for ids in tokens.with_format("numpy")["input_ids"]]
-        sizes[split] = {"documents": len(tokens), "tokens": sum(lengths), "bytes": int(np.sum(tokens["bytes"]))}
-    return sizes
-
-
-def split_names(lexicon: Lexicon) -> tuple[Lexicon, Lexicon]:
-    """Return the words of dictionaries, and the names of made-up facts."""
-    parts: tuple[list[Group], list[Group]] = ([], [])
-    for group in lexicon:
-        parts[group.origin == (FACTS,)].append(group)
-    words, names = (Lexicon(part, source=lexicon.source, targets=lexicon.targets) for part in parts)
-    return words, names
-
-
-def _templates(recipe: Recipe) -> Templates | None:
-    if recipe.knowledge is None:
-        return None
-    languages = [recipe.source.language, *(target.language for target in recipe.targets)]
-    return read_templates(recipe.knowledge.templates, languages, two_hop=recipe.knowledge.two_hop > 0)
-
-
-def _teach(
-    recipe: Recipe,
-    templates: Templates,
-    tokenizer: Tokenizer,
-    counts: dict[str, int],
-    segmenters: dict[str, Segmenter],
-    folder: Path,
-) -> tuple[Lexicon, dict[str, Any]]:
-    """Write the documents of facts and the questions; return the lexicon of their names, and the data record's entry."""
-    section, source = recipe.knowledge, recipe.source.language
-    assert section is not None
-    targets = [target.language for target in recipe.targets]
-    taken = set(counts)
-    for language in (source, *targets):
-        for split in SPLITS if language != source else SPLITS[1:]:
-            stored = f"{split}-merged" if is_clone(language) else split
-            taken.update(count_words(load_arrow(folder / "tokens" / language / stored), tokenizer))
-    world = make_world(templates, section, taken, lambda names: encode_words(tokenizer, names, source).lengths)
-    asked = templates.asked([source, *targets])
-    save_questions(questions(world, templates, section, asked), folder / "facts.jsonl")
-    written = {source: world.facts, **{target: world.second for target in asked[1:] if world.second}}
-    sizes: dict[str, dict[str, int]] = {}
-    for language, facts in written.items():
-        text = documents(facts, templates, section, language)
-        rows = Dataset.from_dict({"document": [f"facts:{i}" for i in range(len(text))], "text": text})
-        sizes |= {language: _tokenise(language, {FACTS: rows}, tokenizer, folder, segmenters.get(language))[FACTS]}
-        sizes[language]["sentences"] = sum(fact.exposures for fact in facts)
-    groups = [
-        Group(name, dict.fromkeys(targets, (name,)), count, (FACTS,)) for name, count in world.mentions(LEXICON).items()
-    ]
-    names = Lexicon(groups, source=source, targets=targets)
-    record = {"text": sizes, "languages": asked, "names": len(names), "facts": world.counts()}
-    return names, {"knowledge": record}

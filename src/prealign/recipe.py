@@ -96,6 +96,9 @@ class LexiconSection(Section):
     """At most this many translations a word and target language (the first ones win)."""
     sense_order: Literal["file", "frequency"] = "file"
     """Which translations are first: as in the files, or those most frequent in the target's training text."""
+    case: Literal["file", "text"] = "file"
+    """How translations are written. text: in the case that the target's training text has most often (haus: Haus), for
+    dictionaries that are all in lower case, such as MUSE; what the text lacks stays as it is."""
     normalise: Literal["none", "arabic"] = "none"
     """How words of the lexicon are compared with text. arabic: those of Arabic without vowel signs and tatweel, with plain
     alef; no text is rewritten."""
@@ -144,10 +147,15 @@ class AlignSection(Section):
 
 
 class SwitchSection(Section):
-    """Stage 2's code-switching of source text."""
+    """Stage 2's code-switching."""
 
     ratio: Share = 0.05
     mode: Literal["input_only", "vanilla"] = "input_only"
+    targets: dict[str, Annotated[float, Field(ge=0)]] = Field(default={})
+    """How often each target language is drawn for a substitute, in relation to the others that have a translation of the
+    word; empty: all alike. A language that is left out counts 1, one with 0 is never drawn."""
+    target_ratio: Share = 0.0
+    """Probability that a known word of *target* text is replaced by the source word it translates; 0 is the paper."""
 
 
 class SustainSection(Section):
@@ -176,6 +184,11 @@ class MixtureSection(Section):
     languages: Literal["all", "targets"] = "all"
     clone_ids: Literal["twin", "merged"] = "twin"
     """`merged` maps the clone back to source ids: perfect alignment by construction, the upper bound."""
+    temperature: Annotated[float, Field(ge=1)] = 1.0
+    """A language with the share q of the text is read with a share that goes as q^(1/temperature): 1 reads every document
+    equally often, more reads small languages several times, and large ones not to the end."""
+    weights: dict[str, Rate] = Field(default={})
+    """Or the shares of tokens themselves, a number for each language in relation to the others."""
 
 
 class PretrainSection(Section):

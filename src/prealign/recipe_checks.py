@@ -83,6 +83,26 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
         yield ("arms", recipe.arms.index("merged_ids")), f"merged_ids needs the target {clone!r}"
 
 
+def _shares(recipe: Recipe) -> Iterator[Problem]:
+    """Weights of languages name languages, and leave something to read and to switch into."""
+    source, targets = recipe.source.language, [target.language for target in recipe.targets]
+    weights, drawn = recipe.mixture.weights, recipe.switch.targets
+    for key, named, known in (
+        (("mixture", "weights"), weights, [source, *targets]),
+        (("switch", "targets"), drawn, targets),
+    ):
+        for language in named:
+            if language not in known:
+                yield (*key, language), f"{language!r} is not one of its languages{did_you_mean(language, known)}"
+    missing = [language for language in (source, *targets) if weights and language not in weights]
+    if missing:
+        yield ("mixture", "weights"), f"has no weight for {', '.join(missing)}: name every language, or none"
+    if weights and recipe.mixture.temperature != 1.0:
+        yield ("mixture", "temperature"), "mixture.weights decide the shares: remove one of the two"
+    if drawn and not any(drawn.get(language, 1.0) for language in targets):
+        yield ("switch", "targets"), "every target has the weight 0: set switch.ratio to 0 for no switching"
+
+
 def _one_model(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
     given = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
@@ -134,6 +154,33 @@ def _knowledge(recipe: Recipe) -> Iterator[Problem]:
             "the built-in templates are English, so they ask in English and its clone only: add the target 'en-clone', "
             "or set knowledge.templates to a file with templates in the languages of `targets`",
         )
+
+
+def _parallel(recipe: Recipe) -> Iterator[Problem]:
+    """Test dictionaries and parallel sentences are of the recipe's languages."""
+    source, section = recipe.source.language, recipe.evaluate
+    targets = [target.language for target in recipe.targets if not target.is_clone]
+    trained = {file.path for file in recipe.lexicon.files}
+    for i, file in enumerate(section.dictionaries):
+        key = ("evaluate", "dictionaries", i)
+        if file.target not in targets:
+            yield (
+                (*key, "target"),
+                f"{file.target!r} is no target with a dictionary{did_you_mean(file.target, targets)}",
+            )
+        if file.path in trained:
+            yield (*key, "path"), f"{file.path!r} is in lexicon.files too: none of its words would be left to train on"
+    for i in repeated([one.name for one in section.sentences]):
+        yield ("evaluate", "sentences", i, "name"), f"{section.sentences[i].name!r} is named twice"
+    for i, one in enumerate(section.sentences):
+        here: Key = ("evaluate", "sentences", i, "files")
+        for language in one.files:
+            if language not in (source, *targets):
+                clone = language.endswith(CLONE_SUFFIX)
+                why = "is made from the source's sentences: remove it" if clone else "is not a language of this recipe"
+                yield (*here, language), f"{language!r} {why}"
+        if source not in one.files:
+            yield here, f"the source language has no file: add '{source}: FILE'"
 
 
 _SET_BY_PROJECT = {
@@ -224,6 +271,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("source", "targets", "lexicon", "arms"), _languages),
     (("model", "tokenizer"), _one_model),
     (("pretrain", "evaluate"), _window),
+    (("source", "targets", "mixture", "switch"), _shares),
+    (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("trainer",), _trainer),
     (("transfer", "source", "targets", "pretrain"), _transfer),
     (("knowledge", "source", "targets"), _knowledge),
@@ -240,6 +289,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
+    "evaluate.candidates": ("evaluate.dictionaries",),
 }
 
 
@@ -273,6 +323,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
             yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
+    if len(recipe.targets) == 1 and recipe.switch.targets:
+        yield f"switch.targets: {recipe.switch.targets} has no effect: there is one target"
+    if recipe.lexicon.case == "text" and all(target.is_clone for target in recipe.targets):
+        yield "lexicon.case: 'text' has no effect: a clone is written as the source"
     if recipe.lexicon.normalise == "arabic" and not any(tag.split("-")[0] == "ar" for tag in languages):
         yield "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic"
     for i, file in enumerate(recipe.lexicon.files):

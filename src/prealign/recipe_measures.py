@@ -36,6 +36,25 @@ class KnowledgeSection(Section):
         return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
 
 
+class TestDictionary(Section):
+    """A dictionary of words that are asked for and never aligned nor switched, from the source language to `target`."""
+
+    path: str
+    target: str
+    format: str | None = None
+    """As in lexicon.files; None: recognised from the content."""
+
+
+class SentenceSet(Section):
+    """Parallel sentences: one file a language, a sentence a line; line i means the same in every file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    files: dict[str, str]
+    """File by language. A clone's sentences are made from the source's."""
+    limit: Positive | None = None
+    """At most this many lines, the first ones: MEXA falls with the number of sentences, which has to be told."""
+
+
 class EvaluateSection(Section):
     """What is measured on held-out data, after training."""
 
@@ -51,6 +70,13 @@ class EvaluateSection(Section):
     last among them; 0: never."""
     dynamics_words: Positive = 200
     """At most this many pairs of each kind are retrieved there, drawn by seed."""
+    dictionaries: list[TestDictionary] = Field(default=[])
+    """Words that are retrieved and never trained on: their source words leave the lexicon, whatever file they come from."""
+    candidates: Positive = 5000
+    """Words of a test dictionary are retrieved among this many words of each language's training text, the most frequent
+    that it has lexicon.minimum_count times; the words asked for come to them."""
+    sentences: list[SentenceSet] = Field(default=[])
+    """Parallel sentences to retrieve, per layer."""
 
 
 class PassagesSection(Section):

@@ -36,16 +36,17 @@ from prealign.alignment.stage import align
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
-from prealign.codeswitch import CodeSwitcher
 from prealign.errors import RecipeError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
 from prealign.evaluation.pairs import draw_pairs
+from prealign.evaluation.parallel import evaluate_parallel
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.lexicon import Lexicon
+from prealign.mixing import mixture_record, switched_mixture
 from prealign.models import build_model, load_weights, model_shapes
 from prealign.packing import text_blocks, write_blocks
 from prealign.preparation import Prepared
@@ -115,7 +116,8 @@ class ArmRun:
         sustained = [own.sustain.changes(), own.align.changes()] if own.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, own.pretrain.changes(), sustained, *dynamics)
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
-        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos)
+        sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
+        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos, *file_stats(sentences))
         if own.knowledge:
             marks["knowledge"] = fingerprint(marks["pretrain"], own.knowledge.changes())
         if own.transfer:
@@ -164,25 +166,15 @@ class ArmRun:
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        own, mixture, coverage = self.recipe, self.prepared.mixture(self.recipe), None
-        forms: dict[str, dict[str, int]] = {}
-        if own.switch.ratio and mixture.source in mixture.tokens:
-            lexicon, forms = self.prepared.switching_lexicon(own, self.lexicons[0])
-            switcher = CodeSwitcher(
-                self.prepared.tokenizer,
-                lexicon,
-                ratio=own.switch.ratio,
-                mode=own.switch.mode,
-                source=mixture.source,
-                seed=self.seed,
-            )
-            coverage = switcher.coverage(
-                row["input_ids"] for row in mixture.tokens[mixture.source].with_format("numpy")
-            )
-            mixture = replace(mixture, switcher=switcher)
+        own = self.recipe
+        mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed)
         blocks = self.steps * own.pretrain.batch_size
         _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
-        return {**counts.as_dict(), "ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage, **forms}
+        sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
+        coverage = known[mixture.source].coverage if mixture.switcher else None
+        rates = mixture_record(mixture, counts, known, sizes)
+        settings = {"ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
+        return {**counts.as_dict(), **settings, **forms, **rates}
 
     def _align(self, folder: Path) -> dict[str, Any]:
         own = self.recipe
@@ -246,14 +238,16 @@ class ArmRun:
         if self.recipe.align.steps:
             models["align"] = self._load(self.folder("align"))
         models["pretrain"] = final
-        retrieval = {}
+        retrieval, parallel = {}, {}
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
                 model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
-            scores.extend(found)
+            unseen, parallel[stage] = evaluate_parallel(model, self.prepared, self.recipe, stage=stage)
+            scores.extend([*found, *unseen])
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
+        write_json(folder / "parallel.json", parallel)
         return {"scores": self._own(scores)}
 
     def _own(self, scores: list[Score]) -> list[dict[str, Any]]:

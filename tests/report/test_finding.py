@@ -123,10 +123,10 @@ def test_limits_are_told() -> None:
     made = synthetic.results(["joint", "prealign"], [0, 1, 2])
     assert not any("One seed" in line for line in finding(made).details)
     made["scores"] = [row for row in made["scores"] if (row["arm"], row["seed"]) != ("prealign", 2)]
-    made["scores"].append({**made["scores"][0], "task": "sentence_retrieval", "metric": "accuracy"})
+    made["scores"].append({**made["scores"][0], "task": "summaries", "metric": "accuracy"})
     text = " ".join(finding(made).details)
     assert "PreAlign (seed 2)" in text
-    assert "sentence_retrieval (1 scores)" in text
+    assert "summaries (1 scores)" in text
     assert any("One seed" in line for line in finding(synthetic.results()).details)
 
 

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from prealign.codeswitch import switch_table
 from prealign.lexicon import Lexicon
 from prealign.lexicon.normalise import Key
+from prealign.switchtable import switch_table
 from prealign.text.clone import clone_language
 from prealign.text.languages import is_clone
 from prealign.text.ragged import IntArray, Ragged

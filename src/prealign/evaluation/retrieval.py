@@ -46,17 +46,25 @@ class _Measure(NamedTuple):
     condition: str | None = None
 
 
-def retrieval_hits(queries: Tensor, candidates: Tensor, gold: Tensor, csls_neighbours: int | None = None) -> Tensor:
+def retrieval_hits(
+    queries: Tensor,
+    candidates: Tensor,
+    gold: Tensor,
+    csls_neighbours: int | None = None,
+    vocabulary: Tensor | None = None,
+) -> Tensor:
     """Hits in 0..1 (N,), float64, of queries (N, D) among candidates (M, D).
 
     `gold` (N, M) bool, on the CPU, marks translations. By cosine, or by CSLS over `csls_neighbours` nearest
-    (all there are, if fewer). Memory is bounded in N.
+    (all there are, if fewer) of `vocabulary` (K, D), the forms of the queries' language; None: the queries alone. Memory is
+    bounded in N.
     """
     queries, candidates = normalize(queries.float(), dim=1), normalize(candidates.float(), dim=1)
     if csls_neighbours is None:
         hubness = queries.new_zeros(len(candidates))
     else:
-        hubness = _neighbourhood(candidates, queries, csls_neighbours)  # (M,)
+        others = queries if vocabulary is None else normalize(vocabulary.float(), dim=1)
+        hubness = _neighbourhood(candidates, others, csls_neighbours)  # (M,)
     hits = []
     for rows, translations in zip(queries.split(_ROWS), gold.split(_ROWS), strict=True):
         # CSLS / 2, without r(q): it is the same for all candidates of a query
@@ -91,7 +99,7 @@ def retrieval_scores(
     queries (rounded up), which never makes the interval too narrow. A split without words has no scores.
     Raises PrealignError on states that are not finite.
     """
-    _refuse_divergence(source_states, target_states)
+    refuse_divergence(source_states, target_states)
     forward = torch.from_numpy(gold)  # (N, M)
     assert forward.any(dim=0).all() and forward.any(dim=1).all(), "a form without translation cannot be asked"
     kept_out = torch.from_numpy(held_out)  # (N,)
@@ -143,38 +151,41 @@ def _split_scores(
 ) -> list[Score]:
     """One score a layer."""
     chosen = measure.held_out if split == "held_out" else ~measure.held_out
-    queries = int(chosen.sum())
-    if queries == 0:
+    return layer_scores(
+        measure.hits[:, chosen],
+        measure.chance[chosen],
+        asked=measure.asked,
+        task="retrieval",
+        metric=measure.metric,
+        condition=measure.condition,
+        language=language,
+        signature=signature,
+        stage=stage,
+        split=split,
+    )
+
+
+def layer_scores(hits: Tensor, chance: Tensor, *, asked: int, **fields: Any) -> list[Score]:
+    """Return one score a layer from hits (L, Q) in 0..1 and what guessing gives (Q,); none without queries.
+
+    asked: how many times over each item is asked, which n and so Wilson's interval leave out. fields: those of `Score`.
+    """
+    if not hits.shape[1]:
         return []
-    n = -(-queries // measure.asked)
+    n = -(-hits.shape[1] // asked)
     scores = []
-    for layer, share in enumerate(measure.hits[:, chosen].mean(dim=1).tolist()):
+    for layer, share in enumerate(hits.mean(dim=1).tolist()):
         value, low, high = wilson(share * n, n)
-        scores.append(
-            Score(
-                task="retrieval",
-                language=language,
-                metric=measure.metric,
-                condition=measure.condition,
-                layer=layer,
-                value=value,
-                low=low,
-                high=high,
-                n=n,
-                chance=float(measure.chance[chosen].mean()),
-                signature=signature,
-                stage=stage,
-                split=split,
-            )
-        )
+        scores.append(Score(**fields, layer=layer, value=value, low=low, high=high, n=n, chance=float(chance.mean())))
     return scores
 
 
-def _refuse_divergence(*states: Tensor) -> None:
+def refuse_divergence(*states: Tensor) -> None:
+    """Raise PrealignError if states (L, N, D) of words or sentences are not finite."""
     for layers in states:
-        broken = [layer for layer, words in enumerate(layers) if not words.isfinite().all()]
+        broken = [layer for layer, own in enumerate(layers) if not own.isfinite().all()]
         if broken:
             raise PrealignError(
-                f"the model's word states are not finite at layers {broken}: training diverged; "
+                f"the model's states are not finite at layers {broken}: training diverged; "
                 "lower align.learning_rate or pretrain.learning_rate and run the arm again"
             )

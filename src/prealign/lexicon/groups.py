@@ -189,6 +189,23 @@ class Lexicon:
         frequent = (group for group in self if counts[group.word] >= minimum_count)
         return self._with(replace(group, count=counts[group.word]) for group in frequent)
 
+    def without(self, words: Iterable[str], key: Callable[[str], str] = str) -> Lexicon:
+        """Drop the groups of these source words, in any case; key: what the spellings of a word have in common."""
+        gone = {key(word).lower() for word in words}
+        return self._with(group for group in self if key(group.word).lower() not in gone)
+
+    def inverted(self, target: str) -> Lexicon:
+        """Return the lexicon from `target` to the source: each translation with the words it translates, frequent first."""
+        words: dict[str, list[Group]] = {}
+        for group in self:
+            for sense in group.translations.get(target, ()):
+                words.setdefault(sense, []).append(group)
+        groups = (
+            Group(sense, {self.source: tuple(g.word for g in sorted(found, key=lambda g: -(g.count or 0)))})
+            for sense, found in words.items()
+        )
+        return Lexicon(groups, source=target, targets=(self.source,))
+
     def limit_senses(self, maximum: int) -> Lexicon:
         """Keep the first `maximum` senses of each word and target; LexiconError if it is below 1."""
         if maximum < 1:

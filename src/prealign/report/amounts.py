@@ -78,6 +78,52 @@ def switching(results: Results) -> list[Table]:
     return [Table("Code-switching", columns, tuple(body), note, 2)] if body else []
 
 
+def switching_by_language(results: Results) -> list[Table]:
+    """Expected and realised share of a language's words replaced by another's; nothing where there is one way."""
+    body: list[tuple[str, ...]] = []
+    ways: set[tuple[str, str]] = set()
+    for (arm,), rows in ask.group(results.get("switching", []), "arm").items():
+        by_way: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            for source, rates in row.get("switched", {}).items():
+                for target, rate in rates.items():
+                    by_way.setdefault((source, target), []).append(rate)
+        ways |= set(by_way)
+        for (source, target), rates in by_way.items():
+            expected, realised = (ask.mean([rate[key] for rate in rates]) for key in ("expected", "realised"))
+            body.append(
+                (
+                    ask.arm_label(arm),
+                    f"{ask.language_label(source)} → {ask.language_label(target)}",
+                    share(expected),
+                    share(realised),
+                    times(realised / expected if realised is not None and expected else None),
+                    quantity(math.fsum(rate["switched_words"] for rate in rates)),
+                )
+            )
+    columns = ("Arm", "Text → words of", "Expected", "Realised", "Realised / expected", "Switched words")
+    note = "Of all words of the text; expected is the ratio × the share of words drawn in that language."
+    return [Table("Code-switching by language", columns, tuple(body), note, 2)] if len(ways) > 1 else []
+
+
+def mixture(results: Results) -> list[Table]:
+    """What stage 2 read of each language next to what was expected, and its passes over the text; means over seeds."""
+    body = []
+    groups = ask.group(results.get("mixture", []), "arm", "language")
+    for arm in ask.arm_order(results):
+        for (name, language), rows in groups.items():
+            if name == arm:
+                tokens, expected, read, passes = (
+                    ask.mean([row[key] for row in rows]) for key in ("tokens", "expected", "share", "passes")
+                )
+                passed = f"{passes:,.2f}" if passes is not None else "–"
+                cells = (quantity(tokens), share(expected), share(read), passed)
+                body.append((ask.arm_label(arm), ask.language_label(language), *cells))
+    columns = ("Arm", "Language", "Tokens read", "Expected share", "Share", "Passes over its text")
+    note = "To the end of the last stretch of blocks: up to four million tokens more than the arm was trained on."
+    return [Table("What stage 2 read", columns, tuple(body), note, 2)] if body else []
+
+
 def corpus(results: Results) -> list[Table]:
     """Documents, tokens and bytes by language and split; coverage of the lexicon."""
     body = tuple(

@@ -3,7 +3,8 @@
 1. Alignment in the course of training comes from `dynamics`.
 2. Alignment: P@1 by layer before and after each stage; one panel an arm, or a heat map when arms are many.
 3. Perplexities: every arm's test perplexity with its interval, a panel for each language.
-4. Training curves come from `curves`, curves over a setting from `variants`.
+4. Retrieval of test dictionaries and of sentences comes from `unseen`.
+5. Training curves come from `curves`, curves over a setting from `variants`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from prealign.report.dynamics import dynamics
 from prealign.report.formats import number
 from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 from prealign.report.tables import layer_names
+from prealign.report.unseen import retrieval_pictures
 from prealign.report.variants import sweep_curves
 
 MANY_ARMS = 4
@@ -32,7 +34,7 @@ MANY_ARMS = 4
 def pictures(results: Results) -> list[Picture]:
     """Return every figure that the results have data for, the alignment in training first."""
     with draw.style():
-        makers = (dynamics, alignment, perplexities, validation, losses, sweep_curves)
+        makers = (dynamics, alignment, retrieval_pictures, perplexities, validation, losses, sweep_curves)
         return [picture for make in makers for picture in make(results)]
 
 
@@ -41,7 +43,7 @@ def pictures(results: Results) -> list[Picture]:
 
 def alignment(results: Results) -> list[Picture]:
     """P@1 by layer before and after each stage, one picture for each target language."""
-    rows = ask.select(results["scores"], task="retrieval", metric="p_at_1")
+    rows = ask.select(results["scores"], task="retrieval", metric="p_at_1", condition=None)
     return [_alignment(results, language, own) for (language,), own in ask.group(rows, "language").items()]
 
 

@@ -18,7 +18,7 @@ from prealign.report.results import Results, Row
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
 
-_SHOWN_TASKS = ("lm", "retrieval", "transfer", "knowledge")
+_SHOWN_TASKS = ("lm", "retrieval", "sentence_retrieval", "transfer", "knowledge")
 
 
 @dataclass(frozen=True)

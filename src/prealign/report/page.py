@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from prealign.report import amounts, applied, drawing, parity, tables
+from prealign.report import amounts, applied, drawing, parity, tables, unseen
 from prealign.report import results as ask
 from prealign.report.figures import pictures
 from prealign.report.finding import finding
@@ -24,7 +24,7 @@ from prealign.report.results import Results
 from prealign.report.tables import Table
 from prealign.runfolder import write_text
 
-_LEAD = ("dynamics", "alignment", "perplexity")
+_LEAD = ("dynamics", "alignment", "unseen", "perplexity")
 """Figures that come before the tables."""
 _VARIABLES = {
     drawing.INK: "var(--ink)",
@@ -76,7 +76,8 @@ def main_tables(results: Results) -> list[Table]:
     """The tables that answer the question, in order: what the page shows first, and the terminal."""
     makers = (
         tables.language_modelling, tables.inside_outside, applied.transfer, applied.knowledge, tables.retrieval,
-        parity.tokens_to_parity, amounts.budget, amounts.switching,
+        unseen.retrieval_tables, unseen.asked_dictionaries, parity.tokens_to_parity, amounts.budget, amounts.switching,
+        amounts.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
 
@@ -94,7 +95,7 @@ def _context(results: Results) -> dict[str, Any]:
         "main_tables": main_tables(results),
         "more_tables": [
             *tables.retrieval(results, "csls_p_at_1"), *tables.retrieval_by_subwords(results),
-            *amounts.corpus(results), *amounts.lexicon(results),
+            *amounts.mixture(results), *amounts.corpus(results), *amounts.lexicon(results),
         ],
         "provenance": [*_provenance(results), *_signatures(results)],
         "recipe": yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),

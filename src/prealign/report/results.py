@@ -282,7 +282,7 @@ def tokens_before(results: Results, run: Row) -> float:
 
 def mean_p_at_1(results: Results, arm: str, language: str, stage: str, split: str) -> float | None:
     """P@1 of word retrieval, mean over layers (and over seeds in each)."""
-    rows = select(results["scores"], task="retrieval", metric="p_at_1", arm=arm, language=language)
+    rows = select(results["scores"], task="retrieval", metric="p_at_1", arm=arm, language=language, condition=None)
     layers = group(select(rows, stage=stage, split=split), "layer").values()
     return mean([found.value for own in layers if (found := estimate(own))])
 

@@ -184,7 +184,7 @@ def layer_names(layers: Iterable[int], results: Results) -> dict[int, str]:
 
 def retrieval(results: Results, metric: str = "p_at_1") -> list[Table]:
     """P@1 per layer, a row for each arm and stage, a table for each target language."""
-    scores = ask.select(results["scores"], task="retrieval", metric=metric)
+    scores = ask.select(results["scores"], task="retrieval", metric=metric, condition=None)
     return [
         _retrieval_table(results, language, rows, metric) for (language,), rows in ask.group(scores, "language").items()
     ]
@@ -215,13 +215,13 @@ def _retrieval_table(results: Results, language: str, rows: list[Row], metric: s
     }
     name = "P@1" if metric == "p_at_1" else "CSLS P@1"
     title = f"Word retrieval, {ask.language_label(language)}: {name} per layer, {'/'.join(SPLITS.values())} pairs"
-    return make_table(title, columns, [*interval_note(found.values(), "word pairs"), *_width_note(found.values())], 2)
+    return make_table(title, columns, [*interval_note(found.values(), "word pairs"), *width_note(found.values())], 2)
 
 
 def retrieval_by_subwords(results: Results) -> list[Table]:
     """P@1 of source words after stage 2 by how many subwords they have, a table for each target language."""
     scores = ask.select(results["scores"], task="retrieval", metric="p_at_1_forward", stage="pretrain")
-    found = [row for row in scores if row.get("condition")]
+    found = [row for row in scores if str(row.get("condition")).startswith("subwords=")]
     return [_subwords_table(results, language, rows) for (language,), rows in ask.group(found, "language").items()]
 
 
@@ -258,7 +258,8 @@ def chance(rows: Iterable[Row]) -> str:
     return NONE if mean is None else f"{mean:.2g}"
 
 
-def _width_note(estimates: Iterable[Estimate | None]) -> list[str]:
+def width_note(estimates: Iterable[Estimate | None]) -> list[str]:
+    """A sentence on the widest interval."""
     halves = [
         (estimate.high - estimate.low) / 2
         for estimate in estimates

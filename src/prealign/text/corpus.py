@@ -26,6 +26,8 @@ from datasets import Dataset, Features, Sequence, Value
 from datasets.arrow_writer import ArrowWriter
 
 from prealign.errors import CorpusError
+from prealign.text.clone import clone_language
+from prealign.text.languages import is_clone
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.words import Tokenizer, WordTable, word_table
@@ -231,6 +233,23 @@ def map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], fo
             yield {"document": row["document"], "input_ids": ids, "bytes": int(row["bytes"])}
 
     return arrow_from_rows(rows, _TOKENS, folder)
+
+
+def tokenise_splits(
+    splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None
+) -> dict[str, dict[str, int]]:
+    """Tokenise the splits of the language that `folder` is named for, a clone's in both kinds of ids; return their sizes."""
+    sizes: dict[str, dict[str, int]] = {}
+    for split, text in splits.items():
+        target = folder / split
+        if is_clone(folder.name):
+            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"))
+            tokens = map_tokens(merged, clone_language(tokenizer).map, target)
+        else:
+            tokens = tokenise(text, tokenizer, target, segmenter)
+        lengths = [len(ids) for ids in tokens.with_format("numpy")["input_ids"]]
+        sizes[split] = {"documents": len(tokens), "tokens": sum(lengths), "bytes": int(np.sum(tokens["bytes"]))}
+    return sizes
 
 
 def count_words(tokens: Dataset, tokenizer: Tokenizer, batch: int = 64) -> dict[str, int]:

@@ -1,0 +1,100 @@
+"""The training mixture of an arm: which languages it reads how much of, and how their words are switched.
+
+1. The shares of tokens by language are those of the text, or those that the recipe sets (`prealign.packing.token_shares`).
+2. Source text is switched by the words for training and their forms; the target of a substitute is drawn by
+   `switch.targets`.
+3. With `switch.target_ratio`, target text is switched too, by the same words turned round. Its words are those of the
+   tokenizer, or those that the target's segmenter found.
+4. What is expected, by language, is counted on the whole text; what was read and switched stands beside it in the record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import xxhash
+from datasets import Dataset
+
+from prealign.codeswitch import CodeSwitcher, Known
+from prealign.lexicon import Lexicon
+from prealign.packing import Mixture, MixtureCounts
+from prealign.preparation import Prepared
+from prealign.recipe import Recipe
+
+
+def switched_mixture(
+    prepared: Prepared, recipe: Recipe, training: Lexicon, seed: int
+) -> tuple[Mixture, dict[str, Known], dict[str, dict[str, int]]]:
+    """Return an arm's mixture with its switchers, what each language's text has of known words, and the lexicon's forms.
+
+    training: the words that both stages may use.
+    """
+    mixture, section = prepared.mixture(recipe), recipe.switch
+    if not section.ratio or mixture.source not in mixture.tokens:
+        return mixture, {}, {}
+    lexicon, forms = prepared.switching_lexicon(recipe, training)
+    switcher = CodeSwitcher(
+        prepared.tokenizer,
+        lexicon,
+        ratio=section.ratio,
+        mode=section.mode,
+        source=mixture.source,
+        weights=section.targets or None,
+        seed=seed,
+    )
+    others = {}
+    for target in mixture.tokens if section.target_ratio else ():
+        turned = lexicon.inverted(target) if target != mixture.source else None
+        if turned is not None and len(turned):
+            others[target] = CodeSwitcher(
+                prepared.tokenizer,
+                turned,
+                ratio=section.target_ratio,
+                mode=section.mode,
+                source=target,
+                # Of its own, or row i of every language would be switched at the same words.
+                seed=xxhash.xxh32_intdigest(target.encode(), seed=seed),
+            )
+    found = {language: own.known(_words(mixture.tokens[language])) for language, own in others.items()}
+    found = {mixture.source: switcher.known(_words(mixture.tokens[mixture.source])), **found}
+    return replace(mixture, switcher=switcher, others=others), found, forms
+
+
+def _words(rows: Dataset) -> Any:
+    return ((row["input_ids"], row.get("words")) for row in rows.with_format("numpy"))
+
+
+def mixture_record(
+    mixture: Mixture, counts: MixtureCounts, known: dict[str, Known], sizes: dict[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Return what was read of each language beside what was expected, for the record of an arm's blocks.
+
+    sizes: tokens of each language's text. "switched": for each language whose text is switched, the rates of its words into
+    each other language.
+    """
+    shares = mixture.shares or {language: size / sum(sizes.values()) for language, size in sizes.items()}
+    read = sum(own.tokens for own in counts.languages.values())
+    languages = {}
+    for language, own in counts.languages.items():
+        languages[language] = {
+            "documents": own.documents,
+            "tokens": own.tokens,
+            "passes": own.passes,
+            "share": own.tokens / max(1, read),
+            "expected": shares[language],
+        }
+    switched = {}
+    for language, found in known.items():
+        switcher, own = mixture.others.get(language, mixture.switcher), counts.languages[language]
+        assert switcher is not None
+        switched[language] = {
+            target: {
+                "expected": switcher.ratio * times / max(1, found.words),
+                "realised": own.into.get(target, 0) / max(1, own.words),
+                "switched_words": own.into.get(target, 0),
+                "words": own.words,
+            }
+            for target, times in found.targets.items()
+        }
+    return {"languages": languages, "switched": switched}
