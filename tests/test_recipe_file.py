@@ -14,7 +14,8 @@ from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
 from prealign.models import PRESETS
 from prealign.recipe import ModelSection, Recipe
-from prealign.recipe_checks import contradictions, ineffective
+from prealign.recipe_checks import contradictions
+from prealign.recipe_effects import ineffective
 from prealign.recipe_file import dump_recipe, load_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"

@@ -6,7 +6,7 @@
 3. Amounts stay the recipe's: steps, ratio, loss weights, rates. In short, *the arm says whether a mechanism
    takes part, the recipe says how much*. So the arms of sustained alignment use the recipe's `sustain.weight`
    if it is above 0, else 0.1. An amount of 0 in the recipe, say of `switch.ratio`, turns the mechanism off in
-   every arm; `prealign.recipe_checks.ineffective` names the arms that become the same by it.
+   every arm; `prealign.recipe_effects.ineffective` names the arms that become the same by it.
 4. A variant of the recipe is an arm it `extends`, itself perhaps a variant, plus its own settings, which win.
 5. The result is validated again, like a recipe that was read from a file.
 """

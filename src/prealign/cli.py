@@ -333,7 +333,7 @@ def env() -> None:
 
 
 def _load(path: Path, overrides: list[str] | None) -> Any:
-    from prealign.recipe_checks import ineffective
+    from prealign.recipe_effects import ineffective
     from prealign.recipe_file import load_recipe
 
     settings = load_recipe(path, overrides or ())
