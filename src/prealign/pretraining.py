@@ -16,7 +16,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 
-from prealign import ranks
+from prealign import launch
 from prealign.alignment.stage import align_step_flops, words_flops
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
@@ -90,7 +90,7 @@ def pretrain(
     whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
     """
     section, sustain = recipe.pretrain, recipe.sustain
-    devices = ranks.count()
+    devices = launch.count()
     flops = devices * steps * pretrain_step_flops(model, recipe, words, devices)
     tokens = pretrain_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}

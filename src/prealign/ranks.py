@@ -3,7 +3,6 @@
 1. `join` meets the others: the process group of Accelerate for training, and a gloo group beside it for waiting. The first
    process may prepare data or evaluate for hours, and the timeout of training's collectives is to stay short.
 2. `by_first` does work in the first process alone; all get what it returned, as JSON, or its error.
-3. `alone` is the environment of a process that is none of them: what evaluates, in a process of its own.
 
 A process that dies ends the job: the launcher stops the others. `lost` recognises what those see in the meantime.
 """
@@ -11,9 +10,7 @@ A process that dies ends the job: the launcher stops the others. `lost` recognis
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,22 +18,21 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
-from prealign.errors import RankError
+from prealign.errors import RankError, RecipeError
+from prealign.launch import count, is_first
 
 PATIENCE = timedelta(days=7)
-_LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
-_LAUNCHED += ("MASTER_ADDR", "MASTER_PORT")
+_LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 _group: Any = None
 
 
-def count() -> int:
-    """Return how many processes run this together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
+def check_devices() -> None:
+    """RecipeError if there are several devices and nothing that launched a process for each."""
+    if count() == 1 and (devices := torch.cuda.device_count()) > 1:
+        raise RecipeError(
+            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
+            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+        )
 
 
 def join(*, cpu: bool, timeout: float) -> None:
@@ -94,25 +90,8 @@ def _tell(message: dict[str, Any] | None) -> dict[str, Any]:
     return told
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let processes that are started here be on their own, with one device."""
-    kept = dict(os.environ)
-    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[int(os.environ.get("LOCAL_RANK", "0")) :][:1]
-    try:
-        for name in list(os.environ):
-            if name in _LAUNCHED or name.startswith(("TORCHELASTIC_", "ACCELERATE_", "FSDP_")):
-                del os.environ[name]
-        os.environ["CUDA_VISIBLE_DEVICES"] = "".join(device)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
-
-
 def lost(error: BaseException) -> bool:
     """Whether the error is what a process sees when another one is gone."""
-    return count() > 1 and (
-        isinstance(error, dist.DistError)
-        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("gloo", "Connection reset", "NCCL")))
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST)
     )

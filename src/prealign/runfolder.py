@@ -7,8 +7,8 @@
 A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
 when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.
 
-`STAGE.partial/trainer` is scratch space: what is in it (checkpoints, see `prealign.checkpoints`) outlives an attempt that was
-killed, as long as the fingerprint in its `begun.json` is the same, and goes when the stage is complete.
+`STAGE.partial/trainer` is scratch space: what is in it (checkpoints, see `prealign.checkpoints`) outlives an attempt that
+was killed, as long as the fingerprint in its `begun.json` is the same, and goes when the stage is complete.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def finished(folder: Path, mark: str) -> dict[str, Any] | None:
     return record if record["fingerprint"] == mark else None
 
 
-def run_stage(
-    folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False
-) -> dict[str, Any]:
+def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False) -> dict[str, Any]:
     """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record.
 
     anew: keep nothing of an attempt that was interrupted.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prealign import __version__, ranks
+from prealign import __version__, launch, ranks
 from prealign.alignment.anchored import export_plain
 from prealign.alignment.stage import align
 from prealign.arm_inputs import ArmInputs
@@ -94,6 +94,7 @@ class ArmRun(ArmInputs):
 
         only: leave out the others; force: run them though they are fresh.
         """
+        ranks.check_devices()
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
         stages = [stage for stage in stages if only is None or stage in only]
@@ -177,7 +178,9 @@ class ArmRun(ArmInputs):
         def write(blocks: Path) -> dict[str, Any]:
             number = own.align.steps * own.align.lm_batch_size * self.devices
             mixture = self.prepared.mixture(own)
-            return write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)[1].as_dict()
+            return write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)[
+                1
+            ].as_dict()
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
@@ -269,7 +272,7 @@ class ArmRun(ArmInputs):
         }
 
     def _save(self, model: Any, folder: Path) -> None:
-        if not ranks.is_first():
+        if not launch.is_first():
             return
         if self.recipe.anchor.enabled:
             export_plain(model)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,15 @@ def run_trainer(
     own = list(callbacks)
     if checkpoint and checkpoint.every:
         own.append(Checkpoints(checkpoint, seconds))
+    if checkpoint:
+        # The Trainer loads weights by their names in the model, and for some models (NeoX) saving would rename them.
+        trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_original_format=False)
     trainer.remove_callback(PrinterCallback)
     for callback in (ProgressCallback(stage, tokens_per_step, on_progress, seconds), *own):
         trainer.add_callback(callback)
     output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
+    if checkpoint:
+        del trainer.model.save_pretrained
     seconds += float(output.metrics["train_runtime"])
     return seconds, history_points(trainer.state.log_history, tokens_per_step)
 
@@ -180,7 +186,7 @@ def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) ->
     """Return the points of a Trainer's log, one a step that has an entry. tokens_per_step: on all devices."""
     points: dict[int, dict[str, Any]] = {}
     for entry in entries:
-        found = {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
+        found: dict[str, Any] = {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
         for key, value in entry.items():
             language = key.removeprefix("eval_").removesuffix("_loss")
             if key == f"eval_{language}_loss":

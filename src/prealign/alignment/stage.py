@@ -14,7 +14,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from prealign import ranks
+from prealign import launch
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms, WordSizes
@@ -72,11 +72,11 @@ def align(
 ) -> dict[str, Any]:
     """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
 
-    folder: scratch space, where a whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are
-    those of all devices.
+    folder: scratch space, where a whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs
+    are those of all devices.
     """
     section = recipe.align
-    devices = ranks.count()
+    devices = launch.count()
     flops = devices * section.steps * align_step_flops(model, recipe, words, devices)
     tokens = align_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": section.steps, "seed": seed, **schedule(section)}

@@ -22,7 +22,6 @@ from prealign.evaluation.pairs import WordPairs
 from prealign.evaluation.retrieval import retrieval_hits
 from prealign.text.words import Tokenizer
 
-
 _KEY = "dynamics"
 
 
