@@ -11,9 +11,9 @@ from transformers import TrainerCallback
 
 import toy_experiment
 import toys
+from prealign.arms import with_settings
 from prealign.checkpoints import WHOLE, keep_last, newest, seal
 from prealign.pretraining import pretrain
-from prealign.recipe import Recipe
 from prealign.runfolder import STAGE_FILE, read_json, run_stage
 from prealign.stages import ArmRun
 from prealign.training import Progress
@@ -181,7 +181,7 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
     whole.execute(last="align")
 
     def broken(**settings: Any) -> ArmRun:
-        recipe: Recipe = toy_experiment.recipe(tmp_path, **SETTINGS | settings)
+        recipe = with_settings(whole.base, {key.replace("__", "."): value for key, value in settings.items()})
         return ArmRun("prealign", 0, recipe, *toy_experiment.prepared(recipe, tmp_path / "broken"), whole.on_progress)
 
     scratch = broken().folder("align").with_name("align.partial") / "trainer"
@@ -189,8 +189,8 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
     assert [path.name for path in scratch.glob("checkpoint-*")] == ["checkpoint-4"]
     interrupt(broken(checkpoint__keep=5), 5, 5)
     damage(scratch / "checkpoint-4", "flipped")
+    # Nothing is left to go on from: that of step 2 was removed when that of step 4 was whole.
     broken().execute(last="align")
-    # Nothing was left to go on from: the folder of step 2 was removed when that of step 4 was whole.
     assert notes == ["goes on from the checkpoint of step 4", "no whole checkpoint is left: starts anew"]
     assert state(broken(), "align") == state(whole, "align")
 

@@ -1,7 +1,7 @@
 """Whole checkpoints of a stage that trains: a run that is killed and started again ends with the same weights.
 
 1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
-   optimiser, schedule, random numbers, history. It logs at that step before, as the mean it is summing up is in no checkpoint.
+   optimiser, schedule, random numbers, history. It logs at that step before, as no checkpoint has the mean it is summing up.
 2. When all its files are there, `whole.json` is written last: size and hash of each, and the seconds trained so far. A
    checkpoint without it, or whose files are others, was torn: by a kill, a full disk, a machine that lost power.
 3. Only then are older checkpoints removed, all but the newest `keep`.

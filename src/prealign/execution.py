@@ -1,8 +1,8 @@
 """Arms on processes: one after the other, side by side, or each on all devices of a launch.
 
 1. Side by side, each arm is a process on its share of the cores.
-2. Under a launcher (`prealign.launch`) all processes train one arm after the other. What is not training is done by the first
-   while the others wait: in a process that no launcher knows of, as fine-tuning there is on one device.
+2. Under a launcher (`prealign.launch`) all processes train one arm after the other. What is not training the first one does,
+   in a process that no launcher knows of, as fine-tuning there is on one device; the others wait.
 """
 
 from __future__ import annotations
