@@ -6,15 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import toy_experiment
+from prealign.cli import app
+from prealign.errors import RecipeError
 from prealign.execution import silent
+from prealign.experiment import check_launch
+from prealign.launch import alone
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, read_json
 from prealign.stages import ArmRun
@@ -121,3 +128,70 @@ def test_one_process_writes_and_prints(two: tuple[Path, str]) -> None:
     }
     left = [path.name for path in run.rglob("*") if path.name.startswith(".") or path.suffix in (".partial", ".old")]
     assert left == []
+
+
+def test_a_run_whose_process_dies_ends_and_goes_on(tmp_path: Path) -> None:
+    settings = SETTINGS | PER_DEVICE | {"arms": ["prealign"], "evaluate__dynamics": 0, "checkpoint__every": 1}
+    recipe = toy_experiment.recipe(tmp_path, **settings | {"pretrain__steps": 400})
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    process = launched(tmp_path, "pretrain", "recipe.yaml", "--out", "run")
+    scratch = tmp_path / "run/arms/prealign/seed-0/pretrain.partial/trainer"
+    deadline = time.monotonic() + PATIENCE
+    while not list(scratch.glob("checkpoint-*/whole.json")):
+        assert process.poll() is None and time.monotonic() < deadline, output(process)
+        time.sleep(0.05)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    os.kill(int(children.split()[-1]), signal.SIGKILL)
+    text = output(process)
+    assert process.returncode != 0
+    assert "Signal 9 (SIGKILL)" in text, "the launcher names the process that died"
+    again = launched(tmp_path, "pretrain", "recipe.yaml", "--out", "run")
+    text = output(again)
+    assert again.returncode == 0, text
+    assert "pretrain: goes on from the checkpoint of step" in text
+    assert "unchanged, skipped: blocks, align" in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, {"jobs": 2}, "jobs is 2, and 2 processes were launched"),
+        ({"ACCELERATE_USE_FSDP": "true"}, {"arms": ["prealign", "anchored"]}, "'anchored' anchors the vocabulary"),
+        ({"ACCELERATE_USE_FSDP": "true"}, {"evaluate__dynamics": 2}, "dynamics=0"),
+        ({}, {"evaluate__dynamics": 2, "trainer": {"fsdp": "full_shard"}}, "dynamics=0"),
+    ],
+)
+def test_what_a_launch_cannot_do_is_said_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    recipe = toy_experiment.recipe(tmp_path, **settings)
+    check_launch(toy_experiment.recipe(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=message):
+        check_launch(recipe)
+
+
+def test_what_is_started_alone_knows_of_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "3")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    before = dict(os.environ)
+    with alone():
+        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
+        assert not any(name in os.environ for name in names)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "7", "its own one"
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "deepspeed_zero2"])
+def test_the_packaged_configurations_are_what_accelerate_reads(name: str) -> None:
+    result = CliRunner().invoke(app, ["accelerate-config", name])
+    config = load_config_from_file(result.output.strip())
+    assert config.num_processes == 8 and not config.use_cpu
+    assert CliRunner().invoke(app, ["accelerate-config", "dpd"]).exit_code == 2

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from prealign import __version__, launch, ranks
+from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
 from prealign.evaluation.coverage import KINDS
 from prealign.evaluation.score import Comparison, Unit
@@ -75,13 +76,30 @@ def run_experiment(
     return results
 
 
-def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> Prepared:
-    """Claim the folder, meet the other processes of a launch, and prepare the data."""
+def check_launch(recipe: Recipe) -> None:
+    """RecipeError for what a run on several devices cannot do."""
     if launch.count() > 1 and recipe.jobs > 1:
         raise RecipeError(
             f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all train one arm after "
-            "the other. Add jobs=1, or run without torchrun."
+            "the other. Add jobs=1, or run without a launcher."
         )
+    if launch.shards_weights() or recipe.trainer.get("fsdp"):
+        anchored = [arm for arm in recipe.arms if resolve_arm(recipe, arm).anchor.enabled]
+        if anchored:
+            raise RecipeError(
+                f"the arm {anchored[0]!r} anchors the vocabulary, which FSDP cannot spread over devices. Leave it out, or "
+                "launch with torchrun or the configuration ddp."
+            )
+        if recipe.evaluate.dynamics:
+            raise RecipeError(
+                "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
+                "or launch with torchrun or the configuration ddp."
+            )
+
+
+def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> Prepared:
+    """Claim the folder, meet the other processes of a launch, and prepare the data."""
+    check_launch(recipe)
     ranks.join(
         cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),

@@ -28,6 +28,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def shards_weights() -> bool:
+    """Whether `accelerate launch` was told to spread weights over devices (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Let processes that are started here be launched by no one, with one device of those that are visible."""

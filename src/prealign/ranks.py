@@ -4,6 +4,8 @@
    process may prepare data or evaluate for hours, and the timeout of training's collectives is to stay short.
 2. `by_first` does work in the first process alone; all get what it returned, as JSON, or its error.
 
+3. `gather_weights` turns a model that was trained in shards back into one that can be saved.
+
 A process that dies ends the job: the launcher stops the others. `lost` recognises what those see in the meantime.
 """
 
@@ -17,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from torch.distributed.tensor import DTensor
 
 from prealign.errors import RankError, RecipeError
 from prealign.launch import count, is_first
@@ -88,6 +91,17 @@ def _tell(message: dict[str, Any] | None) -> dict[str, Any]:
     dist.broadcast(content, 0, group=_group)
     told: dict[str, Any] = json.loads(bytes(content.tolist()))
     return told
+
+
+def gather_weights(model: Any) -> None:
+    """Put whole weights, on the CPU, in the place of the shards of each process; a model without shards stays as it is."""
+    whole: dict[int, torch.nn.Parameter] = {}  # what two modules share (tied embeddings) stays shared
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if isinstance(parameter, DTensor):
+                if id(parameter) not in whole:
+                    whole[id(parameter)] = torch.nn.Parameter(parameter.full_tensor().detach().cpu())
+                module.register_parameter(name, whole[id(parameter)])
 
 
 def lost(error: BaseException) -> bool:

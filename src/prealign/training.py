@@ -159,6 +159,7 @@ def run_trainer(
     output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
     if checkpoint:
         del trainer.model.save_pretrained
+    ranks.gather_weights(trainer.model)
     seconds += float(output.metrics["train_runtime"])
     return seconds, history_points(trainer.state.log_history, tokens_per_step)
 

@@ -14,12 +14,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
 from prealign.alignment.loss import WordAlignmentLoss, excluded_pairs
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
+from prealign.ranks import gather_weights
 from prealign.training import training_arguments
 
 CONTEXT, RANKS, STEPS = 10, 2, 4
@@ -65,6 +67,23 @@ def train(folder: Path, **steps: int) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
+def sharded(rank: int) -> dict[str, Any]:
+    """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together."""
+    parts = with_word_states(model())
+    for block in parts.model.layers:
+        fully_shard(block)
+    fully_shard(parts)
+    loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
+    gradients = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
+    local = sum(p.to_local().numel() for p in parts.parameters())
+    gather_weights(parts)
+    return {
+        "sharded": gradients,
+        "local": local,
+        "gathered": {name: p.detach() for name, p in parts.named_parameters()},
+    }
+
+
 def one_rank(rank: int, folder: Path) -> None:
     """What each of two processes does: save the gradients of one step, and the weights after some steps."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a rank that waits for ever says where, and ends
@@ -78,12 +97,15 @@ def one_rank(rank: int, folder: Path) -> None:
     parallel = DistributedDataParallel(with_word_states(model()))
     loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
     gradients = {name: p.grad for name, p in parallel.module.named_parameters()}
-    torch.save({"gradients": gradients, "weights": train(folder, batch_size=2, groups=2)}, folder / f"{rank}.pt")
+    shards = sharded(rank)
+    torch.save(
+        {"gradients": gradients, **shards, "weights": train(folder, batch_size=2, groups=2)}, folder / f"{rank}.pt"
+    )
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
     try:
         spawn(one_rank, (folder,), nprocs=RANKS)
@@ -94,7 +116,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
-def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
+def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, Any]]) -> None:
     alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
     assert len(words[0]["word_ids"]) != len(words[1]["word_ids"])
     width = max(one["word_ids"].shape[1] for one in words)
@@ -104,10 +126,19 @@ def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[s
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank["gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+            torch.testing.assert_close(rank["sharded"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:
+    whole = dict(model().named_parameters())
+    assert sum(rank["local"] for rank in ranks) < 1.5 * sum(p.numel() for p in whole.values()), "each had a part only"
+    for rank in ranks:
+        assert rank["gathered"].keys() == whole.keys()
+        assert all(torch.equal(rank["gathered"][name], weight) for name, weight in whole.items())
 
 
 def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
-    ranks: list[dict[str, dict[str, Tensor]]], tmp_path: Path
+    ranks: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     expected = train(tmp_path, batch_size=4, groups=4)
     start = dict(model().named_parameters())
