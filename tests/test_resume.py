@@ -197,9 +197,10 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
     notes.clear()
     for settings in ({"align__temperature": 0.2}, {"align__learning_rate": 2e-2}):
         interrupt(broken(**settings), 5, 5)
-    assert notes == [], "a checkpoint of another fingerprint is not gone on from"
+    removed = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
+    assert notes == [removed], "a checkpoint of another fingerprint is not gone on from"
     broken(align__learning_rate=2e-2).execute(last="align", force=True)
-    assert notes == [], "nor is any if all is to be done again"
+    assert notes == [removed] * 2, "nor is any if all is to be done again"
     assert state(broken(), "align")[0] != state(whole, "align")[0]
 
 

@@ -55,6 +55,11 @@ def newest(scratch: Path) -> Checkpoint | None:
     return None
 
 
+def any_left(scratch: Path) -> bool:
+    """Whether there is any checkpoint under `scratch`, whole or torn."""
+    return bool(_folders(scratch))
+
+
 def keep_last(scratch: Path, number: int) -> None:
     """Remove all sealed checkpoints but the newest `number`, and what is torn and older than the newest."""
     folders = sorted(_folders(scratch), reverse=True)

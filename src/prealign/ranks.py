@@ -47,14 +47,6 @@ def join(*, cpu: bool, timeout: float) -> None:
     _group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
-def leave() -> None:
-    """Part from the others at the end."""
-    global _group
-    if _group is not None:
-        _group = None
-        dist.destroy_process_group()
-
-
 def wait() -> None:
     """Wait until all are here."""
     if _group is not None:

@@ -110,12 +110,17 @@ def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *
     return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
 
 
+def partial_folder(folder: Path) -> Path:
+    """Return where a stage's work is done before it is complete."""
+    return folder.with_name(folder.name + ".partial")
+
+
 def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
     """Return `folder.partial`, empty but for scratch of the same fingerprint, or complete if only its name was missing.
 
     anew: keep nothing.
     """
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_folder(folder)
     if not anew and finished(partial, mark):
         return partial
     scratch = partial / SCRATCH
@@ -131,7 +136,7 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
 
 def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
     """Record the work in `folder.partial`, unless it is there already, and rename the folder. Returns the record."""
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_folder(folder)
     record = finished(partial, mark) or {"fingerprint": mark, **record}
     write_json(partial / STAGE_FILE, record)
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
@@ -161,5 +166,5 @@ def share_stage(folder: Path, other: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(other, aside, copy_function=os.link)
     _clear(folder)
-    shutil.rmtree(folder.with_name(folder.name + ".partial"), ignore_errors=True)
+    shutil.rmtree(partial_folder(folder), ignore_errors=True)
     aside.rename(folder)

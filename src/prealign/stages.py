@@ -22,6 +22,7 @@ from prealign import __version__, launch, ranks
 from prealign.alignment.anchored import export_plain
 from prealign.alignment.stage import align
 from prealign.arm_inputs import ArmInputs
+from prealign.checkpoints import any_left
 from prealign.codeswitch import CodeSwitcher
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
@@ -39,12 +40,13 @@ from prealign.runfolder import (
     file_stats,
     fingerprint,
     finished,
+    partial_folder,
     run_stage,
     share_stage,
     write_json,
 )
 from prealign.text.corpus import load_arrow
-from prealign.training import OnProgress, precision
+from prealign.training import OnProgress, Progress, precision
 
 TRAINED = ("align", "pretrain")
 """The stages that all processes of a launch do together."""
@@ -126,16 +128,30 @@ class ArmRun(ArmInputs):
                 return None
             if not force and stage == "align" and self._share_alignment(mark):
                 return ""
-            if stage not in TRAINED or finished(begin_stage(folder, mark, anew=force), mark):
-                run_stage(folder, mark, work[stage], anew=force and stage not in TRAINED)
+            if stage not in TRAINED:
+                run_stage(folder, mark, work[stage], anew=force)
                 return ""
-            return str(begin_stage(folder, mark))
+            partial = self._begin(stage, mark, force)
+            if finished(partial, mark):
+                end_stage(folder, mark, {})
+                return ""
+            return str(partial)
 
         partial = ranks.by_first(begin)
         if partial:
             record = work[stage](Path(partial))
             ranks.by_first(lambda: end_stage(folder, mark, record))
         return partial is not None
+
+    def _begin(self, stage: str, mark: str, force: bool) -> Path:
+        """Begin a stage that trains; tell if that removes checkpoints."""
+        partial = partial_folder(self.folder(stage))
+        left = any_left(partial / SCRATCH)
+        begin_stage(self.folder(stage), mark, anew=force)
+        if left and not any_left(partial / SCRATCH) and not finished(partial, mark):
+            note = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
+            self.on_progress(Progress(stage, 0, 1, note=note))
+        return partial
 
     @staticmethod
     def _is_due(folder: Path, mark: str, force: bool) -> bool:

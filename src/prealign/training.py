@@ -19,7 +19,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from prealign import ranks
-from prealign.checkpoints import Checkpoint, Checkpoints, discard_after, newest
+from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, newest
 from prealign.recipe import CheckpointSection, Recipe
 
 LOG_POINTS = 50
@@ -169,7 +169,7 @@ def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Chec
     scratch, steps = Path(trainer.args.output_dir), trainer.args.max_steps
 
     def find() -> dict[str, Any]:
-        torn, found = any(scratch.glob("checkpoint-*")), newest(scratch)
+        torn, found = any_left(scratch), newest(scratch)
         discard_after(scratch, found.step if found else 0)
         return {"folder": str(found.folder), "step": found.step, "seconds": found.seconds} if found else {"torn": torn}
 
