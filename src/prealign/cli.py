@@ -106,7 +106,9 @@ def _experiment(settings: Any, out: Path | None, force: bool) -> None:
         soft_wrap=True,
     )
     with Watch(console) as watch:
-        results = run_experiment(settings, folder, watch.show, command=_command(), force=force)
+        results = run_experiment(
+            settings, folder, watch.show, command=shlex.join(["prealign", *sys.argv[1:]]), force=force
+        )
     if launch.is_first():
         write_report(results, folder.report)
         _print_results(results)
@@ -210,11 +212,7 @@ def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
 
     folder = RunFolder(out or Path("runs") / settings.name)
     with Watch(console) as watch:
-        return open_run(settings, folder, watch.show, command=_command()), folder
-
-
-def _command() -> str:
-    return shlex.join(["prealign", *sys.argv[1:]])
+        return open_run(settings, folder, watch.show), folder
 
 
 @command

@@ -48,7 +48,7 @@ def run_arm(arm: ArmRun, on_event: OnEvent, *, last: str | None = None, force: b
     ran = here.execute(last=last, only=TOGETHER, force=force)
     if last is None:
         rest = _Task(replace(arm, on_progress=silent), without=TOGETHER, force=force)
-        ran |= ranks.by_first(lambda: next(_side_by_side([rest], 1, on_event))[1])
+        ran |= ranks.by_first(lambda: dict(*(done for _, done in _side_by_side([rest], 1, on_event))))
     return ran
 
 

@@ -97,8 +97,11 @@ def check_launch(recipe: Recipe) -> None:
             )
 
 
-def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> Prepared:
-    """Claim the folder, meet the other processes of a launch, and prepare the data."""
+def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
+    """Claim the folder, meet the other processes of a launch, and prepare the data.
+
+    command: the one that will make results, for their provenance.
+    """
     check_launch(recipe)
     ranks.join(
         cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
@@ -107,7 +110,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) ->
 
     def begin() -> None:
         run.claim(recipe.name, dump_recipe(recipe))
-        write_json(run.provenance, provenance(recipe, command))
+        if command is not None:
+            write_json(run.provenance, provenance(recipe, command))
         made = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))[1]
         on_event(Event(ALL_ARMS, 0, stages={"prepare": made}))
 
