@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import sparse
 from transformers import TrainerCallback
 
 import toy_experiment
 import toys
+from prealign.alignment.anchored import anchor_vocabulary
 from prealign.arms import with_settings
 from prealign.checkpoints import WHOLE, keep_last, newest, seal
 from prealign.pretraining import pretrain
@@ -98,9 +101,18 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str) 
     assert not list(broken.folder("align").parent.glob("*.partial"))
 
 
-def train(folder: Path, stop: Stop | None, *, rows: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Eight steps of stage 2 on `rows` blocks, four a step, of a model with dropout; returns record and weights."""
+def train(
+    folder: Path, stop: Stop | None, *, rows: int, anchored: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Eight steps of stage 2 on `rows` blocks, four a step; returns record and weights.
+
+    The model has dropout, and is saved under other names than it has; anchored: has tied embeddings and an anchored row.
+    """
     model = toys.neox()
+    if anchored:
+        half = sparse.csr_matrix((np.array([0.5, 0.5]), (np.array([40, 40]), np.array([1, 2]))), shape=(64, 64))
+        language = np.where(np.arange(64) == 40, 0, -1)
+        model = anchor_vocabulary(toys.llama(tied=True), half, language, fresh=True)
     recipe = toys.recipe(
         checkpoint={"every": 1, "keep": 20},
         pretrain={"batch_size": 4, "context": 10, "validations": 2},
@@ -124,6 +136,15 @@ def test_random_numbers_and_order_go_on_over_the_edge_of_a_pass_over_the_blocks(
     assert all(found[name].equal(weight) for name, weight in weights.items())
     _, other = train(tmp_path / "other", None, rows=32)
     assert not all(found[name].equal(weight) for name, weight in other.items()), "the edge is seen by this test"
+
+
+def test_tied_embeddings_with_anchors_go_on(tmp_path: Path) -> None:
+    _, weights = train(tmp_path / "whole", None, rows=32, anchored=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", Stop(8, 5), rows=32, anchored=True)
+    _, found = train(tmp_path / "broken", None, rows=32, anchored=True)
+    assert newest(tmp_path / "broken").step == 7 and "model.embed_tokens.parametrizations.weight.original" in found
+    assert all(found[name].equal(weight) for name, weight in weights.items())
 
 
 def damage(folder: Path, how: str) -> None:

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xxhash
+from torch import Tensor
 from transformers import TrainerCallback
 
 from prealign.errors import RunFolderError
@@ -112,6 +115,30 @@ def _seconds_if_whole(folder: Path) -> float | None:
         and all(_size_and_hash(found[name])[1] == digest for name, (_, digest) in expected.items())
     )
     return float(seal["seconds"]) if whole else None
+
+
+@contextmanager
+def names_kept(model: Any) -> Iterator[None]:
+    """Let `save_pretrained` write weights under their names in the model, by which the Trainer loads them again.
+
+    On its own it renames those of some models (NeoX), whose head would silently not be loaded, and refuses a parametrisation
+    that tied embeddings share. Of weights that are one tensor the first name is written, and loading it loads all.
+    """
+    save = model.save_pretrained
+
+    def save_pretrained(*args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any) -> Any:
+        weights = model.state_dict() if state_dict is None else state_dict
+        names: dict[Any, str] = {}
+        for name, weight in weights.items():
+            names.setdefault((weight.data_ptr(), weight.shape) if weight.numel() else name, name)
+        own = {name: weights[name] for name in names.values()}
+        return save(*args, state_dict=own, save_original_format=False, **kwargs)
+
+    model.save_pretrained = save_pretrained
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 class Checkpoints(TrainerCallback):

@@ -10,8 +10,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from prealign import ranks
-from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, newest
+from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.recipe import CheckpointSection, Recipe
 
 LOG_POINTS = 50
@@ -150,15 +150,11 @@ def run_trainer(
     own = list(callbacks)
     if checkpoint and checkpoint.every:
         own.append(Checkpoints(checkpoint, seconds))
-    if checkpoint:
-        # The Trainer loads weights by their names in the model, and for some models (NeoX) saving would rename them.
-        trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_original_format=False)
     trainer.remove_callback(PrinterCallback)
     for callback in (ProgressCallback(stage, tokens_per_step, on_progress, seconds), *own):
         trainer.add_callback(callback)
-    output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
-    if checkpoint:
-        del trainer.model.save_pretrained
+    with names_kept(trainer.model) if checkpoint else nullcontext():
+        output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
     ranks.gather_weights(trainer.model)
     seconds += float(output.metrics["train_runtime"])
     return seconds, history_points(trainer.state.log_history, tokens_per_step)
