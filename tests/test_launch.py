@@ -131,7 +131,7 @@ def test_one_process_writes_and_prints(two: tuple[Path, str]) -> None:
 
 def test_a_run_whose_process_dies_ends_and_goes_on(tmp_path: Path) -> None:
     settings = SETTINGS | PER_DEVICE | {"arms": ["prealign"], "evaluate__dynamics": 0, "checkpoint__every": 1}
-    recipe = toy_experiment.recipe(tmp_path, **settings | {"pretrain__steps": 400})
+    recipe = toy_experiment.recipe(tmp_path, **settings | {"pretrain__steps": 60})
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     process = launched(tmp_path, "pretrain", "recipe.yaml", "--out", "run")
     scratch = tmp_path / "run/arms/prealign/seed-0/pretrain.partial/trainer"
