@@ -46,7 +46,8 @@ class Watch:
     def show(self, event: Any) -> None:
         """Show one event."""
         if event.progress is not None and event.progress.note:
-            self.console.print(f"  {event.arm} seed {event.seed} · {event.progress.stage}: {event.progress.note}")
+            note = f"{event.progress.stage}: {event.progress.note}"
+            self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
         elif event.stages is not None:
             self._finish(event)
         elif self.console.is_terminal:
