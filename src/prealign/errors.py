@@ -30,3 +30,7 @@ class TokenizerError(PrealignError):
 
 class RunFolderError(PrealignError):
     """A run folder that holds something else than this recipe expects."""
+
+
+class RankError(PrealignError):
+    """Another process of the same run ended, so this one cannot go on."""

@@ -1,7 +1,7 @@
 """All arms and seeds of a recipe, and the results they add up to.
 
 1. Prepare the shared data (`prealign.preparation`).
-2. Run each (seed, arm) that is not fresh, `jobs` of them side by side, each on its share of the cores.
+2. Run each (seed, arm) that is not fresh (`prealign.execution`).
 3. After each, write results.json anew from the finished folders: so an interrupted experiment has the results it has.
 """
 
@@ -11,47 +11,38 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from multiprocessing import get_context
-from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import numpy as np
 import torch
 
-from prealign import __version__
+from prealign import __version__, launch, ranks
+from prealign.arms import resolve_arm
+from prealign.errors import RecipeError
 from prealign.evaluation.coverage import KINDS
 from prealign.evaluation.score import Comparison, Unit
 from prealign.evaluation.statistics import Difference, holm, paired_bootstrap, paired_items, paired_seeds
+from prealign.execution import Event, OnEvent, run_arms, silent
 from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
-from prealign.runfolder import RunFolder, finished, read_json, write_json
+from prealign.runfolder import STAGE_FILE, RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
-from prealign.training import Progress, precision
+from prealign.training import precision
 
 # A list of the environment that changes numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 
-
-@dataclass(frozen=True)
-class Event:
-    """Something the command line may show. `stages` (stage -> was it run now) comes once, when an arm is done."""
-
-    arm: str
-    seed: int
-    progress: Progress | None = None
-    stages: dict[str, bool] | None = None
+ALL_ARMS = "all arms"
+TIMEOUT = 1800
+"""Seconds that a collective of training may take, as in `TrainingArguments`."""
 
 
-OnEvent = Callable[[Event], None]
 Marks = dict[tuple[str, int], dict[str, str]]
 """The fingerprint of every stage of every arm and seed."""
 
@@ -59,94 +50,73 @@ Marks = dict[tuple[str, int], dict[str, str]]
 def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
-    """Run everything that is not fresh; return what results.json holds.
+    """Run everything that is not fresh; return what results.json holds (under a launcher in the first process only).
 
     Raises PrealignError for what the user can mend, before any training where it can be known before.
     """
-    run.claim(recipe.name, dump_recipe(recipe))
-    write_json(run.provenance, provenance(recipe, command))
-    prepared, made = prepare(recipe, run, lambda p: on_event(Event("all arms", 0, p)))
-    on_event(Event("all arms", 0, stages={"prepare": made}))
+    prepared = open_run(recipe, run, on_event, command)
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
-    # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
-    marks = {pair: ArmRun(*pair, recipe, prepared, run, lambda _: None).marks() for pair in pairs}
-    results = collect_results(recipe, prepared, run, marks)
-    for arm, seed, stages in _execute(recipe, prepared, run, pairs, on_event, force):
-        on_event(Event(arm, seed, stages=stages))
-        results = collect_results(recipe, prepared, run, marks)
+    arms = [ArmRun(*pair, recipe, prepared, run, silent, devices=launch.count()) for pair in pairs]
+    marks: Marks = {}
+    results: dict[str, Any] = {}
+
+    def collect() -> None:
+        # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
+        marks.update(marks or {(arm.arm, arm.seed): arm.marks() for arm in arms})
+        results.update(collect_results(recipe, prepared, run, marks))
+
+    def save() -> None:
+        collect()
         write_json(run.results, results)
+
+    ranks.by_first(collect)
+    for arm, stages in run_arms(arms, recipe.jobs, on_event, force=force):
+        on_event(Event(arm.arm, arm.seed, stages=stages))
+        ranks.by_first(save)
     return results
 
 
-def _execute(
-    recipe: Recipe,
-    prepared: Prepared,
-    run: RunFolder,
-    pairs: list[tuple[str, int]],
-    on_event: OnEvent,
-    force: bool,
-) -> Iterator[tuple[str, int, dict[str, bool]]]:
-    if recipe.jobs == 1 or len(pairs) == 1:
-        for arm, seed in pairs:
-            yield arm, seed, _run_arm(recipe, prepared, run, arm, seed, on_event, force)
-        return
-    context = get_context("spawn")
-    queue: Queue[Event] = context.Queue()
-    cores = max(1, (os.cpu_count() or 1) // recipe.jobs)
-    with ProcessPoolExecutor(recipe.jobs, context, _start_worker, (queue, cores, os.getpid())) as pool:
-        futures = {pool.submit(_work, recipe, prepared, run, *pair, force): pair for pair in pairs}
-        workers = dict(pool._processes)
-        try:
-            for future in _as_completed(set(futures), queue, on_event):
-                yield *futures[future], future.result()
-        except BaseException:
-            # Arms take hours: one that failed, or an interrupt, ends the others at once. Finished stages stay.
-            for future in futures:
-                future.cancel()
-            for worker in workers.values():
-                worker.terminate()
-            raise
+def check_launch(recipe: Recipe) -> None:
+    """RecipeError for what a run on several devices cannot do."""
+    if launch.count() > 1 and recipe.jobs > 1:
+        raise RecipeError(
+            f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all train one arm after "
+            "the other. Add jobs=1, or run without a launcher."
+        )
+    if launch.shards_weights() or recipe.trainer.get("fsdp"):
+        anchored = [arm for arm in recipe.arms if resolve_arm(recipe, arm).anchor.enabled]
+        if anchored:
+            raise RecipeError(
+                f"the arm {anchored[0]!r} anchors the vocabulary, which FSDP cannot spread over devices. Leave it out, or "
+                "launch with torchrun or the configuration ddp."
+            )
+        if recipe.evaluate.dynamics:
+            raise RecipeError(
+                "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
+                "or launch with torchrun or the configuration ddp."
+            )
 
 
-def _as_completed(
-    pending: set[Future[dict[str, bool]]], queue: Queue[Event], on_event: OnEvent
-) -> Iterator[Future[dict[str, bool]]]:
-    while pending:
-        done, pending = wait(pending, timeout=0.2)
-        while True:
-            try:
-                on_event(queue.get_nowait())
-            except Empty:
-                break
-        yield from done
+def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
+    """Claim the folder, meet the other processes of a launch, and prepare the data.
 
+    command: the one that will make results, for their provenance.
+    """
+    check_launch(recipe)
+    ranks.join(
+        cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),
+    )
 
-_tell: OnEvent | None = None
+    def begin() -> None:
+        run.claim(recipe.name, dump_recipe(recipe))
+        if command is not None:
+            write_json(run.provenance, provenance(recipe, command))
+        made = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))[1]
+        on_event(Event(ALL_ARMS, 0, stages={"prepare": made}))
 
-
-def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
-    global _tell
-
-    def tell(event: Event) -> None:
-        if os.getppid() != parent:
-            os._exit(1)  # the experiment was killed: nobody waits for this arm
-        queue.put(event)
-
-    _tell = tell
-    # The parent hears the interrupt and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-
-
-def _work(recipe: Recipe, prepared: Prepared, run: RunFolder, arm: str, seed: int, force: bool) -> dict[str, bool]:
-    assert _tell is not None, "the pool was started without its initialiser"
-    return _run_arm(recipe, prepared, run, arm, seed, _tell, force)
-
-
-def _run_arm(
-    recipe: Recipe, prepared: Prepared, run: RunFolder, arm: str, seed: int, on_event: OnEvent, force: bool
-) -> dict[str, bool]:
-    return ArmRun(arm, seed, recipe, prepared, run, lambda p: on_event(Event(arm, seed, p))).execute(force=force)
+    ranks.by_first(begin)
+    return Prepared(run.data, read_json(run.data / STAGE_FILE))
 
 
 def provenance(recipe: Recipe, command: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 
+from prealign import launch
 from prealign.alignment.stage import align_step_flops, words_flops
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
@@ -27,13 +28,13 @@ from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
 
-def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, ranks: int = 1) -> float:
-    """Return the FLOPs of one step of stage 2 on one device of `ranks`, averaged over steps with and without L_align."""
+def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, devices: int = 1) -> float:
+    """Return the FLOPs of one step of stage 2 on one device of `devices`, averaged over steps with and without L_align."""
     context = recipe.pretrain.context
     text = training_flops(model, recipe.pretrain.batch_size * context, context)
     if words is None or not recipe.sustain.weight:
         return text
-    return text + words_flops(model, recipe.sustain.groups, words, ranks) / recipe.sustain.every
+    return text + words_flops(model, recipe.sustain.groups, words, devices) / recipe.sustain.every
 
 
 def pretrain_step_tokens(recipe: Recipe, words: WordSizes | None) -> float:
@@ -46,16 +47,16 @@ def pretrain_step_tokens(recipe: Recipe, words: WordSizes | None) -> float:
 
 
 def budgeted_steps(
-    reference: Recipe, own: Recipe, model: Any, words: WordSizes, own_words: WordSizes, ranks: int = 1
+    reference: Recipe, own: Recipe, model: Any, words: WordSizes, own_words: WordSizes, devices: int = 1
 ) -> int:
     """Return the steps of stage 2 that bring an arm to the budget of PreAlign, whose recipe is `reference`.
 
     words: those of PreAlign; own_words: those of the arm, which may have a lexicon of its own.
     """
-    budget = reference.align.steps * align_step_flops(model, reference, words, ranks)
+    budget = reference.align.steps * align_step_flops(model, reference, words, devices)
     budget += reference.pretrain.steps * pretrain_step_flops(model, reference, None)
-    spent = own.align.steps * align_step_flops(model, own, own_words, ranks) if own.align.steps else 0.0
-    return matched_steps(budget, spent, pretrain_step_flops(model, own, own_words, ranks))
+    spent = own.align.steps * align_step_flops(model, own, own_words, devices) if own.align.steps else 0.0
+    return matched_steps(budget, spent, pretrain_step_flops(model, own, own_words, devices))
 
 
 def matched_steps(budget: float, spent: float, step: float) -> int:
@@ -85,10 +86,12 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
 
-    words: the lexicon's forms for sustained alignment; unused, and may be None, without it.
+    words: the lexicon's forms for sustained alignment; unused, and may be None, without it. folder: scratch space, where a
+    whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
     """
     section, sustain = recipe.pretrain, recipe.sustain
-    flops = steps * pretrain_step_flops(model, recipe, words)
+    devices = launch.count()
+    flops = devices * steps * pretrain_step_flops(model, recipe, words, devices)
     tokens = pretrain_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
     trainer: Trainer
@@ -105,7 +108,7 @@ def pretrain(
                 groups=sustain.groups,
                 every=sustain.every,
                 seed=seed,
-                ranks=arguments.world_size,
+                ranks=devices,
             ),
             eval_dataset=validation,
             weight=sustain.weight,
@@ -121,10 +124,10 @@ def pretrain(
             train_dataset=blocks,
             eval_dataset=validation,
         )
-    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress, callbacks)
+    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress, callbacks, recipe.checkpoint)
     return {
         "steps": steps,
-        "tokens": round(steps * tokens),
+        "tokens": round(devices * steps * tokens),
         "flops": flops,
         "seconds": seconds,
         "history": history,

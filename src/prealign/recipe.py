@@ -205,6 +205,15 @@ class PretrainSection(Section):
     validation_blocks: Positive = 64
 
 
+class CheckpointSection(Section):
+    """What a run that was killed goes on from. It changes no result, and no fingerprint."""
+
+    every: Count = 1000
+    """Steps between two checkpoints of a stage that trains; 0: none, a stage that was killed starts anew."""
+    keep: Positive = 2
+    """The newest so many are kept while the stage trains; when it is finished, none."""
+
+
 class Variant(Section):
     """An arm of one's own: a named arm with settings (dotted keys) changed."""
 
@@ -237,6 +246,7 @@ class Recipe(Section):
     evaluate: EvaluateSection = EvaluateSection()
     transfer: list[TransferTask] = Field(default=[])
     """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""
+    checkpoint: CheckpointSection = CheckpointSection()
     variants: dict[str, Variant] = Field(default={})
     trainer: dict[str, Any] = Field(default={})
     """Passed on to `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""

@@ -190,7 +190,9 @@ _SET_BY_PROJECT = {
     ("output_dir",): "choose the run folder with --out",
     ("seed", "data_seed", "train_sampling_strategy"): "the recipe's `seeds` decide it",
     ("eval_strategy", "eval_steps"): "set pretrain.validations",
-    ("save_strategy", "save_steps"): "a stage saves its model when it ends",
+    ("save_strategy", "save_steps", "save_total_limit"): "set checkpoint.every and checkpoint.keep",
+    ("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"): "a "
+    "stage that was killed goes on by itself, to the same weights; set checkpoint.every",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
 }
 

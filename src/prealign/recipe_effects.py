@@ -24,6 +24,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
+    "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
 }
 

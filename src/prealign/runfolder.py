@@ -6,10 +6,14 @@
 
 A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
 when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.
+
+`STAGE.partial/trainer` is scratch space: what is in it (checkpoints, see `prealign.checkpoints`) outlives an attempt that
+was killed, as long as the fingerprint in its `begun.json` is the same, and goes when the stage is complete.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +26,8 @@ import xxhash
 from prealign.errors import RunFolderError
 
 STAGE_FILE = "stage.json"
+SCRATCH = "trainer"
+_BEGUN = "begun.json"
 FORMAT = 2
 """Part of every fingerprint: raised with each change of what a stage makes of the same inputs."""
 
@@ -95,13 +101,45 @@ def finished(folder: Path, mark: str) -> dict[str, Any] | None:
     return record if record["fingerprint"] == mark else None
 
 
-def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    record = {"fingerprint": mark, **work(partial)}
+def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False) -> dict[str, Any]:
+    """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record.
+
+    anew: keep nothing of an attempt that was interrupted.
+    """
+    partial = begin_stage(folder, mark, anew=anew)
+    return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return where a stage's work is done before it is complete."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
+    """Return `folder.partial`, empty but for scratch of the same fingerprint, or complete if only its name was missing.
+
+    anew: keep nothing.
+    """
+    partial = partial_folder(folder)
+    if not anew and finished(partial, mark):
+        return partial
+    scratch = partial / SCRATCH
+    begun = None
+    with contextlib.suppress(FileNotFoundError, RunFolderError):
+        begun = read_json(scratch / _BEGUN)
+    for path in partial.iterdir() if partial.exists() else ():
+        if path != scratch or anew or begun != mark:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_json(scratch / _BEGUN, mark)
+    return partial
+
+
+def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Record the work in `folder.partial`, unless it is there already, and rename the folder. Returns the record."""
+    partial = partial_folder(folder)
+    record = finished(partial, mark) or {"fingerprint": mark, **record}
     write_json(partial / STAGE_FILE, record)
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     _clear(folder)
     partial.rename(folder)
     return record
@@ -124,8 +162,9 @@ def _clear(folder: Path) -> None:
 
 def share_stage(folder: Path, other: Path) -> None:
     """Let a stage be a copy of another arm's, by hard links: it takes no space, and stays when the other is replaced."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(other, partial, copy_function=os.link)
+    aside = folder.with_name(folder.name + ".shared")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(other, aside, copy_function=os.link)
     _clear(folder)
-    partial.rename(folder)
+    shutil.rmtree(partial_folder(folder), ignore_errors=True)
+    aside.rename(folder)

@@ -7,94 +7,58 @@
 5. `knowledge`, if the recipe has made-up facts: questions about them.
 6. `transfer`, if the recipe has such tasks: fine-tuned on source-language labels, tested in every language.
 
-The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
+Stages that train run on all processes of a launch, the others on the first (`prealign.ranks`). One that was killed while it
+trained goes on from its newest checkpoint (`prealign.checkpoints`).
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from datasets import Dataset
-
-from prealign import __version__
-from prealign.alignment.anchored import (
-    anchor_vocabulary,
-    anchored_languages,
-    estimate_anchors,
-    export_plain,
-    word_pairs,
-)
+from prealign import __version__, launch, ranks
+from prealign.alignment.anchored import export_plain
 from prealign.alignment.stage import align
-from prealign.alignment.trainer import layer_slice
-from prealign.alignment.words import WordForms, word_forms
-from prealign.arms import resolve_arm
-from prealign.errors import RecipeError
+from prealign.arm_inputs import ArmInputs
+from prealign.checkpoints import any_left
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
-from prealign.evaluation.pairs import draw_pairs
 from prealign.evaluation.parallel import evaluate_parallel
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
-from prealign.lexicon import Lexicon
 from prealign.mixing import mixture_record, switched_mixture
-from prealign.models import build_model, load_weights, model_shapes
-from prealign.packing import text_blocks, write_blocks
-from prealign.preparation import Prepared
-from prealign.pretraining import budgeted_steps, pretrain
-from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, run_stage, share_stage, write_json
+from prealign.packing import write_blocks
+from prealign.pretraining import pretrain
+from prealign.runfolder import (
+    SCRATCH,
+    RunFolder,
+    begin_stage,
+    end_stage,
+    file_stats,
+    fingerprint,
+    finished,
+    partial_folder,
+    run_stage,
+    share_stage,
+    write_json,
+)
 from prealign.text.corpus import load_arrow
-from prealign.training import OnProgress, precision
+from prealign.training import OnProgress, Progress, precision
+
+TRAINED = ("align", "pretrain")
+"""The stages that all processes of a launch do together."""
 
 
 @dataclass(frozen=True)
-class ArmRun:
+class ArmRun(ArmInputs):
     """An arm of `base` with one seed, on the run's shared data."""
 
-    arm: str
-    seed: int
-    base: Recipe
-    prepared: Prepared
     run: RunFolder
     on_progress: OnProgress
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """The arm's own recipe."""
-        return resolve_arm(self.base, self.arm)
-
-    @cached_property
-    def lexicons(self) -> tuple[Lexicon, Lexicon]:
-        """Words for training and words held out, by seed."""
-        return self.prepared.training_lexicon(self.recipe, self.seed)
-
-    @cached_property
-    def words(self) -> WordForms:
-        """The training words in tokens."""
-        return word_forms(self.lexicons[0], self.prepared.tokenizer)
-
-    @cached_property
-    def steps(self) -> int:
-        """Steps of stage 2 that bring this arm to the budget of PreAlign."""
-        reference, own = resolve_arm(self.base, "prealign"), self.recipe
-        # Of an arm with a lexicon of its own the budget is that of the others all the same.
-        shared = reference.lexicon == own.lexicon
-        lexicon = None if shared else self.prepared.training_lexicon(reference, self.seed)[0]
-        words = self.words if lexicon is None else word_forms(lexicon, self.prepared.tokenizer)
-        model = model_shapes(own.model, **self._model_needs)
-        if own.align.steps or own.sustain.weight:
-            layer_slice(own.align.layers, model)  # what the model has no layer for shows before any training
-        return budgeted_steps(reference, own, model, words, self.words)
 
     def folder(self, stage: str) -> Path:
         """Return the folder of one of this arm's stages."""
@@ -105,6 +69,7 @@ class ArmRun:
         own, bos = self.recipe, self.recipe.align.bos
         lexicon = own.lexicon.changes()
         data = [__version__, self.prepared.mark, self.seed, lexicon, own.mixture.changes(), own.pretrain.context]
+        data += [self.devices] if self.devices > 1 else []  # so runs on one device keep their fingerprints
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
         anchored = own.anchor.changes() if own.anchor.enabled else None
         model: list[Any] = [own.model.changes(), anchored, own.trainer, own.pretrain.validations]
@@ -126,13 +91,29 @@ class ArmRun:
             marks["transfer"] = fingerprint(marks["pretrain"], tasks, file_stats(files))
         return marks
 
-    def execute(self, *, last: str | None = None, force: bool = False) -> dict[str, bool]:
-        """Run every stage up to `last` (None: all) that is not fresh. Returns the stages, and whether each was run now."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 or torch.cuda.device_count() > 1:
-            raise RecipeError(
-                "a run trains each arm on one device, and here are several. Show it one (CUDA_VISIBLE_DEVICES=0, without "
-                "torchrun); `jobs` runs several arms side by side."
-            )
+    def execute(
+        self, *, last: str | None = None, only: Collection[str] | None = None, force: bool = False
+    ) -> dict[str, bool]:
+        """Run every stage that is not fresh, up to `last` (None: all). Returns the stages, and whether each was run now.
+
+        only: leave out the others; force: run them though they are fresh.
+        """
+        ranks.check_devices()
+        marks = ranks.by_first(self.marks)
+        stages = list(marks)[: list(marks).index(last) + 1 if last else None]
+        stages = [stage for stage in stages if only is None or stage in only]
+        if last is None and "blocks" in stages:
+            ranks.by_first(lambda: self._check_labels(marks, force))
+        return {stage: self._execute(stage, marks[stage], force) for stage in stages}
+
+    def _check_labels(self, marks: dict[str, str], force: bool) -> None:
+        """Read the labelled rows of tasks to come: a damaged one must show before hours of training, and once a run."""
+        if "transfer" in marks and self._is_due(self.folder("transfer"), marks["transfer"], force):
+            for task in self.recipe.transfer:
+                check_task(task, self.prepared, self.recipe, self.seed)
+
+    def _execute(self, stage: str, mark: str, force: bool) -> bool:
+        """Run a stage that is not fresh, or share that of another arm; return whether it was not fresh."""
         work: dict[str, Callable[[Path], dict[str, Any]]] = {
             "blocks": self._blocks,
             "align": self._align,
@@ -141,19 +122,42 @@ class ArmRun:
             "knowledge": self._knowledge,
             "transfer": self._transfer,
         }
-        ran = {}
-        marks = self.marks()
-        if last is None and "transfer" in marks and (force or not finished(self.folder("transfer"), marks["transfer"])):
-            # Here, not when it is read for its stage: a damaged row must show before hours of training, and once a run.
-            for task in self.recipe.transfer:
-                check_task(task, self.prepared, self.recipe, self.seed)
-        for stage, mark in marks.items():
-            ran[stage] = force or finished(self.folder(stage), mark) is None
-            if ran[stage] and (force or stage != "align" or not self._share_alignment(mark)):
-                run_stage(self.folder(stage), mark, work[stage])
-            if stage == last:
-                break
-        return ran
+        folder = self.folder(stage)
+
+        def begin() -> str | None:
+            """Return the folder to work in, "" if nothing is left to do there, None if the stage is fresh."""
+            if not self._is_due(folder, mark, force):
+                return None
+            if not force and stage == "align" and self._share_alignment(mark):
+                return ""
+            if stage not in TRAINED:
+                run_stage(folder, mark, work[stage], anew=force)
+                return ""
+            partial = self._begin(stage, mark, force)
+            if finished(partial, mark):
+                end_stage(folder, mark, {})
+                return ""
+            return str(partial)
+
+        partial = ranks.by_first(begin)
+        if partial:
+            record = work[stage](Path(partial))
+            ranks.by_first(lambda: end_stage(folder, mark, record))
+        return partial is not None
+
+    def _begin(self, stage: str, mark: str, force: bool) -> Path:
+        """Begin a stage that trains; tell if that removes checkpoints."""
+        partial = partial_folder(self.folder(stage))
+        left = any_left(partial / SCRATCH)
+        begin_stage(self.folder(stage), mark, anew=force)
+        if left and not any_left(partial / SCRATCH) and not finished(partial, mark):
+            note = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
+            self.on_progress(Progress(stage, 0, 1, note=note))
+        return partial
+
+    @staticmethod
+    def _is_due(folder: Path, mark: str, force: bool) -> bool:
+        return force or finished(folder, mark) is None
 
     def _share_alignment(self, mark: str) -> bool:
         for other in self.run.stages("align"):
@@ -168,7 +172,7 @@ class ArmRun:
     def _blocks(self, folder: Path) -> dict[str, Any]:
         own = self.recipe
         mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed)
-        blocks = self.steps * own.pretrain.batch_size
+        blocks = self.steps * own.pretrain.batch_size * self.devices
         _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
         coverage = known[mixture.source].coverage if mixture.switcher else None
@@ -177,45 +181,47 @@ class ArmRun:
         return {**counts.as_dict(), **settings, **forms, **rates}
 
     def _align(self, folder: Path) -> dict[str, Any]:
-        own = self.recipe
-        blocks, _ = write_blocks(
-            self.prepared.mixture(own),
-            folder / "blocks",
-            blocks=own.align.steps * own.align.lm_batch_size,
-            context=own.pretrain.context,
-            seed=self.seed,
-        )
-        model, dynamics = self._start(), self._dynamics()
+        own, scratch = self.recipe, folder / SCRATCH
+
+        def write(blocks: Path) -> dict[str, Any]:
+            number = own.align.steps * own.align.lm_batch_size * self.devices
+            mixture = self.prepared.mixture(own)
+            return write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)[
+                1
+            ].as_dict()
+
+        # In scratch, which is of one fingerprint: an attempt that goes on finds them.
+        ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
+        model, dynamics = self.start(), self.dynamics()
         record = align(
             model,
             self.prepared.tokenizer,
             self.words,
-            blocks,
-            self._validation(),
+            load_arrow(scratch / "blocks"),
+            self.validation(),
             own,
             self.seed,
-            folder / "trainer",
+            scratch,
             self.on_progress,
             dynamics,
         )
-        shutil.rmtree(folder / "blocks")
         self._save(model, folder)
         return _with_dynamics(record, dynamics)
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
-        model = self._anchor(self._load(self.folder("align")), fresh=False) if aligned else self._start()
-        dynamics = self._dynamics()
+        model = self.anchored(self.load(self.folder("align")), fresh=False) if aligned else self.start()
+        dynamics = self.dynamics()
         record = pretrain(
             model,
             self.prepared.tokenizer,
             self.words,
             load_arrow(self.folder("blocks")),
-            self._validation(),
+            self.validation(),
             self.recipe,
             self.steps,
             self.seed,
-            folder / "trainer",
+            folder / SCRATCH,
             self.on_progress,
             dynamics,
         )
@@ -224,19 +230,19 @@ class ArmRun:
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
-        scores, items = evaluate_knowledge(self._load(self.folder("pretrain")), self.prepared, self.recipe)
+        scores, items = evaluate_knowledge(self.load(self.folder("pretrain")), self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._own(scores)}
 
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
-        final = self._load(self.folder("pretrain"))
+        final = self.load(self.folder("pretrain"))
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
-        start = self._start()
+        start = self.start()
         models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
         if self.recipe.align.steps:
-            models["align"] = self._load(self.folder("align"))
+            models["align"] = self.load(self.folder("align"))
         models["pretrain"] = final
         retrieval, parallel = {}, {}
         for stage, model in models.items():
@@ -263,11 +269,10 @@ class ArmRun:
                 self.prepared,
                 self.recipe,
                 seed=self.seed,
-                folder=folder / "trainer",
+                folder=folder / SCRATCH,
                 on_progress=self.on_progress,
             )
             scores += found
-        shutil.rmtree(folder / "trainer", ignore_errors=True)
         write_json(folder / "transfer.json", answers)
         return {
             "scores": self._own(scores),
@@ -276,59 +281,9 @@ class ArmRun:
             "tasks": tasks,
         }
 
-    def _dynamics(self) -> list[Dynamics]:
-        """What measures alignment over a stage; nothing without `evaluate.dynamics`, or for a merged clone."""
-        own, section = self.recipe, self.recipe.evaluate
-        if not section.dynamics or own.mixture.clone_ids == "merged":
-            return []
-        words = self.prepared.true_lexicon(own, self.seed)
-        drawn = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
-        pairs = [own_pairs for own_pairs in drawn if own_pairs.sources]
-        return [Dynamics(self.prepared.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
-
-    @property
-    def _model_needs(self) -> dict[str, int]:
-        prepared, context = self.prepared, self.recipe.pretrain.context
-        return {"vocab_size": prepared.vocab_size, "context": context, "eos_token_id": prepared.eos}
-
-    def _start(self) -> Any:
-        """Return the model that training starts from, its vocabulary anchored if the arm says so."""
-        model = build_model(self.recipe.model, seed=self.seed, **self._model_needs)
-        return self._anchor(model, fresh=not self.recipe.model.pretrained)
-
-    def _load(self, folder: Path) -> Any:
-        return load_weights(self.recipe.model, str(folder))
-
-    def _anchor(self, model: Any, *, fresh: bool) -> Any:
-        anchor = self.recipe.anchor
-        if not anchor.enabled:
-            return model
-        source, *targets = self.prepared.languages
-        counts = {language: self.prepared.token_counts(language) for language in (source, *targets)}
-        language = anchored_languages(
-            counts[source], np.stack([counts[target] for target in targets]), anchor.frequency_ratio
-        )
-        anchors = estimate_anchors(
-            word_pairs(self.words), language >= 0, rounds=anchor.em_rounds, sources_per_row=anchor.sources_per_row
-        )
-        return anchor_vocabulary(model, anchors, language, rate=anchor.residual_rate, fresh=fresh)
-
-    def _validation(self) -> dict[str, Dataset]:
-        """Blocks of validation text by language, for the perplexity curves."""
-        own, prepared = self.recipe, self.prepared
-        merged = own.mixture.clone_ids == "merged"
-        return {
-            language: text_blocks(
-                prepared.tokens(language, "validation", merged=merged),
-                blocks=own.pretrain.validation_blocks,
-                context=own.pretrain.context,
-                eos=prepared.eos,
-            )
-            for language in prepared.languages
-        }
-
     def _save(self, model: Any, folder: Path) -> None:
-        shutil.rmtree(folder / "trainer", ignore_errors=True)
+        if not launch.is_first():
+            return
         if self.recipe.anchor.enabled:
             export_plain(model)
         model.save_pretrained(folder)

@@ -1,4 +1,8 @@
-"""What both stages share: the arguments of `transformers.Trainer`, progress, and the record of a training run."""
+"""What both stages share: the arguments of `transformers.Trainer`, progress, and the record of a training run.
+
+1. Batch sizes are of one device. Under a launcher the Trainer trains on all, and tokens are counted over all.
+2. A stage goes on from the newest whole checkpoint in its scratch folder (`prealign.checkpoints`), or starts anew.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +18,16 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from prealign.recipe import Recipe
+from prealign import ranks
+from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
+from prealign.recipe import CheckpointSection, Recipe
 
 LOG_POINTS = 50
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stage is. `tokens` were read in `seconds`; `loss` is the last one logged."""
+    """Where a stage is. `tokens` were read in `seconds`; `loss` is the last one logged; `note` is to be told once."""
 
     stage: str
     step: int
@@ -28,6 +35,7 @@ class Progress:
     tokens: float = 0
     seconds: float = 0
     loss: float | None = None
+    note: str = ""
 
 
 OnProgress = Callable[[Progress], None]
@@ -98,11 +106,12 @@ def training_arguments(
 
 
 class ProgressCallback(TrainerCallback):
-    """Reports each step, at most ten times a second."""
+    """Reports each step, at most ten times a second. seconds: trained before this process."""
 
-    def __init__(self, stage: str, tokens_per_step: float, on_progress: OnProgress) -> None:
+    def __init__(self, stage: str, tokens_per_step: float, on_progress: OnProgress, seconds: float = 0.0) -> None:
         self.stage, self.tokens_per_step, self.on_progress = stage, tokens_per_step, on_progress
-        self.began = self.reported = time.monotonic()
+        self.reported = time.monotonic()
+        self.began = self.reported - seconds
         self.loss: float | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
@@ -126,26 +135,66 @@ def run_trainer(
     tokens_per_step: float,
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
+    checkpoint: CheckpointSection | None = None,
 ) -> tuple[float, list[dict[str, Any]]]:
     """Train; return the seconds spent training and the history, a point a log entry.
 
+    tokens_per_step: on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the newest that
+    is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
     A point holds "step", "tokens", and some of "loss", "lm_loss", "align_loss", "learning_rate", "validation"
     (perplexity by language).
     """
+    tokens_per_step *= trainer.args.world_size
+    begin = _where_it_was(trainer, stage, on_progress) if checkpoint else None
+    seconds = begin.seconds if begin else 0.0
+    own = list(callbacks)
+    if checkpoint and checkpoint.every:
+        own.append(Checkpoints(checkpoint, seconds))
     trainer.remove_callback(PrinterCallback)
-    for callback in (ProgressCallback(stage, tokens_per_step, on_progress), *callbacks):
+    for callback in (ProgressCallback(stage, tokens_per_step, on_progress, seconds), *own):
         trainer.add_callback(callback)
-    output = trainer.train()
+    with names_kept(trainer.model) if checkpoint else nullcontext():
+        output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
+    ranks.gather_weights(trainer.model)
+    seconds += float(output.metrics["train_runtime"])
+    return seconds, history_points(trainer.state.log_history, tokens_per_step)
+
+
+def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Checkpoint | None:
+    """Return the newest whole checkpoint in the Trainer's folder, and tell of it; others that are newer are removed."""
+    scratch, steps = Path(trainer.args.output_dir), trainer.args.max_steps
+
+    def find() -> dict[str, Any]:
+        torn, found = any_left(scratch), newest(scratch)
+        discard_after(scratch, found.step if found else 0)
+        return {"folder": str(found.folder), "step": found.step, "seconds": found.seconds} if found else {"torn": torn}
+
+    told = ranks.by_first(find)
+    if "folder" not in told:
+        if told["torn"]:
+            on_progress(Progress(stage, 0, steps, note="no whole checkpoint is left: starts anew"))
+        return None
+    begin = Checkpoint(Path(told["folder"]), told["step"], told["seconds"])
+    on_progress(Progress(stage, begin.step, steps, note=f"goes on from the checkpoint of step {begin.step:,}"))
+    return begin
+
+
+def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) -> list[dict[str, Any]]:
+    """Return the points of a Trainer's log, one a step that has an entry. tokens_per_step: on all devices."""
     points: dict[int, dict[str, Any]] = {}
-    for entry in trainer.state.log_history:
-        step = int(entry["step"])
-        point = points.setdefault(step, {"step": step, "tokens": round(step * tokens_per_step)})
-        point |= {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
+    for entry in entries:
+        found: dict[str, Any] = {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
         for key, value in entry.items():
             language = key.removeprefix("eval_").removesuffix("_loss")
             if key == f"eval_{language}_loss":
-                point.setdefault("validation", {})[language] = float(torch.tensor(value, dtype=torch.float64).exp())
-    return float(output.metrics["train_runtime"]), [points[step] for step in sorted(points)]
+                perplexity = float(torch.tensor(value, dtype=torch.float64).exp())
+                found.setdefault("validation", {})[language] = perplexity
+        if found:
+            step = int(entry["step"])
+            point = points.setdefault(step, {"step": step, "tokens": round(step * tokens_per_step)})
+            validation = point.get("validation", {}) | found.get("validation", {})
+            point |= found | ({"validation": validation} if validation else {})
+    return [points[step] for step in sorted(points)]
 
 
 def schedule(section: Any) -> dict[str, float]:

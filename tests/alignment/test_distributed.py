@@ -14,12 +14,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
 from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
+from prealign.ranks import gather_weights
 from prealign.training import training_arguments
 
 CONTEXT, RANKS, STEPS = 10, 2, 4
@@ -67,6 +69,23 @@ def train(folder: Path, micro_pairs: int | None = None, **steps: int) -> dict[st
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
+def sharded(rank: int) -> dict[str, Any]:
+    """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together."""
+    parts = with_word_states(model())
+    for block in parts.model.layers:
+        fully_shard(block)
+    fully_shard(parts)
+    loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
+    gradients = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
+    local = sum(p.to_local().numel() for p in parts.parameters())
+    gather_weights(parts)
+    return {
+        "sharded": gradients,
+        "local": local,
+        "gathered": {name: p.detach() for name, p in parts.named_parameters()},
+    }
+
+
 def one_rank(rank: int, folder: Path) -> None:
     """What each of two processes does: save the gradients of one step, and the weights after some steps."""
     faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a rank that waits for ever says where, and ends
@@ -77,7 +96,7 @@ def one_rank(rank: int, folder: Path) -> None:
     # A file to meet at: a port found free may be taken by the time it is used.
     store = dist.FileStore(str(folder / "rendezvous"), RANKS)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE))
-    found = {}
+    found = sharded(rank)
     for way, micro in WAYS.items():
         parallel = DistributedDataParallel(with_word_states(model()))
         loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
@@ -88,7 +107,7 @@ def one_rank(rank: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
     try:
         spawn(one_rank, (folder,), nprocs=RANKS)
@@ -99,10 +118,8 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_two_ranks_are_those_of_the_joined_batch(
-    ranks: list[dict[str, dict[str, Tensor]]], way: str
-) -> None:
+@pytest.mark.parametrize("way", [*(f"{way}: gradients" for way in WAYS), "sharded"])
+def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, Any]], way: str) -> None:
     alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
     assert len(words[0]["word_ids"]) != len(words[1]["word_ids"])
     width = max(one["word_ids"].shape[1] for one in words)
@@ -111,12 +128,20 @@ def test_gradients_of_two_ranks_are_those_of_the_joined_batch(
     loss_of(alone, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
     for name, parameter in alone.named_parameters():
         for rank in ranks:
-            torch.testing.assert_close(rank[f"{way}: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+            torch.testing.assert_close(rank[way][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:
+    whole = dict(model().named_parameters())
+    assert sum(rank["local"] for rank in ranks) < 1.5 * sum(p.numel() for p in whole.values()), "each had a part only"
+    for rank in ranks:
+        assert rank["gathered"].keys() == whole.keys()
+        assert all(torch.equal(rank["gathered"][name], weight) for name, weight in whole.items())
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
-    ranks: list[dict[str, dict[str, Tensor]]], way: str, tmp_path: Path
+    ranks: list[dict[str, Any]], way: str, tmp_path: Path
 ) -> None:
     expected = train(tmp_path, batch_size=4, groups=4)
     start = dict(model().named_parameters())

@@ -14,6 +14,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import TrainerCallback
 
+from prealign import launch
 from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms, WordSizes
@@ -23,31 +24,31 @@ from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
 
 
-def words_flops(model: Any, groups: float, words: WordSizes, ranks: int = 1) -> float:
-    """Return the training FLOPs of L_align on `groups` translation groups a rank: word forwards, similarities, backward.
+def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
+    """Return the training FLOPs of L_align on `groups` translation groups a device: word forwards, similarities, backward.
 
-    FLOPs are those of one rank. A batch never holds a group twice.
+    FLOPs are those of one device. A batch never holds a group twice.
     """
     groups = min(groups, words.groups)
     length = words.mean_tokens_per_group / words.mean_forms_per_group
     encode = training_flops(model, groups * words.mean_tokens_per_group, length, logits=False)
-    return encode + similarity_flops(model, groups, words, ranks)
+    return encode + similarity_flops(model, groups, words, devices)
 
 
-def similarity_flops(model: Any, groups: float, words: WordSizes, ranks: int = 1) -> float:
+def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
     """Return the part of the same that the similarities take, in float32 whatever the precision of the model.
 
-    2 · W² · D a layer; L + 2 layers are counted, tied or not. Each rank scores the forms of all ranks.
+    2 · W² · D a layer; L + 2 layers are counted, tied or not. Each device scores the forms of all.
     """
-    forms, config = ranks * min(groups, words.groups) * words.mean_forms_per_group, model.config
+    forms, config = devices * min(groups, words.groups) * words.mean_forms_per_group, model.config
     return (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
 
 
-def align_step_flops(model: Any, recipe: Recipe, words: WordSizes, ranks: int = 1) -> float:
-    """Return the FLOPs of one step of stage 1 on one device of `ranks`."""
+def align_step_flops(model: Any, recipe: Recipe, words: WordSizes, devices: int = 1) -> float:
+    """Return the FLOPs of one step of stage 1 on one device of `devices`."""
     section, context = recipe.align, recipe.pretrain.context
     text = training_flops(model, section.lm_batch_size * context, context) if section.lm_weight else 0.0
-    return text + words_flops(model, section.pairs_per_batch, words, ranks)
+    return text + words_flops(model, section.pairs_per_batch, words, devices)
 
 
 def align_step_tokens(recipe: Recipe, words: WordSizes) -> float:
@@ -69,9 +70,14 @@ def align(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history."""
+    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
+
+    folder: scratch space, where a whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs
+    are those of all devices.
+    """
     section = recipe.align
-    flops = section.steps * align_step_flops(model, recipe, words)
+    devices = launch.count()
+    flops = devices * section.steps * align_step_flops(model, recipe, words, devices)
     tokens = align_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": section.steps, "seed": seed, **schedule(section)}
     arguments = training_arguments(recipe, folder, batch_size=1, **settings)
@@ -85,7 +91,7 @@ def align(
             batch_size=section.lm_batch_size,
             groups=section.pairs_per_batch,
             seed=seed,
-            ranks=arguments.world_size,
+            ranks=devices,
         ),
         eval_dataset=validation,
         weight=section.weight,
@@ -95,10 +101,10 @@ def align(
         bos=bos_id(tokenizer) if section.bos else None,
         micro_pairs=section.micro_pairs,
     )
-    seconds, history = run_trainer(trainer, "align", tokens, on_progress, callbacks)
+    seconds, history = run_trainer(trainer, "align", tokens, on_progress, callbacks, recipe.checkpoint)
     return {
         "steps": section.steps,
-        "tokens": round(section.steps * tokens),
+        "tokens": round(devices * section.steps * tokens),
         "flops": flops,
         "seconds": seconds,
         "history": history,

@@ -165,9 +165,10 @@ class AlignmentTrainer(Trainer):
             self._parts.setdefault(name, []).append(value.detach())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log as the stock Trainer, with the mean of each part of the loss since the last time."""
+        """Log as the stock Trainer, with the mean of each part of the loss since the last time, over all ranks."""
         if "loss" in logs:
-            logs |= {name: float(torch.stack(values).float().mean()) for name, values in self._parts.items()}
+            means = {name: torch.stack(values).float().mean() for name, values in self._parts.items()}
+            logs |= {name: float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}
             self._parts.clear()
         super().log(logs, *args, **kwargs)
 

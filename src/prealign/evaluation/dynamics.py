@@ -3,6 +3,7 @@
 1. A fixed sample of seen and held-out pairs of every target language is drawn before the stage.
 2. After the steps of `log_steps`, P@1 by cosine, both directions pooled, is taken at every layer.
 
+Points are kept in the Trainer's own log, so that a checkpoint holds them and a stage that goes on from it has them all.
 Measuring draws no random number, keeps the model's mode and makes no gradient: training is the same to the last bit.
 """
 
@@ -20,6 +21,8 @@ from prealign.alignment.states import word_states
 from prealign.evaluation.pairs import WordPairs
 from prealign.evaluation.retrieval import retrieval_hits
 from prealign.text.words import Tokenizer
+
+_KEY = "dynamics"
 
 
 def log_steps(steps: int, number: int) -> list[int]:
@@ -56,30 +59,40 @@ class Dynamics(TrainerCallback):
     def __init__(self, tokenizer: Tokenizer, pairs: Sequence[WordPairs], number: int, *, bos: bool) -> None:
         self.tokenizer, self.pairs, self.number, self.bos = tokenizer, pairs, number, bos
         self.steps: list[int] = []
-        self.points: dict[str, list[dict[str, Any]]] = {pair.language: [] for pair in pairs}
+        self.points: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Fix the steps."""
+        """Fix the steps; take up what was measured before a checkpoint."""
         self.steps = log_steps(state.max_steps, self.number)
+        self.points = [entry for entry in state.log_history if _KEY in entry]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Measure, if it is one of the steps."""
         if state.global_step not in self.steps:
             return
+        measured = {}
         for pairs in self.pairs:
             source, target = (
                 word_states(model, self.tokenizer, words, language=language, bos=self.bos)
                 for words, language in ((pairs.sources, pairs.source_language), (pairs.targets, pairs.language))
             )
-            point = {"step": state.global_step, **precision_by_layer(source, target, pairs)}
-            self.points[pairs.language].append(point)
+            measured[pairs.language] = precision_by_layer(source, target, pairs)
+        self.points.append({"step": state.global_step, _KEY: measured})
+        state.log_history.append(self.points[-1])
 
     def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
         """Return an entry a language: its points of "step", "tokens", and P@1 per layer "seen" and "held_out"."""
         return [
             {
-                "language": language,
-                "points": [{**point, "tokens": round(point["step"] * tokens_per_step)} for point in points],
+                "language": pairs.language,
+                "points": [
+                    {
+                        "step": point["step"],
+                        **point[_KEY][pairs.language],
+                        "tokens": round(point["step"] * tokens_per_step),
+                    }
+                    for point in self.points
+                ],
             }
-            for language, points in self.points.items()
+            for pairs in self.pairs
         ]

@@ -1,0 +1,148 @@
+"""`python -m benchmarks.crash [--kills N] [--recipe FILE] [--json FILE] [KEY=VALUE ...]`: are killed runs the unkilled one?
+
+1. Run the recipe once without a kill: the reference, and how long it takes.
+2. Run it again in another folder. After a time drawn uniformly up to that long, kill -9 what was started, in turn the
+   process alone and its whole process group, and start the same command again. A run that was quicker than its kill is done,
+   and the next begins in a new folder, until there were N kills; the last run is let end.
+3. Compare `model.safetensors` of every stage of every run with the reference, byte by byte, and the scores in results.json.
+
+The exit code is 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.material import ROOT
+from prealign.runfolder import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill: in which run, after how many seconds, of what ("process" or "group"), and what was printed last."""
+
+    run: str
+    after: float
+    what: str
+    last_line: str
+
+
+def start(recipe: Path, overrides: list[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own, one thread a process, as sums depend on how many there are."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "prealign", "run", str(recipe), *overrides, "--out", str(folder)]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for the end of a run; SystemExit with what it printed if it failed."""
+    if process.wait() != 0:
+        sys.exit(f"a run failed with exit code {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def kill(process: subprocess.Popen[bytes], what: str) -> None:
+    """Kill -9 the process, or it and all its workers."""
+    (os.kill if what == "process" else os.killpg)(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def crash(recipe: Path, overrides: list[str], scratch: Path, kills: int, longest: float, seed: int) -> list[Kill]:
+    """Run and kill; returns the kills. Finished runs are left in `scratch/run-N`."""
+    generator, done, number = random.Random(seed), list[Kill](), 0
+    while len(done) < kills:
+        folder, log = scratch / f"run-{number}", scratch / f"run-{number}.log"
+        process = start(recipe, overrides, folder, log)
+        after, what = generator.uniform(0, longest), ("process", "group")[len(done) % 2]
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            kill(process, what)
+            lines = log.read_text(errors="replace").split("\n")
+            done.append(Kill(folder.name, round(after, 2), what, next((x for x in reversed(lines) if x.strip()), "")))
+            print(
+                f"kill {len(done)} of {kills}: the {what} after {after:.1f} s, at: {done[-1].last_line.strip()}",
+                flush=True,
+            )
+        else:
+            finish(process, log)
+            number += 1
+    folder, log = scratch / f"run-{number}", scratch / f"run-{number}.log"
+    finish(start(recipe, overrides, folder, log), log)
+    return done
+
+
+def differences(reference: Path, other: Path) -> tuple[int, list[str]]:
+    """Return how many files were compared, and which differ or are there once only."""
+    names = {
+        path.relative_to(folder).as_posix()
+        for folder in (reference, other)
+        for path in folder.rglob("model.safetensors")
+    }
+    different = [
+        name
+        for name in sorted(names)
+        if not all((folder / name).exists() for folder in (reference, other))
+        or (reference / name).read_bytes() != (other / name).read_bytes()
+    ]
+    scores = [read_json(folder / "results.json")["scores"] for folder in (reference, other)]
+    return len(names), [*different, *(["results.json: scores"] if scores[0] != scores[1] else [])]
+
+
+def measure(recipe: Path, overrides: list[str], kills: int, seed: int, scratch: Path) -> dict[str, Any]:
+    """Run the reference and the killed runs; return what is printed and written."""
+    began = time.monotonic()
+    log = scratch / "reference.log"
+    finish(start(recipe, overrides, scratch / "reference", log), log)
+    seconds = time.monotonic() - began
+    print(f"reference: {seconds:.1f} s", flush=True)
+    done = crash(recipe, overrides, scratch, kills, seconds, seed)
+    runs = sorted(path for path in scratch.glob("run-*") if path.is_dir())
+    compared = {path.name: differences(scratch / "reference", path) for path in runs}
+    logs = [line.strip() for path in runs for line in path.with_suffix(".log").read_text().split("\n")]
+    return {
+        "recipe": recipe.name,
+        "overrides": overrides,
+        "seed": seed,
+        "reference_seconds": round(seconds, 1),
+        "kills": [asdict(one) for one in done],
+        "resumed": [line for line in logs if "checkpoint" in line],
+        "files_compared": sum(number for number, _ in compared.values()),
+        "different": {name: different for name, (_, different) in compared.items() if different},
+    }
+
+
+def main() -> int:
+    """Return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crash", description=__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the recipe to change")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "smoke.yaml")
+    parser.add_argument("--json", type=Path, help="also write the outcome to this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="prealign-crash-") as scratch:
+        outcome = measure(options.recipe, options.overrides, options.kills, options.seed, Path(scratch))
+    if options.json:
+        write_json(options.json, outcome)
+    for line in outcome["resumed"]:
+        print(line)
+    for run, different in outcome["different"].items():
+        print(f"{run}: DIFFERENT: {', '.join(different)}")
+    verdict = "all equal" if not outcome["different"] else "NOT EQUAL"
+    print(f"{len(outcome['kills'])} kills, {outcome['files_compared']} files of weights compared: {verdict}")
+    return bool(outcome["different"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
