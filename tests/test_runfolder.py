@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +19,7 @@ from prealign.recipe_section import Section
 from prealign.runfolder import (
     FORMAT,
     RunFolder,
+    alone_in,
     fingerprint,
     finished,
     read_json,
@@ -224,6 +227,33 @@ def test_the_finished_stages_of_a_run(tmp_path: Path) -> None:
         "joint/seed-1/evaluate",
         "prealign/seed-0/evaluate",
     ]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from prealign.runfolder import alone_in
+with alone_in(Path(sys.argv[1]), patient=False):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_is_one_processes_until_that_ends_however_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "arms" / "joint" / "seed-0"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(RunFolderError, match="seed-0: another process is at work there"),
+            alone_in(folder, patient=False),
+        ):
+            pass
+        with alone_in(folder.with_name("seed-1"), patient=False):
+            pass
+        other.kill()
+        other.wait()
+    with alone_in(folder, patient=False):
+        assert not folder.exists()
 
 
 def test_a_changed_default_or_template_raises_the_format() -> None:

@@ -43,7 +43,7 @@ from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture, token_shares
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder, file_stats, fingerprint, finished, read_json, run_stage, write_json
+from prealign.runfolder import RunFolder, alone_in, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.teaching import FACTS, fact_templates, split_names, teach
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
@@ -191,10 +191,11 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
     for section in recipe.evaluate.sentences:
         read_sentences(section, recipe.source.language)  # a mistake in them must not show after hours of training
     mark = data_fingerprint(recipe)
-    record = finished(run.data, mark)
-    fresh = record is not None
-    if record is None:
-        record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress))
+    with alone_in(run.data, patient=True):
+        record = finished(run.data, mark)
+        fresh = record is not None
+        if record is None:
+            record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress))
     return Prepared(run.data, record), not fresh
 
 

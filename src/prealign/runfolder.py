@@ -17,11 +17,12 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import xxhash
+from filelock import FileLock, Timeout
 
 from prealign.errors import RunFolderError
 
@@ -90,6 +91,26 @@ class RunFolder:
         elif self.root.exists() and any(self.root.iterdir()):
             raise RunFolderError(f"{self.root} is not empty and no run folder. Choose another folder with --out.")
         write_text(self.recipe, recipe)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
+    """Keep other processes out of a folder that is being made. The lock goes with its process, however that ends.
+
+    patient: wait until it is free; otherwise it is a RunFolderError if it is not.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        lock.acquire(timeout=-1 if patient else 0)
+    except Timeout:
+        raise RunFolderError(
+            f"{folder}: another process is at work there. Wait for it to end, or choose another run folder with --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def finished(folder: Path, mark: str) -> dict[str, Any] | None:

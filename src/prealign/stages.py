@@ -14,6 +14,7 @@ trained goes on from its newest checkpoint (`prealign.checkpoints`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from prealign.pretraining import pretrain
 from prealign.runfolder import (
     SCRATCH,
     RunFolder,
+    alone_in,
     begin_stage,
     end_stage,
     file_stats,
@@ -104,7 +106,9 @@ class ArmRun(ArmInputs):
         stages = [stage for stage in stages if only is None or stage in only]
         if last is None and "blocks" in stages:
             ranks.by_first(lambda: self._check_labels(marks, force))
-        return {stage: self._execute(stage, marks[stage], force) for stage in stages}
+        mine = alone_in(self.folder("blocks").parent, patient=False) if launch.is_first() else nullcontext()
+        with mine:
+            return {stage: self._execute(stage, marks[stage], force) for stage in stages}
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Read the labelled rows of tasks to come: a damaged one must show before hours of training, and once a run."""
