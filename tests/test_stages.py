@@ -351,8 +351,9 @@ def transfer_arm(tmp_path: Path, name: str) -> ArmRun:
     """An arm with a task on pairs in files and one on passages, each a few steps."""
     rows = "".join(f"kalo mi\ttu{'sol' * (i % 2)}\t{'ab'[i % 2]}\n" for i in range(8))
     (tmp_path / "rows.tsv").write_text(rows)
-    path = str(tmp_path / "rows.tsv")
-    pairs = {"name": "pairs", "train": path, "tests": {"en": path}, "columns": ["p", "h", "label"]}
+    (tmp_path / "test.tsv").write_text(rows.replace("kalo mi", "mi kalo"))
+    files = {"train": str(tmp_path / "rows.tsv"), "tests": {"en": str(tmp_path / "test.tsv")}}
+    pairs = {"name": "pairs", **files, "columns": ["p", "h", "label"]}
     tasks = [
         {**pairs, "text": "p", "pair": "h", "batch_size": 4},
         {"name": "parity", "passages": PARITY, "epochs": 1, "batch_size": 4},

@@ -64,7 +64,8 @@ def check_task(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int
     Files are read and compared, passages drawn; the texts of files are not tokenised yet.
     """
     if task.passages is None:
-        read_task(task, prepared.languages[0])
+        files = read_task(task, prepared.languages[0])
+        without_tested(files.train, files.tests.values())
     else:
         _from_passages(task, prepared, recipe, seed)
 
