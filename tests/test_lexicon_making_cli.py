@@ -100,6 +100,10 @@ def test_words_that_dictionaries_lack_are_translated_and_merge_with_them(folder:
         assert sorted(word for words in server.asked for word in words) == sorted(set(WORDS) - {"worda"})
         again = lexicon(*TRANSLATE, *options)
         assert len(server.asked) == 2 and "7 words need no request" in again.output
+    # All is in the cache: neither key nor endpoint is asked for.
+    before = Path("llm.jsonl").read_bytes()
+    offline = lexicon(*TRANSLATE, "--lexicon", "de.tsv")
+    assert offline.exit_code == 0 and Path("llm.jsonl").read_bytes() == before, offline.output
     for part in (
         "left out: 1 that a dictionary translates, such as 'worda'",
         "ahead: 7 words in 2 requests",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,10 +157,11 @@ def translate(
     if dry_run:
         say("\n".join(message["content"] for message in task.messages(list(asked)[:batch])))
         return
-    service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature)
+    # With an answer to every word in the cache, neither a key nor the client is missed.
+    service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature) if ahead.words else None
     if ahead.words and not yes:
         _confirm()
-    with Meter() as meter, closing(service):
+    with Meter() as meter, closing(service) if service else nullcontext():
         made = ask(asked, task, service, answers, traffic, meter.show)
     made.lexicon.save(out)
     say(made.text)

@@ -132,6 +132,33 @@ def test_a_reply_without_an_object_is_none(reply: str) -> None:
         answers(reply, ["bank"], Tallies())
 
 
+BESIDE = "answers beside another to the same word"
+
+
+@pytest.mark.parametrize(
+    ("reply", "found", "reasons"),
+    [
+        ('<think>{x}</think>{"bank": ["Bank"]}', {"bank": ["Bank"]}, {}),
+        ('<think>{"a": [</think>{"bank": ["Bank"]} {', {"bank": ["Bank"]}, {}),
+        ('{"bank": ["Bank"]}\n{"river": ["Fluss"]}', {"bank": ["Bank"], "river": ["Fluss"]}, {}),
+        ('so {"bank": ["Ufer"]}, no: {"bank": ["Bank"]}', {"bank": ["Bank"]}, {BESIDE: 1}),
+        ('{"bank": ["Bank"]} {"bank": ["Bank"]}', {"bank": ["Bank"]}, {}),
+        ('{"Bank": ["Bank"], "RIVER": ["Fluss"]}', {"bank": ["Bank"], "river": ["Fluss"]}, {}),
+        ('{"bank": ["Bank"], "Bank": ["Ufer"]}', {"bank": ["Bank"]}, {BESIDE: 1}),
+        ('{"Bank": ["Ufer"], "bank": ["Bank"]}', {"bank": ["Bank"]}, {BESIDE: 1}),
+        ('{"cafe\u0301": ["Lokal"], "CAFE\u0301": ["x"]}', {"caf\u00e9": ["Lokal"]}, {BESIDE: 1}),
+        ('{"Polish": ["polnisch"], "polish": ["polieren"]}', {"Polish": ["polnisch"], "polish": ["polieren"]}, {}),
+        ('{"POLISH": ["polnisch"]}', {}, {UNASKED: 1}),  # of the two that were asked it may be either
+    ],
+)
+def test_keys_and_objects_are_matched_as_far_as_they_are_clear(
+    reply: str, found: dict[str, list[str]], reasons: dict[str, int]
+) -> None:
+    rejected = Tallies()
+    assert answers(reply, ["bank", "river", "caf\u00e9", "Polish", "polish"], rejected) == found
+    assert counts(rejected.counted()) == reasons
+
+
 LISTED = "entries that list or explain and do not translate"
 
 
@@ -191,6 +218,15 @@ def test_answers_are_kept_by_model_and_prompt_and_a_torn_line_costs_only_itself(
     (tmp_path / "file").touch()
     with pytest.raises(LexiconError, match="cannot keep answers there"):
         Cache(tmp_path / "file" / "cache.jsonl", "m", "p").make()
+
+
+def test_a_word_left_out_of_a_reply_counts_as_an_attempt_and_is_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    first = Cache(path, "m", "p")
+    first.add({"bank": ["Bank"], "river": None})
+    for cache in (first, Cache(path, "m", "p")):
+        assert (cache["bank"], cache["river"], cache.unreadable) == ([["Bank"]], [], 0)
+        assert [cache.attempts(word) for word in ("bank", "river", "tree")] == [1, 1, 0]
 
 
 # --- pace ------------------------------------------------------------------------------------------
@@ -272,14 +308,14 @@ def test_words_that_stay_without_an_answer_are_reported_and_not_asked_a_third_ti
     asked = [word for words in server.asked for word in words]
     assert (asked.count(never), asked.count(names), asked.count(explained)) == (2, 1, 2)
     assert counts(made.words) == {
-        "without an answer": 1,
+        f"left out of 2 replies (not asked for again while {tmp_path / 'cache.jsonl'} has their lines)": 1,
         "for which the model has no translation": 1,
         "with no usable translation": 1,
     }
     assert counts(made.rejected) == {LISTED: 2}
     assert set(senses(made)) == set(WORDS) - {never, names, explained}
     again, server = ask(script, tmp_path)
-    assert server.asked == [[never]] * 2 and senses(again) == senses(made)
+    assert server.asked == [] and senses(again) == senses(made)
 
 
 def test_an_endpoint_that_stays_down_ends_it_and_what_came_is_kept(tmp_path: Path) -> None:
@@ -310,6 +346,93 @@ def test_what_no_retry_mends_ends_it_at_once(tmp_path: Path, refusal: Any) -> No
     with pytest.raises(LexiconError, match=r"refuses the model `m` with status (401|404|429): .*(as told|no credit)"):
         ask(lambda n, words: refusal, tmp_path, Traffic(batch=3, per_minute=60_000, first_wait=30))
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_batch_is_asked_in_halves_and_a_refused_word_given_up(tmp_path: Path, status: int) -> None:
+    traffic = Traffic(batch=8, concurrency=2, per_minute=60_000)
+
+    def script(number: int, words: list[str]) -> Any:
+        return status if "wordd" in words else translated(words)
+
+    made, server = ask(script, tmp_path, traffic)
+    assert senses(made) == {word: found for word, found in EVERY.items() if word != "wordd"}
+    assert sorted(map("".join, server.asked)) == sorted(
+        "".join(f"word{letter}" for letter in letters) for letters in ("abcdefgh", "abcd", "efgh", "ab", "cd", "c", "d")
+    )
+    assert counts(made.troubles) == {f"batches refused with status {status} and asked in halves": 3}
+    assert counts(made.words) == {"refused by the endpoint": 1}
+    assert f"'wordd' (status {status}: " in made.text and "as told" in made.text
+    again, server = ask(script, tmp_path, traffic)
+    assert server.asked == [["wordd"]] and senses(again) == senses(made)
+
+
+def test_batches_that_are_too_long_are_all_asked_in_halves(tmp_path: Path) -> None:
+    made, server = ask(lambda n, words: 413 if len(words) > 2 else translated(words), tmp_path, Traffic(8, 3, 60_000))
+    assert senses(made) == EVERY and len(server.asked) == 1 + 2 + 4
+
+
+def test_an_endpoint_that_refuses_every_word_ends_it_early(tmp_path: Path) -> None:
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    traffic = Traffic(batch=4, concurrency=1, per_minute=60_000)
+    with pytest.raises(LexiconError, match=r"translates none of the words \(.*8 refused by the endpoint.*as told"):
+        ask(lambda n, words: 400, tmp_path, traffic)
+    many = {f"w{number}": 1 for number in range(4000)}
+    with serving(lambda n, words: 400) as server:
+        endpoint = Endpoint("m", server.address)
+        with pytest.raises(LexiconError, match=r"refuses every request to the model `m`.*status 400: .*as told"):
+            translate(many, GERMAN, endpoint, Cache(tmp_path / "x", "m", "p"), traffic)
+        endpoint.close()
+        assert len(server.asked) < 30
+
+
+def test_a_rerun_whose_only_batch_fails_makes_the_dictionary_from_the_cache(tmp_path: Path) -> None:
+    def script(number: int, words: list[str]) -> Any:
+        return 500 if {"wordd", "worde", "wordf"} & set(words) else translated(words)
+
+    made, _ = ask(script, tmp_path)
+    again, server = ask(script, tmp_path)
+    assert len(server.asked) == 3 + 3 * 3  # a batch, then its words, each in three tries
+    assert senses(again) == senses(made) and len(senses(made)) == 5
+    assert counts(again.words) == {"without an answer": 3}
+    with pytest.raises(LexiconError, match="run this again later"):  # without a cache there is nothing to make
+        ask(lambda n, words: 500, tmp_path / "new", Traffic(8, 1, 60_000, 0))
+
+
+def test_replies_without_an_object_are_paid_for_twice_at_most(tmp_path: Path) -> None:
+    def script(number: int, words: list[str]) -> Any:
+        return "Sorry." if "wordd" in words else translated(words)
+
+    ask(script, tmp_path)
+    made, server = ask(script, tmp_path)
+    assert server.asked == [] and set(WORDS) - set(senses(made)) == {"wordd"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_message_and_what_was_written_stays(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.jsonl"
+
+    def script(number: int, words: list[str]) -> Any:
+        if number == 1:
+            deadline = time.monotonic() + 20
+            while cache.read_bytes().count(b"\n") < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            cache.rename(tmp_path / "before")
+            cache.symlink_to("/dev/full")
+        return translated(words)
+
+    with pytest.raises(LexiconError, match=r"cache.jsonl: cannot write .*No space left on device.*Make room.*kept"):
+        ask(script, tmp_path, Traffic(batch=3, concurrency=1, per_minute=60_000))
+    assert (tmp_path / "before").read_bytes().count(b"\n") == 3
+
+
+def test_no_endpoint_is_needed_if_the_cache_has_every_answer(tmp_path: Path) -> None:
+    made, _ = ask(lambda n, words: translated(words), tmp_path)
+    cache = Cache(tmp_path / "cache.jsonl", "m", GERMAN.version)
+    again = translate(WORDS, GERMAN, None, cache, QUICK)
+    assert again.lexicon.groups == made.lexicon.groups and again.replies == 0
+    with pytest.raises(LexiconError, match="1 words have no answer there"):
+        translate({**WORDS, "new": 1}, GERMAN, None, cache, QUICK)
 
 
 def test_a_model_that_translates_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:

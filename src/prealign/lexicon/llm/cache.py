@@ -2,7 +2,8 @@
 
 1. A line of JSON an answer: {"model": …, "prompt": version, "word": …, "answer": […]}, as the model gave it: what is
    thought of it may change, what it cost does not.
-2. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
+2. A word that a reply leaves out has the answer null: no answer, but an attempt that was paid for.
+3. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
    it is passed over and counted, and the next answer starts a new line.
 """
 
@@ -25,7 +26,7 @@ class Cache:
 
     def __init__(self, path: Path, model: str, prompt: str) -> None:
         self.path, self._key = path, {"model": model, "prompt": prompt}
-        self._answers: dict[str, list[list[Any]]] = {}
+        self._answers: dict[str, list[list[Any] | None]] = {}
         self.unreadable = 0
         try:
             content = path.read_bytes() if path.exists() else b""
@@ -34,6 +35,11 @@ class Cache:
         self._torn = bool(content) and not content.endswith(b"\n")
         for line in content.splitlines():
             self._read(line)
+
+    @property
+    def model(self) -> str:
+        """Whose answers these are."""
+        return self._key["model"]
 
     def _unusable(self, error: OSError) -> LexiconError:
         return LexiconError(f"{self.path}: cannot keep answers there ({error.strerror}); name another --cache")
@@ -50,24 +56,36 @@ class Cache:
         try:
             record = json.loads(line)
             if all(record[key] == value for key, value in self._key.items()):
-                self._answers.setdefault(record["word"], []).append(list(record["answer"]))
+                answer = record["answer"]
+                self._answers.setdefault(record["word"], []).append(None if answer is None else list(answer))
         except (ValueError, KeyError, TypeError):
             self.unreadable += bool(line.strip())
 
     def __getitem__(self, word: str) -> list[list[Any]]:
         """Return the answers to a word, the oldest first."""
-        return self._answers.get(word, [])
+        return [answer for answer in self._answers.get(word, []) if answer is not None]
 
-    def add(self, answers: Mapping[str, list[Any]]) -> None:
-        """Keep the answers of a batch."""
+    def attempts(self, word: str) -> int:
+        """Return how many replies there were to a request for a word, those that left it out too."""
+        return len(self._answers.get(word, []))
+
+    def add(self, answers: Mapping[str, list[Any] | None]) -> None:
+        """Keep the answers of a batch, None for a word that the reply leaves out. LexiconError if the disk is full."""
         lines = "".join(
             json.dumps({**self._key, "word": word, "answer": answer}, ensure_ascii=True) + "\n"
             for word, answer in answers.items()
         )
-        with self.path.open("ab") as file:
-            file.write(("\n" * self._torn + lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("ab") as file:
+                file.write(("\n" * self._torn + lines).encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._torn = True  # a part of it may be there
+            raise LexiconError(
+                f"{self.path}: cannot write the answers of a batch there ({error.strerror}). Make room, then run this "
+                "again: the answers written before are kept"
+            ) from None
         self._torn = False
         for word, answer in answers.items():
             self._answers.setdefault(word, []).append(answer)

@@ -1,8 +1,9 @@
 """One request to an OpenAI-compatible endpoint, and when the next one may be sent.
 
 1. `Endpoint.ask` sends a conversation and returns the reply. What another try may mend (timeouts, dropped connections, too
-   many requests, errors of the server, replies that are no completion) is `Unavailable`; the rest, such as a wrong key,
-   is a LexiconError with the server's words. The package's own retries are off: ours are counted and shown.
+   many requests, errors of the server, replies that are no completion) is `Unavailable`. What may be wrong with this
+   conversation alone (too long, not allowed by a filter) is `Refused`. The rest, such as a wrong key, is a LexiconError
+   with the server's words. The package's own retries are off: ours are counted and shown.
 2. `Pace` gives every request, of whatever thread and retries too, its turn: evenly so many a minute.
 3. `backoff` waits twice as long after each failure, up to a minute, of which up to half is left to chance so that
    threads do not come back together.
@@ -26,6 +27,7 @@ from prealign.lexicon.llm.prompt import Messages
 KEY, ADDRESS = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 LONGEST_WAIT = 60.0
 _MENDABLE = (408, 409, 425, 429)
+_OF_ONE_REQUEST = (400, 413, 422)
 
 
 class Unavailable(Exception):
@@ -34,6 +36,14 @@ class Unavailable(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class Refused(Exception):
+    """The endpoint does not want this conversation; others may be welcome. `told`: the server's words, on one line."""
+
+    def __init__(self, status: int, told: str) -> None:
+        super().__init__(f"status {status}: {told}")
+        self.status, self.told = status, told
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Endpoint:
         self._client.close()
 
     def ask(self, messages: Messages) -> Reply:
-        """Send a conversation. Unavailable if another try may help, LexiconError if not."""
+        """Send a conversation. Unavailable if another try may help, Refused if other words may, LexiconError if neither."""
         openai = self._openai
         try:
             found = self._client.chat.completions.create(model=self.model, messages=messages, **self._settings)
@@ -92,13 +102,17 @@ class Endpoint:
     def _refused(self, error: Any) -> Exception:
         status = error.status_code
         # Too many requests is also what an empty account gets; waiting does not fill it.
-        if (status in _MENDABLE or status >= 500) and error.code != "insufficient_quota":
+        unpaid = error.code == "insufficient_quota"
+        if (status in _MENDABLE or status >= 500) and not unpaid:
             asked = error.response.headers.get("retry-after", "")
             wait = float(asked) if asked.replace(".", "", 1).isdecimal() else None
             return Unavailable(f"replies with status {status}", wait)
+        told = " ".join(str(error.message)[:300].split())
+        if status in _OF_ONE_REQUEST and not unpaid:
+            return Refused(status, told)
         return LexiconError(
             f"{self.address}: the endpoint refuses the model `{self.model}` with status {status}: "
-            f"{str(error.message)[:300]}. Check --model, --endpoint and {KEY}"
+            f"{told}. Check --model, --endpoint and {KEY}"
         )
 
 

@@ -1,8 +1,9 @@
 """What the model is asked, and what its reply means.
 
 1. `Task` is one direction of translation: its instructions say what to give, for a batch of words, as one JSON object.
-2. `answers` takes that object from the reply: text around it (a code fence, a sentence) is passed over. For each word that
-   was asked it gives the list of translations; an empty list says that there is none. Words nobody asked are counted.
+2. `answers` takes that object from the reply, or several: text around them (a code fence, a sentence, thoughts) is passed
+   over. For each word that was asked it gives the list of translations; an empty list says that there is none. A key may
+   be a word in another case or normal form, if no other word that was asked has it too. Words nobody asked are counted.
 3. `senses` checks the translations of a word one by one: cleaned like those of any dictionary, in the target's script, not
    the word itself, short enough to be a translation and no explanation, each once, so many at most.
 """
@@ -10,10 +11,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from unicodedata import normalize
 
 import xxhash
 
@@ -31,6 +34,8 @@ LONGEST_CHINESE, LONGEST_UNSPACED = 8, 20
 
 _CHINESE = frozenset({"zh", "yue", "wuu"})
 _LISTING = frozenset(",;:=/|，；：、。،؛\n")
+
+_DECODER = json.JSONDecoder()
 
 UNASKED = "words that were not asked"
 _INSTRUCTIONS = """\
@@ -118,19 +123,55 @@ class Task:
 
 def answers(reply: str, asked: Sequence[str], rejected: Tallies) -> dict[str, list[Any]]:
     """Return the answer to each word that has one; ValueError(reason) if the reply holds no JSON object."""
-    begin, end = reply.find("{"), reply.rfind("}")
-    try:
-        found = json.loads(reply[begin : end + 1]) if begin >= 0 else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, Mapping):
+    objects = list(_objects(reply))
+    if not objects:
         raise ValueError(f"replies without a JSON object: {shown(reply)}")
-    wanted, answered = set(asked), {}
-    for word, answer in found.items():
-        if word not in wanted:
-            rejected.add(UNASKED, shown(word))
-        elif isinstance(answer, str | list):
-            answered[word] = [answer] if isinstance(answer, str) else answer
+    forms = [(form, _unique(asked, form)) for form in _FORMS]
+    answered: dict[str, tuple[int, list[Any]]] = {}
+    for key, answer in (item for found in objects for item in found.items()):
+        # How far the key is from the word that it stands for: 0 if it is the word itself.
+        found_at = ((far, words[form(key)]) for far, (form, words) in enumerate(forms) if form(key) in words)
+        far, word = next(found_at, (0, None))
+        if word is None:
+            rejected.add(UNASKED, shown(key))
+        elif not isinstance(answer, str | list):
+            rejected.add("answers that are no list", f"{shown(key)} → {shown(str(answer))}")
         else:
-            rejected.add("answers that are no list", f"{shown(word)} → {shown(str(answer))}")
-    return answered
+            given = (far, [answer] if isinstance(answer, str) else answer)
+            other = answered.setdefault(word, given)
+            # Of equally near ones the last: what comes before it is a draft, such as in the thoughts of a model.
+            if far <= other[0]:
+                answered[word], given = given, other
+            if given[1] != answered[word][1]:
+                rejected.add("answers beside another to the same word", f"{shown(word)} → {shown(str(given[1]))}")
+    return {word: answer for word, (_, answer) in answered.items()}
+
+
+def _objects(reply: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a text; braces that begin none are passed over."""
+    at = reply.find("{")
+    while at >= 0:
+        try:
+            found, end = _DECODER.raw_decode(reply, at)
+            yield found
+        except (ValueError, RecursionError):
+            end = at + 1
+        at = reply.find("{", end)
+
+
+def _composed(word: str) -> str:
+    return normalize("NFC", word)
+
+
+def _folded(word: str) -> str:
+    return _composed(_composed(word).casefold())
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (str, _composed, _folded)
+"""What a key may have in common with the word that it stands for, the nearest first."""
+
+
+def _unique(words: Sequence[str], form: Callable[[str], str]) -> dict[str, str]:
+    """Return form -> word, for the forms that one word alone has."""
+    counts = Counter(form(word) for word in set(words))
+    return {form(word): word for word in words if counts[form(word)] == 1}

@@ -3,10 +3,13 @@
 1. Words that the cache has an answer to that can be used are not asked again.
 2. The others are sent in batches by several threads, each request at its turn. A batch that fails is tried again after a
    growing wait, so many times; then it is given up. Answers are written to the cache as they come, by this thread alone.
-3. Words without an answer, or with one of which nothing can be used, are asked once more, in batches half as large: long
-   replies are what models cut off.
-4. Three batches in a row given up, or a first round without any reply, end it with an error: the cache keeps what came.
-5. The senses of every word are checked, and what remains becomes the dictionary.
+3. A batch that is refused (too long, or a word of it that a filter forbids) is asked in halves; a word that is refused
+   alone is given up.
+4. Words without an answer, or with one of which nothing can be used, are asked once more, in batches half as large: long
+   replies are what models cut off. A word that a reply leaves out was asked, and paid for, nevertheless.
+5. Three batches in a row given up with more ahead, or no reply to any and none in the cache, end it with an error: the
+   cache keeps what came. So do ten words refused alone before there is any answer: it is not their fault then.
+6. The senses of every word are checked, and what remains becomes the dictionary.
 """
 
 from __future__ import annotations
@@ -15,21 +18,24 @@ import math
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
+from queue import Empty, LifoQueue, SimpleQueue
+from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.lexicon.group import Group
 from prealign.lexicon.groups import Lexicon
 from prealign.lexicon.lines import shown
 from prealign.lexicon.llm.cache import Cache
-from prealign.lexicon.llm.endpoint import Endpoint, Pace, Reply, Unavailable, backoff
+from prealign.lexicon.llm.endpoint import Endpoint, Pace, Refused, Reply, Unavailable, backoff
 from prealign.lexicon.llm.prompt import Task, answers
 from prealign.lexicon.report import Tallies, Tally, told_of
 
 ROUNDS = 2
 HOPELESS = 3
 """Batches in a row that were given up."""
+HOPELESS_WORDS = 10
+"""Words refused, each alone, before there was any answer."""
 
 OnSteps = Callable[[str, int, int], None]
 
@@ -89,7 +95,7 @@ class Translated:
 
 def open_words(words: Sequence[str], task: Task, cache: Cache) -> list[str]:
     """Return the words to ask for: those without a usable answer, unless they were asked as often as any may be."""
-    return [w for w in words if len(cache[w]) < ROUNDS and not any(_settles(w, a, task) for a in cache[w])]
+    return [w for w in words if cache.attempts(w) < ROUNDS and not any(_settles(w, a, task) for a in cache[w])]
 
 
 def _settles(word: str, answer: Sequence[object], task: Task) -> bool:
@@ -115,44 +121,85 @@ def estimate(words: Sequence[str], task: Task, cache: Cache, traffic: Traffic) -
 def translate(
     word_counts: Mapping[str, int],
     task: Task,
-    endpoint: Endpoint,
+    endpoint: Endpoint | None,
     cache: Cache,
     traffic: Traffic,
     on_steps: OnSteps = lambda *_: None,
 ) -> Translated:
     """Ask for the words and return the dictionary, its groups in the order of the words.
 
-    LexiconError if the endpoint refuses, does not answer, or if no word has a translation.
+    endpoint: needed only for words that the cache leaves open. LexiconError if it refuses, does not answer, or if no word
+    has a translation.
     """
-    cache.make()
-    asking = _Asking(task, endpoint, cache, traffic, on_steps)
-    for number in range(ROUNDS):
-        asked = open_words(list(word_counts), task, cache)
-        size = max(traffic.batch >> number, 1)
-        asking.round(
-            [asked[i : i + size] for i in range(0, len(asked), size)], "asking" if number == 0 else "asking again"
-        )
-    missing, rejected, groups = Tallies(), asking.rejected, []
+    rejected, troubles, refused, used = Tallies(), Tallies(), dict[str, str](), (0, 0, 0)
+    asked = open_words(list(word_counts), task, cache)
+    if asked:
+        if endpoint is None:
+            raise LexiconError(
+                f"{cache.path}: {len(asked):,} words have no answer there, and no endpoint is named to ask"
+            )
+        cache.make()
+        known = any(cache[word] for word in word_counts)
+        asking = _Asking(task, endpoint, cache, traffic, on_steps, known, rejected, troubles, refused)
+        for number in range(ROUNDS):
+            asked = [word for word in open_words(list(word_counts), task, cache) if word not in refused]
+            size = max(traffic.batch >> number, 1)
+            asking.round(
+                [asked[i : i + size] for i in range(0, len(asked), size)], "asking" if number == 0 else "asking again"
+            )
+        used = asking.used
+    missing, groups = Tallies(), []
     for word, count in word_counts.items():
         senses: tuple[str, ...] = ()
         for answer in reversed(cache[word]):
             senses = senses or task.senses(word, answer, rejected)
         if senses:
-            groups.append(Group(word, {task.target: senses}, count, (f"llm:{endpoint.model}",)))
-        elif [] in cache[word]:
-            missing.add("for which the model has no translation", shown(word))
+            groups.append(Group(word, {task.target: senses}, count, (f"llm:{cache.model}",)))
         else:
-            missing.add("with no usable translation" if cache[word] else "without an answer", shown(word))
+            missing.add(*_why_missing(word, cache, refused))
     if not groups:
-        why = "; ".join(line.strip() for line in told_of("not translated", missing.counted()))
-        raise LexiconError(f"{endpoint.address}: the model `{endpoint.model}` translates none of the words ({why})")
+        told = [*told_of("trouble", troubles.counted()), *told_of("not translated", missing.counted())]
+        why = "; ".join(line.strip() for line in told)
+        raise LexiconError(f"the model `{cache.model}` translates none of the words ({why})")
     return Translated(
         Lexicon(groups, source=task.source, targets=(task.target,)),
         missing.counted(),
         rejected.counted(),
-        asking.troubles.counted(),
-        *asking.used,
+        troubles.counted(),
+        *used,
     )
+
+
+def _why_missing(word: str, cache: Cache, refused: Mapping[str, str]) -> tuple[str, str]:
+    """Return why a word has no translation, and the example to show."""
+    if word in refused:
+        return "refused by the endpoint", f"{shown(word)} ({refused[word]})"
+    if [] in cache[word]:
+        return "for which the model has no translation", shown(word)
+    if cache[word]:
+        return "with no usable translation", shown(word)
+    if cache.attempts(word) >= ROUNDS:
+        return (
+            f"left out of {ROUNDS} replies (not asked for again while {cache.path} has their lines)",
+            shown(word),
+        )
+    return "without an answer", shown(word)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a batch: a reply or a refusal, or neither in all its tries; `failures`: of the tries that failed."""
+
+    batch: list[str]
+    failures: list[str]
+    reply: Reply | None = None
+    refusal: Refused | None = None
+
+    @property
+    def halves(self) -> list[list[str]]:
+        """What is to be asked instead."""
+        middle = len(self.batch) // 2
+        return [self.batch[:middle], self.batch[middle:]] if self.refusal and middle else []
 
 
 @dataclass
@@ -162,8 +209,10 @@ class _Asking:
     cache: Cache
     traffic: Traffic
     on_steps: OnSteps
-    rejected: Tallies = field(default_factory=Tallies)
-    troubles: Tallies = field(default_factory=Tallies)
+    known: bool  # whether the cache had answers before
+    rejected: Tallies
+    troubles: Tallies
+    refused: dict[str, str]  # word -> why
     used: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
@@ -171,38 +220,49 @@ class _Asking:
 
     def round(self, batches: Sequence[list[str]], what: str) -> None:
         """Ask for all batches; what comes is in the cache."""
-        total, done, failed = sum(map(len, batches)), 0, 0
-        with closing(self._replies(batches)) as replies:
-            for batch, reply, failures in replies:
-                for failure in failures:
-                    self.troubles.add(failure, f"the batch of {shown(batch[0])}")
-                failed = 0 if reply else failed + 1
-                if reply:
-                    self._take(reply, batch)
+        total, done, failed, last = sum(map(len, batches)), 0, 0, ""
+        with closing(self._outcomes(batches)) as outcomes:
+            for outcome in outcomes:
+                example = f"the batch of {shown(outcome.batch[0])}"
+                for last in outcome.failures:
+                    self.troubles.add(last, example)
+                if outcome.reply:
+                    failed = 0
+                    self._take(outcome.reply, outcome.batch)
+                elif outcome.refusal:
+                    self._give_up(outcome.batch, outcome.refusal)
                 else:
-                    self.troubles.add("batches given up", f"the batch of {shown(batch[0])}")
-                if failed == HOPELESS or (failed and failed == len(batches) and self.used[0] == 0):
-                    raise LexiconError(
-                        f"{self.endpoint.address}: no answer in {self.traffic.retries + 1} tries a batch, {failed} in a row "
-                        f"({failures[-1]}). Answers so far are in {self.cache.path}: run this again later to go on"
-                    )
-                done += len(batch)
+                    failed += 1
+                    self.troubles.add("batches given up", example)
+                done += 0 if outcome.halves else len(outcome.batch)
+                if failed >= HOPELESS and done < total:
+                    raise self._no_answer(failed, last)
                 self.on_steps(what, done, total)
+        # With answers of an earlier run there is a dictionary to make, whatever becomes of the words that are left.
+        if failed and not self.used[0] and not self.known:
+            raise self._no_answer(failed, last)
 
-    def _replies(
-        self, batches: Sequence[list[str]]
-    ) -> Generator[tuple[list[str], Reply | None, list[str]], None, None]:
-        """Yield (batch, reply, failures) as they come; no request is begun after the end of this."""
-        todo: SimpleQueue[list[str]] = SimpleQueue()
-        done: SimpleQueue[tuple[list[str], Reply | None, list[str]] | Exception] = SimpleQueue()
-        for batch in batches:
+    def _no_answer(self, failed: int, last: str) -> LexiconError:
+        return LexiconError(
+            f"{self.endpoint.address}: no answer in {self.traffic.retries + 1} tries a batch, {failed} in a row ({last}). "
+            f"Answers so far are in {self.cache.path}: run this again later to go on"
+        )
+
+    def _outcomes(self, batches: Sequence[list[str]]) -> Generator[_Outcome, None, None]:
+        """Yield what becomes of the batches, and of their halves; no request is begun after the end of this."""
+        # The last first, so that a refused batch is asked down to its words before the next: if all are refused, it shows.
+        todo: LifoQueue[list[str]] = LifoQueue()
+        done: SimpleQueue[_Outcome | Exception] = SimpleQueue()
+        for batch in reversed(batches):
             todo.put(batch)
 
         def work() -> None:
             while not self._stop.is_set():
                 try:
-                    batch = todo.get_nowait()
-                    done.put((batch, *self._ask(batch)))
+                    outcome = self._ask(todo.get_nowait())
+                    for half in reversed(outcome.halves):
+                        todo.put(half)
+                    done.put(outcome)
                 except Empty:
                     return
                 except Exception as error:  # of whatever kind: it is raised where somebody hears it
@@ -212,33 +272,51 @@ class _Asking:
         for _ in range(min(self.traffic.concurrency, len(batches))):
             threading.Thread(target=work, daemon=True).start()
         try:
-            for _ in batches:
+            ahead = len(batches)
+            while ahead:
                 result = done.get()
                 if isinstance(result, Exception):
                     raise result
+                ahead += len(result.halves) - 1
                 yield result
         except BaseException:
             self._stop.set()
             raise
 
-    def _ask(self, batch: list[str]) -> tuple[Reply | None, list[str]]:
-        """Return the reply, None if the batch was given up, and the reasons of the tries that failed."""
+    def _ask(self, batch: list[str]) -> _Outcome:
         failures: list[str] = []
         for attempt in range(self.traffic.retries + 1):
             if self._stop.wait(self._pace.turn()):
                 break
             try:
-                return self.endpoint.ask(self.task.messages(batch)), failures
+                return _Outcome(batch, failures, reply=self.endpoint.ask(self.task.messages(batch)))
+            except Refused as error:
+                return _Outcome(batch, failures, refusal=error)
             except Unavailable as error:
                 failures.append(str(error))
                 if attempt < self.traffic.retries:
                     self._stop.wait(backoff(attempt, error.wait, self.traffic.first_wait))
-        return None, failures
+        return _Outcome(batch, failures)
+
+    def _give_up(self, batch: list[str], refusal: Refused) -> None:
+        """Count a refused batch, which is asked in halves, or a word, which is not asked again."""
+        if len(batch) > 1:
+            reason = f"batches refused with status {refusal.status} and asked in halves"
+            self.troubles.add(reason, f"the batch of {shown(batch[0])} ({refusal.told})")
+            return
+        self.refused[batch[0]] = str(refusal)
+        if len(self.refused) == HOPELESS_WORDS and not self.used[0] and not self.known:
+            raise LexiconError(
+                f"{self.endpoint.address}: the endpoint refuses every request to the model `{self.endpoint.model}`, those "
+                f"of one word too, with {refusal}. Check --model, --endpoint and what else was set"
+            )
 
     def _take(self, reply: Reply, batch: list[str]) -> None:
         replies, sent, received = self.used
         self.used = (replies + 1, sent + reply.prompt_tokens, received + reply.reply_tokens)
+        found: dict[str, list[Any]] = {}
         try:
-            self.cache.add(answers(reply.text, batch, self.rejected))
+            found = answers(reply.text, batch, self.rejected)
         except ValueError as error:
             self.troubles.add("replies without a JSON object", str(error))
+        self.cache.add({word: found.get(word) for word in batch})
