@@ -18,7 +18,7 @@ from datasets import Dataset
 
 from prealign.codeswitch import CodeSwitcher, Known
 from prealign.lexicon import Lexicon
-from prealign.packing import Mixture, MixtureCounts
+from prealign.packing import LanguageCounts, Mixture, MixtureCounts
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 
@@ -76,17 +76,20 @@ def mixture_record(
     shares = mixture.shares or {language: size / sum(sizes.values()) for language, size in sizes.items()}
     read = sum(own.tokens for own in counts.languages.values())
     languages = {}
-    for language, own in counts.languages.items():
+    # By the shares, not by what was read: a small budget may end before a language's first document.
+    for language, share in shares.items():
+        own = counts.languages.get(language, LanguageCounts())
         languages[language] = {
             "documents": own.documents,
             "tokens": own.tokens,
             "passes": own.passes,
             "share": own.tokens / max(1, read),
-            "expected": shares[language],
+            "expected": share,
         }
     switched = {}
     for language, found in known.items():
-        switcher, own = mixture.others.get(language, mixture.switcher), counts.languages[language]
+        switcher = mixture.others.get(language, mixture.switcher)
+        own = counts.languages.get(language, LanguageCounts())
         assert switcher is not None
         switched[language] = {
             target: {
