@@ -87,7 +87,7 @@ def make_lexicon(
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
-    trained = used.without((group.word for group in tests), key_of(section.normalise, source) or str)
+    trained = used.without((group.word for group in tests), key_of(section.normalise, source))
     kept_out, used = len(used) - len(trained), trained
     if section.case == "text":
         used = as_written(used, counted)

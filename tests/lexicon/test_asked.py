@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_translations_are_written_as_the_text_has_them() -> None:
     written = as_written(dictionary, {"de": {"Haus": 3, "haus": 1, "gehen": 5, "Gehen": 1}})
     assert [dict(group.translations) for group in written] == [{"de": ("Haus", "häuschen")}, {"de": ("gehen",)}]
     assert as_written(dictionary, {}) == dictionary
+
+
+@pytest.mark.parametrize("key", [None, str])
+def test_forms_of_unicode_are_no_differences_between_words(key: Callable[[str], str] | None) -> None:
+    """é as one character and as e with a mark; J with a caron is two characters, its lower case is one or two."""
+    for composed, apart in (("café", "cafe\u0301"), ("\u01f0ar", "J\u030car")):
+        assert composed != apart
+        for kept, out in ((composed, apart), (apart, composed)):
+            assert not len(Lexicon([Group(kept, {"de": ("x",)})], source="en").without([out], key))
+        assert [(w.word, w.count) for w in spellings({composed: 3, apart: 1}, key).values()] == [(composed, 4)]
 
 
 # The lexicon without words, and turned round

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.spelling import Written, fold, spellings
+from prealign.lexicon.normalise import fold
+from prealign.lexicon.spelling import Written, spellings
 
 Key = Callable[[str], str] | None
 

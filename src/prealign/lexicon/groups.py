@@ -35,6 +35,7 @@ from prealign.lexicon.draws import derangement, draw
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, resolve_format
 from prealign.lexicon.formats.own import Own, one_target, read_own
 from prealign.lexicon.group import Group, union
+from prealign.lexicon.normalise import fold
 from prealign.lexicon.readers import read_pairs
 from prealign.lexicon.report import ReadReport
 
@@ -189,10 +190,10 @@ class Lexicon:
         frequent = (group for group in self if counts[group.word] >= minimum_count)
         return self._with(replace(group, count=counts[group.word]) for group in frequent)
 
-    def without(self, words: Iterable[str], key: Callable[[str], str] = str) -> Lexicon:
-        """Drop the groups of these source words, in any case; key: what the spellings of a word have in common."""
-        gone = {key(word).lower() for word in words}
-        return self._with(group for group in self if key(group.word).lower() not in gone)
+    def without(self, words: Iterable[str], key: Callable[[str], str] | None = None) -> Lexicon:
+        """Drop the groups of these source words, in any case and Unicode form; key: see `normalise.key_of`."""
+        gone = {fold(word, key) for word in words}
+        return self._with(group for group in self if fold(group.word, key) not in gone)
 
     def inverted(self, target: str) -> Lexicon:
         """Return the lexicon from `target` to the source: each translation with the words it translates, frequent first."""
