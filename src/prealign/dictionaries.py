@@ -35,7 +35,7 @@ def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
 def read_tests(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
     source, files = recipe.source.language, recipe.evaluate.dictionaries
-    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in files]
+    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target, keep_identical=True) for f in files]
 
 
 def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:

@@ -72,7 +72,9 @@ class Lexicon:
             raise LexiconError(f"`{source}` is both source and target; give two different languages")
 
     @classmethod
-    def read(cls, path: str | Path, *, format: str | None = None, source: str, target: str) -> Lexicon:
+    def read(
+        cls, path: str | Path, *, format: str | None = None, source: str, target: str, keep_identical: bool = False
+    ) -> Lexicon:
         """Read a dictionary from `source` to `target`; `.report` tells what became of its lines.
 
         format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
@@ -85,7 +87,7 @@ class Lexicon:
         name = resolve_format(path, format)
         if name == OWN_FORMAT:
             return cls._of(one_target(read_own(path), path, source, target))
-        pairs, report = read_pairs(path, name, source, target)
+        pairs, report = read_pairs(path, name, source, target, keep_identical=keep_identical)
         origin = (f"{name}:{path.name}",)
         groups = (Group(word, {target: tuple(senses)}, None, origin) for word, senses in pairs.items())
         return cls(groups, source=source, targets=(target,), report=report)
