@@ -3,8 +3,8 @@
 1. The shares of tokens by language are those of the text, or those that the recipe sets (`prealign.packing.token_shares`).
 2. Source text is switched by the words for training and their forms; the target of a substitute is drawn by
    `switch.targets`.
-3. With `switch.target_ratio`, target text is switched too, by the same words turned round, and as many senses each. Its words
-   are those of the tokenizer, or those that the target's segmenter found.
+3. With `switch.target_ratio`, target text is switched too, by the same words turned round, and as many senses each. Its
+   words are those of the tokenizer, or those that the target's segmenter found.
 4. What is expected, by language, is counted on the whole text; what was read and switched stands beside it in the record.
 """
 
