@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
+from prealign import packing
 from prealign.codeswitch import IGNORE, CodeSwitcher
 from prealign.packing import Mixture, MixtureCounts, cut_blocks, text_blocks, token_shares, write_blocks
 from prealign.text.clone import clone_language
@@ -315,6 +316,18 @@ def test_what_is_kept_has_the_shares(tmp_path: Path) -> None:
     again, _ = write_blocks(mixture, tmp_path / "b", blocks=100, context=16, seed=0)
     other, _ = write_blocks(mixture, tmp_path / "c", blocks=100, context=16, seed=1)
     assert rows(again) == rows(written) != rows(other)
+
+
+def test_with_shares_reading_ends_with_the_document_that_fills_the_last_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where blocks take several stretches, here of 160 tokens."""
+    monkeypatch.setattr(packing, "_STRETCH", 160)
+    mixture = replace(unswitched(en=[7] * 50, de=[3, 4, 5]), shares={"en": 0.25, "de": 0.75})
+    for blocks in (1, 9, 10, 11, 19, 21, 100):
+        written, counts = write_blocks(mixture, tmp_path / str(blocks), blocks=blocks, context=16, seed=0)
+        assert len(written) == blocks
+        assert 0 <= sum(own.tokens for own in counts.languages.values()) - 16 * blocks < 8, "a document has up to 8"
 
 
 def test_a_repeated_document_is_switched_anew_on_every_pass() -> None:

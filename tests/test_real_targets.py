@@ -26,8 +26,9 @@ from prealign.dictionaries import make_lexicon
 from prealign.errors import DataError, LexiconError
 from prealign.evaluation.parallel import evaluate_parallel
 from prealign.experiment import collect_results
-from prealign.lexicon import Lexicon
+from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.forms import inflected
+from prealign.mixing import switched_mixture
 from prealign.preparation import data_fingerprint
 from prealign.recipe import Recipe
 from prealign.runfolder import STAGE_FILE, read_json, write_json
@@ -318,6 +319,18 @@ def test_languages_are_read_in_the_shares_of_the_temperature(arms: dict[str, Arm
         assert own["expected"] == pytest.approx(roots[language] / sum(roots.values()))
         assert abs(own["share"] - own["expected"]) < longest / read
         assert own["passes"] == own["documents"] / len(arm.prepared.training_tokens(language))
+
+
+def test_a_word_of_many_source_words_is_switched_into_the_most_frequent_alone(arms: dict[str, ArmRun]) -> None:
+    arm, names = arms["prealign"], [word for word in WORDS if word not in TESTED][:9]
+    training = Lexicon([Group(w, {"de": ("Ulut",)}, i) for i, w in enumerate(names)], source="en", targets=["de", "nl"])
+    lexicon = arm.recipe.lexicon.model_copy(update={"maximum_senses": 2, "inflect": False})
+    own = arm.recipe.model_copy(update={"lexicon": lexicon})
+    mixture, _, _ = switched_mixture(arm.prepared, own, training, seed=0)
+    tokenizer = arm.prepared.tokenizer
+    ids = tokenizer.encode(" Ulut" * 20, add_special_tokens=False)
+    read = " ".join(tokenizer.decode(mixture.others["de"].switch(ids, epoch=i).input_ids) for i in range(20))
+    assert {word.lower() for word in read.split()} == {"ulut", *names[-2:]}
 
 
 def test_every_language_is_switched_at_its_expected_rate(arms: dict[str, ArmRun]) -> None:

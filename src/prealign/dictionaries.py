@@ -35,7 +35,7 @@ def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
 def read_tests(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
     source, files = recipe.source.language, recipe.evaluate.dictionaries
-    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in files]
+    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target, keep_identical=True) for f in files]
 
 
 def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
@@ -87,7 +87,7 @@ def make_lexicon(
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
-    trained = used.without((group.word for group in tests), key_of(section.normalise, source) or str)
+    trained = used.without((group.word for group in tests), key_of(section.normalise, source))
     kept_out, used = len(used) - len(trained), trained
     if section.case == "text":
         used = as_written(used, counted)

@@ -3,8 +3,8 @@
 1. The shares of tokens by language are those of the text, or those that the recipe sets (`prealign.packing.token_shares`).
 2. Source text is switched by the words for training and their forms; the target of a substitute is drawn by
    `switch.targets`.
-3. With `switch.target_ratio`, target text is switched too, by the same words turned round. Its words are those of the
-   tokenizer, or those that the target's segmenter found.
+3. With `switch.target_ratio`, target text is switched too, by the same words turned round, and as many senses each. Its
+   words are those of the tokenizer, or those that the target's segmenter found.
 4. What is expected, by language, is counted on the whole text; what was read and switched stands beside it in the record.
 """
 
@@ -18,7 +18,7 @@ from datasets import Dataset
 
 from prealign.codeswitch import CodeSwitcher, Known
 from prealign.lexicon import Lexicon
-from prealign.packing import Mixture, MixtureCounts
+from prealign.packing import LanguageCounts, Mixture, MixtureCounts
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 
@@ -45,8 +45,11 @@ def switched_mixture(
     )
     others = {}
     for target in mixture.tokens if section.target_ratio else ():
-        turned = lexicon.inverted(target) if target != mixture.source else None
-        if turned is not None and len(turned):
+        if target == mixture.source:
+            continue
+        # A frequent word translates many: the most frequent of them alone, as it is with the senses of source words.
+        turned = lexicon.inverted(target).limit_senses(recipe.lexicon.maximum_senses)
+        if len(turned):
             others[target] = CodeSwitcher(
                 prepared.tokenizer,
                 turned,
@@ -76,17 +79,20 @@ def mixture_record(
     shares = mixture.shares or {language: size / sum(sizes.values()) for language, size in sizes.items()}
     read = sum(own.tokens for own in counts.languages.values())
     languages = {}
-    for language, own in counts.languages.items():
+    # By the shares, not by what was read: a small budget may end before a language's first document.
+    for language, share in shares.items():
+        own = counts.languages.get(language, LanguageCounts())
         languages[language] = {
             "documents": own.documents,
             "tokens": own.tokens,
             "passes": own.passes,
             "share": own.tokens / max(1, read),
-            "expected": shares[language],
+            "expected": share,
         }
     switched = {}
     for language, found in known.items():
-        switcher, own = mixture.others.get(language, mixture.switcher), counts.languages[language]
+        switcher = mixture.others.get(language, mixture.switcher)
+        own = counts.languages.get(language, LanguageCounts())
         assert switcher is not None
         switched[language] = {
             target: {

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
@@ -47,7 +48,8 @@ class LanguageCounts:
 
 @dataclass
 class MixtureCounts:
-    """What was read for a set of blocks, to the end of the last stretch; `blocks` is what was kept.
+    """What was read for a set of blocks; `blocks` is what was kept. More is read than kept: to the end of the last stretch,
+    or, where languages have shares, of the last document.
 
     Words and switches are those of the source language; `languages` has those of each.
     """
@@ -152,22 +154,28 @@ def _permutation(size: int, purpose: bytes, seed: int, number: int) -> np.ndarra
     return np.random.Generator(np.random.Philox(key=key)).permutation(size)
 
 
-def cut_blocks(epochs: Iterable[Iterable[Pair]], context: int, stretch: int = _STRETCH) -> Iterator[Pair]:
+def cut_blocks(
+    epochs: Iterable[Iterable[Pair]], context: int, stretch: int = _STRETCH, wanted: int | None = None
+) -> Iterator[Pair]:
     """Chain documents and yield stretches of blocks, two arrays (n, T); a stretch never holds two epochs' blocks.
 
     What does not fill a block goes on into the next stretch and epoch; the last pair is the remainder (1, < T).
+    wanted: a stretch ends where there are so many blocks; None: how many are wanted is not known.
     """
     parts: list[Pair] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    missing = math.inf if wanted is None else wanted * context  # tokens, but for the remainder carried on
     for documents in epochs:
         size = 0
         for document in documents:
             parts.append(document)
             size += len(document[0])
-            if size >= stretch:
+            if size >= min(stretch, missing):
                 blocks, parts = _cut(parts, context)
+                missing -= size
                 size = 0
                 yield blocks
         blocks, parts = _cut(parts, context)
+        missing -= size
         yield blocks
     yield parts[0][0][None], parts[0][1][None]
 
@@ -193,9 +201,10 @@ def write_blocks(
             yield mixture.epoch(counts.epochs - 1, seed, counts)
 
     def rows() -> Iterator[dict[str, Any]]:
-        # Where languages have shares, no more is read than is kept, or the shares would not be those of what is kept.
-        stretch = _STRETCH if mixture.shares is None else min(_STRETCH, blocks * context)
-        for number, (ids, labels) in enumerate(cut_blocks(epochs(), context, stretch)):
+        # Where languages have shares, reading ends with the document that fills the last block: the shares are of what is
+        # read, and after more of it they would not be those of what is kept. Without, old runs' order of blocks stays.
+        wanted = None if mixture.shares is None else blocks
+        for number, (ids, labels) in enumerate(cut_blocks(epochs(), context, _STRETCH, wanted)):
             for i in _permutation(len(ids), b"block order", seed, number):
                 counts.blocks += 1
                 yield {"input_ids": ids[i].astype(np.int32), "labels": labels[i].astype(np.int32)}

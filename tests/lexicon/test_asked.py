@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,26 @@ def test_spellings_that_a_key_makes_one_are_one_word() -> None:
     assert not len(asked_words(dictionary, "ar", {"book": 9}, counts, floor=5, size=0).pairs)
 
 
+def test_a_word_written_alike_is_a_right_answer_but_no_question(tmp_path: Path) -> None:
+    path = tmp_path / "test.txt"
+    path.write_text("hotel hotel\nhotel gasthof\ninn hotel\nradio radio\nradio rundfunk\ntaxi taxi\n")
+    counts = [dict.fromkeys(own.split(), 9) for own in ("hotel inn radio taxi", "Hotel Gasthof Radio Taxi")]
+    dictionary = Lexicon.read(path, format="muse", source="en", target="de", keep_identical=True)
+    assert dictionary.report is not None
+    assert [dict(group.translations)["de"] for group in dictionary] == [
+        ("gasthof", "hotel"), ("hotel",), ("rundfunk", "radio"),
+    ]  # fmt: skip
+    assert (dictionary.report.entries, dictionary.report.kept, dictionary.report.identical) == (6, 5, 1)
+    assert "such as line 6 'taxi'" in dictionary.report.text
+    asked = asked_words(dictionary, "de", *counts, floor=5, size=9)
+    named = {(asked.sources[i], asked.targets[j]) for i, j in asked.pairs.tolist()}
+    # Of radio only the word itself is left in the text; hotel answers hotel, both ways, beside what is asked.
+    assert named == {("hotel", "Hotel"), ("hotel", "Gasthof"), ("inn", "Hotel")}
+    assert [asked.sources[i] for i in asked.asked] == ["hotel", "inn"]
+    assert sorted(asked.targets[j] for j in asked.asked_back) == ["Gasthof", "Hotel"]
+    assert asked.dropped == {"without such a translation that is written otherwise in de": 1}
+
+
 WORDS = st.sampled_from(["a", "A", "b", "B", "ab", "AB", "c", "1", "d e"])
 COUNTS = st.dictionaries(WORDS, st.integers(1, 6), max_size=9)
 
@@ -68,7 +89,11 @@ def test_every_word_is_asked_or_counted_and_no_pair_is_made_up(
         for word, count in given_counts.items():
             own[word.lower()] += count
     # The definition, pair by pair.
-    expected = {(s, t) for s, t in there if counts[0][s] >= floor and counts[1][t] >= floor}
+    both = {(s, t) for s, t in there if counts[0][s] >= floor and counts[1][t] >= floor}
+    questions = {(s, t) for s, t in both if s != t}
+    assert {asked.sources[i].lower() for i in asked.asked} == {s for s, _ in questions}
+    assert {asked.targets[j].lower() for j in asked.asked_back} == {t for _, t in questions}
+    expected = {(s, t) for s, t in both if {s} & {q for q, _ in questions} or {t} & {q for _, q in questions}}
     assert {(asked.sources[i].lower(), asked.targets[j].lower()) for i, j in asked.pairs.tolist()} == expected
     for words, own, given_counts in zip((asked.sources, asked.targets), counts, (source, target), strict=True):
         folded = [word.lower() for word in words]
@@ -87,6 +112,16 @@ def test_translations_are_written_as_the_text_has_them() -> None:
     written = as_written(dictionary, {"de": {"Haus": 3, "haus": 1, "gehen": 5, "Gehen": 1}})
     assert [dict(group.translations) for group in written] == [{"de": ("Haus", "häuschen")}, {"de": ("gehen",)}]
     assert as_written(dictionary, {}) == dictionary
+
+
+@pytest.mark.parametrize("key", [None, str])
+def test_forms_of_unicode_are_no_differences_between_words(key: Callable[[str], str] | None) -> None:
+    """é as one character and as e with a mark; J with a caron is two characters, its lower case is one or two."""
+    for composed, apart in (("café", "cafe\u0301"), ("\u01f0ar", "J\u030car")):
+        assert composed != apart
+        for kept, out in ((composed, apart), (apart, composed)):
+            assert not len(Lexicon([Group(kept, {"de": ("x",)})], source="en").without([out], key))
+        assert [(w.word, w.count) for w in spellings({composed: 3, apart: 1}, key).values()] == [(composed, 4)]
 
 
 # The lexicon without words, and turned round

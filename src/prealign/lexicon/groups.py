@@ -35,6 +35,7 @@ from prealign.lexicon.draws import derangement, draw
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, resolve_format
 from prealign.lexicon.formats.own import Own, one_target, read_own
 from prealign.lexicon.group import Group, union
+from prealign.lexicon.normalise import fold
 from prealign.lexicon.readers import read_pairs
 from prealign.lexicon.report import ReadReport
 
@@ -71,7 +72,9 @@ class Lexicon:
             raise LexiconError(f"`{source}` is both source and target; give two different languages")
 
     @classmethod
-    def read(cls, path: str | Path, *, format: str | None = None, source: str, target: str) -> Lexicon:
+    def read(
+        cls, path: str | Path, *, format: str | None = None, source: str, target: str, keep_identical: bool = False
+    ) -> Lexicon:
         """Read a dictionary from `source` to `target`; `.report` tells what became of its lines.
 
         format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
@@ -84,7 +87,7 @@ class Lexicon:
         name = resolve_format(path, format)
         if name == OWN_FORMAT:
             return cls._of(one_target(read_own(path), path, source, target))
-        pairs, report = read_pairs(path, name, source, target)
+        pairs, report = read_pairs(path, name, source, target, keep_identical=keep_identical)
         origin = (f"{name}:{path.name}",)
         groups = (Group(word, {target: tuple(senses)}, None, origin) for word, senses in pairs.items())
         return cls(groups, source=source, targets=(target,), report=report)
@@ -189,10 +192,10 @@ class Lexicon:
         frequent = (group for group in self if counts[group.word] >= minimum_count)
         return self._with(replace(group, count=counts[group.word]) for group in frequent)
 
-    def without(self, words: Iterable[str], key: Callable[[str], str] = str) -> Lexicon:
-        """Drop the groups of these source words, in any case; key: what the spellings of a word have in common."""
-        gone = {key(word).lower() for word in words}
-        return self._with(group for group in self if key(group.word).lower() not in gone)
+    def without(self, words: Iterable[str], key: Callable[[str], str] | None = None) -> Lexicon:
+        """Drop the groups of these source words, in any case and Unicode form; key: see `normalise.key_of`."""
+        gone = {fold(word, key) for word in words}
+        return self._with(group for group in self if fold(group.word, key) not in gone)
 
     def inverted(self, target: str) -> Lexicon:
         """Return the lexicon from `target` to the source: each translation with the words it translates, frequent first."""

@@ -29,6 +29,12 @@ def arabic_key(word: str) -> str:
     return _ALEF.sub("ا", unicodedata.normalize("NFC", word.translate(_LEFT_OUT)))
 
 
+def fold(word: str, key: Key | None = None) -> str:
+    """Return what the spellings of a word have in common: its key without case, in the form NFC."""
+    # NFC last: a lower-cased letter and its mark may be one character where the capitals are two.
+    return unicodedata.normalize("NFC", (word if key is None else key(word)).lower())
+
+
 def key_of(setting: str, language: str) -> Key | None:
     """Return the key that the setting `lexicon.normalise` gives words of a language; None: they are compared as they are."""
     return arabic_key if setting == "arabic" and language.split("-")[0] == "ar" else None

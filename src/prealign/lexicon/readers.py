@@ -8,7 +8,8 @@
    source word.
 5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
 6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
-   of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted.
+   of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
+   tests, it stays beside other translations of its word: there it is a right answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from prealign.lexicon.report import DUPLICATE, IDENTICAL, Account, ReadReport
 __all__ = ["FORMATS", "read_pairs"]
 
 
-def read_pairs(path: Path, format: str, source: str, target: str) -> tuple[dict[str, list[str]], ReadReport]:
+def read_pairs(
+    path: Path, format: str, source: str, target: str, *, keep_identical: bool = False
+) -> tuple[dict[str, list[str]], ReadReport]:
     """Gather the translations of each word from a file of one of `PAIR_FORMATS`.
 
     LexiconError if more than 1 % of the lines are malformed, if the dictionary is of other languages, or if no entry
@@ -35,7 +38,7 @@ def read_pairs(path: Path, format: str, source: str, target: str) -> tuple[dict[
     account = Account(path, source, target)
     parse = PAIR_FORMATS[format].parse
     inverted = PAIR_FORMATS[format].inverted(account)
-    gathered = _Gathered(account)
+    gathered = _Gathered(account, keep_identical)
     for text in account.texts(lines_of(path, format)):
         try:
             entries = parse(text, account)
@@ -71,8 +74,10 @@ def _why(report: ReadReport) -> str:
 class _Gathered:
     """Translations by word, in order of appearance, each with its rank."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, keep_identical: bool) -> None:
         self.account = account
+        self.keep_identical = keep_identical
+        self._identical: list[tuple[str, int, int]] = []  # word, rank, line: its other translations may come later
         self.kept = self.phrases = 0
         self._senses: dict[str, dict[str, int]] = {}
         self._ranked = False
@@ -99,9 +104,14 @@ class _Gathered:
 
     def _keep(self, word: str, translation: str, rank: int) -> None:
         if word == translation:
-            self.account.drop(IDENTICAL, word)
+            if self.keep_identical:
+                self._identical.append((word, rank, self.account.line))
+            else:
+                self.account.drop(IDENTICAL, word)
             return
-        senses = self._senses.setdefault(word, {})
+        self._add(self._senses.setdefault(word, {}), word, translation, rank)
+
+    def _add(self, senses: dict[str, int], word: str, translation: str, rank: int) -> None:
         if translation in senses:
             self.account.drop(DUPLICATE, word, translation)
             # It ranks as its best mention, but keeps the place of its first.
@@ -113,7 +123,12 @@ class _Gathered:
         self._ranked = self._ranked or rank != 0
 
     def words(self) -> dict[str, list[str]]:
-        """Return the translations of each word, best first."""
+        """Return the translations of each word, best first; to be called once, when all entries are there."""
+        for word, rank, line in self._identical:
+            if word in self._senses:
+                self._add(self._senses[word], word, word, rank)
+            else:
+                self.account.drop(IDENTICAL, word, line=line)
         if not self._ranked:
             return {word: list(senses) for word, senses in self._senses.items()}
         return {word: sorted(senses, key=partial(dict.__getitem__, senses)) for word, senses in self._senses.items()}

@@ -169,16 +169,18 @@ class Account:
         if len(self.malformed) >= _HOPELESS and len(self.malformed) * 2 > self.line:
             self._refuse(self.line)
 
-    def drop(self, reason: str, *example: str, number: int = 1) -> None:
-        """Note that entries of the current line are left out; `reason` is worded to stand after their number."""
-        self._note(self._dropped, reason, number, example)
+    def drop(self, reason: str, *example: str, number: int = 1, line: int | None = None) -> None:
+        """Note that entries of a line (None: the current) are left out; `reason` is worded to stand after their number."""
+        self._note(self._dropped, reason, number, example, line)
 
     def change(self, what: str, before: str, after: str) -> None:
         """Note that `what` was taken off a word of the current line."""
         self._note(self._changed, what, 1, (before, after))
 
-    def _note(self, tallies: Tallies, reason: str, number: int, example: Sequence[str]) -> None:
-        tallies.add(reason, f"line {self.line} {' → '.join(map(shown, example))}", number)
+    def _note(
+        self, tallies: Tallies, reason: str, number: int, example: Sequence[str], line: int | None = None
+    ) -> None:
+        tallies.add(reason, f"line {line or self.line} {' → '.join(map(shown, example))}", number)
 
     def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
         """Close the account; LexiconError if more than 1 % of the lines are malformed."""

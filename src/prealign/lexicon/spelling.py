@@ -1,6 +1,6 @@
 """How a text writes words: the spelling that it has most often, cases aside.
 
-1. Words of a text that differ in case alone, or that a key says are one (`normalise`), are counted together.
+1. Words of a text that differ in case or Unicode form alone, or that a key says are one (`normalise`), are counted together.
 2. The spelling that occurs most often stands for all; among equals the first in the order of characters.
 3. `as_written` gives a lexicon's translations these spellings: MUSE has haus where German text has Haus, and a model that
    aligned the tokens of haus would never meet them again.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from prealign.lexicon.group import Group, union
 from prealign.lexicon.groups import Lexicon
+from prealign.lexicon.normalise import fold
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Written:
 
 
 def spellings(word_counts: Mapping[str, int], key: Callable[[str], str] | None = None) -> dict[str, Written]:
-    """Return lower-cased key -> how the text writes it, most frequent first. key: see `normalise.key_of`."""
+    """Return folded word -> how the text writes it, most frequent first. key: see `normalise.key_of`."""
     best: dict[str, tuple[int, str]] = {}
     totals: dict[str, int] = {}
     for word, count in word_counts.items():
@@ -33,11 +34,6 @@ def spellings(word_counts: Mapping[str, int], key: Callable[[str], str] | None =
         best[folded] = min(best.get(folded, (0, word)), (-count, word))
     ordered = sorted(totals, key=lambda folded: (-totals[folded], folded))
     return {folded: Written(best[folded][1], totals[folded]) for folded in ordered}
-
-
-def fold(word: str, key: Callable[[str], str] | None = None) -> str:
-    """Return what the spellings of a word have in common."""
-    return (word if key is None else key(word)).lower()
 
 
 def as_written(lexicon: Lexicon, word_counts: Mapping[str, Mapping[str, int]]) -> Lexicon:
