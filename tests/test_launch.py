@@ -22,7 +22,7 @@ from prealign.cli import app
 from prealign.errors import RecipeError
 from prealign.execution import silent
 from prealign.experiment import check_launch
-from prealign.launch import alone
+from prealign.launch import alone, count, rank
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, read_json
 from prealign.stages import ArmRun
@@ -210,3 +210,9 @@ def test_the_packaged_configurations_are_what_accelerate_reads(name: str) -> Non
     config = load_config_from_file(result.output.strip())
     assert config.num_processes == 8 and not config.use_cpu
     assert CliRunner().invoke(app, ["accelerate-config", "dpd"]).exit_code == 2
+
+
+def test_variables_of_a_launcher_that_are_empty_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "")
+    assert (count(), rank()) == (1, 0)

@@ -250,3 +250,10 @@ class StopsEarly(Stop):
 def test_a_training_that_stops_early_is_no_finished_stage(tmp_path: Path) -> None:
     with pytest.raises(PrealignError, match="pretrain stopped at step 3 of 8; run the same command to go on"):
         train(tmp_path, StopsEarly(8, 3), rows=16)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": {}}'])
+def test_a_seal_that_is_none_counts_as_torn(tmp_path: Path, content: str) -> None:
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / WHOLE).write_text(content)
+    assert newest(tmp_path) is None

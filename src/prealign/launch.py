@@ -15,12 +15,12 @@ _LAUNCHED = (
 
 def count() -> int:
     """Return how many processes run this together, one a device; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE") or "1")  # an empty one is none
 
 
 def rank() -> int:
     """Return the number of this process among them."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK") or "0")
 
 
 def is_first() -> bool:
@@ -37,7 +37,7 @@ def shards_weights() -> bool:
 def alone() -> Iterator[None]:
     """Let processes that are started here be launched by no one, with one device of those that are visible."""
     kept = dict(os.environ)
-    local, visible = int(os.environ.get("LOCAL_RANK", "0")), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    local, visible = int(os.environ.get("LOCAL_RANK") or "0"), os.environ.get("CUDA_VISIBLE_DEVICES", "")
     devices = visible.split(",") if visible else []
     try:
         for name in kept:
