@@ -70,6 +70,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     assert Recipe.model_validate(results["recipe"]) == recipe
     assert results["environment"].keys() >= {"python", "torch", "transformers", "platform", "cpu", "cores", "precision"}
     assert results["environment"]["precision"] == "fp32"
+    assert results["environment"]["devices"] == 1
     keys = {
         "scores": {
             "arm", "seed", "task", "language", "metric", "layer", "value", "low", "high", "n", "chance", "signature",

@@ -171,9 +171,17 @@ def test_a_run_whose_process_dies_ends_and_goes_on(tmp_path: Path) -> None:
     ("environment", "settings", "message"),
     [
         ({"WORLD_SIZE": "2"}, {"jobs": 2}, "jobs is 2, and 2 processes were launched"),
-        ({"ACCELERATE_USE_FSDP": "true"}, {"arms": ["prealign", "anchored"]}, "'anchored' anchors the vocabulary"),
-        ({"ACCELERATE_USE_FSDP": "true"}, {"evaluate__dynamics": 2}, "dynamics=0"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"},
+            {"arms": ["prealign", "anchored"]},
+            "'anchored' anchors the vocabulary",
+        ),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, {"evaluate__dynamics": 2}, "dynamics=0"),
         ({}, {"evaluate__dynamics": 2, "trainer": {"fsdp": "full_shard"}}, "dynamics=0"),
+        ({"ACCELERATE_USE_FSDP": "true"}, {}, "FSDP of version 1"),
+        ({}, {"trainer": {"fsdp": "full_shard", "fsdp_config": {"version": 1}}}, "FSDP of version 1"),
+        ({}, {"trainer": {"deepspeed": {"zero_optimization": {"stage": 3}}}}, "DeepSpeed of stage 3"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, {}, "DeepSpeed of stage 3"),
     ],
 )
 def test_what_a_launch_cannot_do_is_said_at_once(
@@ -216,3 +224,11 @@ def test_variables_of_a_launcher_that_are_empty_are_none(monkeypatch: pytest.Mon
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, "")
     assert (count(), rank()) == (1, 0)
+
+
+def test_devices_that_no_process_uses_are_said_before_any_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(RecipeError, match="here are 2 devices"):
+        check_launch(toy_experiment.recipe(tmp_path))

@@ -33,6 +33,27 @@ def shards_weights() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
+def fsdp_version() -> int:
+    """Return the version of FSDP that `accelerate launch` was told to use; it takes 1 if it was told none."""
+    return int(os.environ.get("FSDP_VERSION") or "1")
+
+
+def deepspeed_config() -> str | None:
+    """Return the file with settings of DeepSpeed that `accelerate launch` was given."""
+    return os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE") if _uses_deepspeed() else None
+
+
+def zero_stage() -> int:
+    """Return the stage of DeepSpeed that `accelerate launch` was told to use; 0 for none, or for what its file says."""
+    if not _uses_deepspeed() or deepspeed_config() not in (None, "none"):
+        return 0
+    return int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") or "2")
+
+
+def _uses_deepspeed() -> bool:
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Let processes that are started here be launched by no one, with one device of those that are visible."""
