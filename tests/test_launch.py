@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import toy_experiment
-from prealign.cli import app
+from prealign.cli import _what_it_saw, app
 from prealign.errors import RecipeError
 from prealign.execution import silent
 from prealign.experiment import check_launch
@@ -232,3 +232,8 @@ def test_devices_that_no_process_uses_are_said_before_any_preparation(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(RecipeError, match="here are 2 devices"):
         check_launch(toy_experiment.recipe(tmp_path))
+
+
+def test_what_a_process_saw_of_a_loss_is_said() -> None:
+    assert _what_it_saw(RuntimeError("NCCL error: invalid usage\nmore")) == "It saw: NCCL error: invalid usage"
+    assert "trainer.ddp_timeout" in _what_it_saw(RuntimeError("Timed out waiting 1800000ms for recv"))
