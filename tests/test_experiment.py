@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from scipy import stats
 
 import toy_experiment
+from prealign import execution
 from prealign.arms import with_settings
 from prealign.errors import RecipeError, RunFolderError
 from prealign.execution import Event
@@ -70,6 +72,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     assert Recipe.model_validate(results["recipe"]) == recipe
     assert results["environment"].keys() >= {"python", "torch", "transformers", "platform", "cpu", "cores", "precision"}
     assert results["environment"]["precision"] == "fp32"
+    assert results["environment"]["devices"] == 1
     keys = {
         "scores": {
             "arm", "seed", "task", "language", "metric", "layer", "value", "low", "high", "n", "chance", "signature",
@@ -367,3 +370,13 @@ def test_what_is_wrong_with_the_last_arm_shows_before_the_first_is_trained(recip
     with pytest.raises(RecipeError, match="only 64 positions"):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "arms").exists()
+
+
+def test_a_worker_ends_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr("os.getppid", lambda: next(parents))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("os._exit", sys.exit)
+    with pytest.raises(SystemExit):
+        execution._end_without(7)
+    assert list(parents) == []

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import toy_experiment
-from prealign.cli import app
+from prealign.cli import _what_it_saw, app
 from prealign.errors import RecipeError
 from prealign.execution import silent
 from prealign.experiment import check_launch
-from prealign.launch import alone
+from prealign.launch import alone, count, rank
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, read_json
 from prealign.stages import ArmRun
@@ -171,9 +171,17 @@ def test_a_run_whose_process_dies_ends_and_goes_on(tmp_path: Path) -> None:
     ("environment", "settings", "message"),
     [
         ({"WORLD_SIZE": "2"}, {"jobs": 2}, "jobs is 2, and 2 processes were launched"),
-        ({"ACCELERATE_USE_FSDP": "true"}, {"arms": ["prealign", "anchored"]}, "'anchored' anchors the vocabulary"),
-        ({"ACCELERATE_USE_FSDP": "true"}, {"evaluate__dynamics": 2}, "dynamics=0"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"},
+            {"arms": ["prealign", "anchored"]},
+            "'anchored' anchors the vocabulary",
+        ),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, {"evaluate__dynamics": 2}, "dynamics=0"),
         ({}, {"evaluate__dynamics": 2, "trainer": {"fsdp": "full_shard"}}, "dynamics=0"),
+        ({"ACCELERATE_USE_FSDP": "true"}, {}, "FSDP of version 1"),
+        ({}, {"trainer": {"fsdp": "full_shard", "fsdp_config": {"version": 1}}}, "FSDP of version 1"),
+        ({}, {"trainer": {"deepspeed": {"zero_optimization": {"stage": 3}}}}, "DeepSpeed of stage 3"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, {}, "DeepSpeed of stage 3"),
     ],
 )
 def test_what_a_launch_cannot_do_is_said_at_once(
@@ -210,3 +218,22 @@ def test_the_packaged_configurations_are_what_accelerate_reads(name: str) -> Non
     config = load_config_from_file(result.output.strip())
     assert config.num_processes == 8 and not config.use_cpu
     assert CliRunner().invoke(app, ["accelerate-config", "dpd"]).exit_code == 2
+
+
+def test_variables_of_a_launcher_that_are_empty_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "")
+    assert (count(), rank()) == (1, 0)
+
+
+def test_devices_that_no_process_uses_are_said_before_any_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(RecipeError, match="here are 2 devices"):
+        check_launch(toy_experiment.recipe(tmp_path))
+
+
+def test_what_a_process_saw_of_a_loss_is_said() -> None:
+    assert _what_it_saw(RuntimeError("NCCL error: invalid usage\nmore")) == "It saw: NCCL error: invalid usage"
+    assert "trainer.ddp_timeout" in _what_it_saw(RuntimeError("Timed out waiting 1800000ms for recv"))

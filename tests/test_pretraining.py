@@ -114,3 +114,11 @@ def test_the_arm_that_sets_the_budget_gets_its_own_steps(align: float, steps: in
     """Sums of FLOPs round, and one step would be lost to it now and then."""
     assume(align < 1e4 * steps * step)
     assert matched_steps(align + steps * step, align, step) == steps
+
+
+def test_the_recipe_decides_the_precision_whatever_the_launcher_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    settings: dict[str, Any] = {"steps": 1, "batch_size": 1, "learning_rate": 0.1, "weight_decay": 0.0, "warmup": 0.0}
+    assert training_arguments(toys.recipe(), tmp_path, seed=0, **settings).mixed_precision == "no"

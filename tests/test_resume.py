@@ -16,6 +16,7 @@ import toys
 from prealign.alignment.anchored import anchor_vocabulary
 from prealign.arms import with_settings
 from prealign.checkpoints import WHOLE, keep_last, newest, seal
+from prealign.errors import PrealignError
 from prealign.pretraining import pretrain
 from prealign.runfolder import STAGE_FILE, read_json, run_stage
 from prealign.stages import ArmRun
@@ -237,3 +238,22 @@ def test_a_stage_that_only_lacks_its_name_is_not_done_again(tmp_path: Path) -> N
     assert run_stage(stage, "m", lambda folder: {"n": 2}, anew=True)["n"] == 2
     stage.rename(tmp_path / "pretrain.partial")
     assert run_stage(stage, "other", lambda folder: {"n": 3})["n"] == 3
+
+
+class StopsEarly(Stop):
+    """Stops the Trainer as its own callbacks do: `train` returns."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step == self.at
+
+
+def test_a_training_that_stops_early_is_no_finished_stage(tmp_path: Path) -> None:
+    with pytest.raises(PrealignError, match="pretrain stopped at step 3 of 8; run the same command to go on"):
+        train(tmp_path, StopsEarly(8, 3), rows=16)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": {}}'])
+def test_a_seal_that_is_none_counts_as_torn(tmp_path: Path, content: str) -> None:
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / WHOLE).write_text(content)
+    assert newest(tmp_path) is None

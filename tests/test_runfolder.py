@@ -20,6 +20,7 @@ from prealign.runfolder import (
     FORMAT,
     RunFolder,
     alone_in,
+    begin_stage,
     fingerprint,
     finished,
     read_json,
@@ -184,6 +185,24 @@ def test_what_a_failure_left_behind_is_not_in_the_next_attempt(tmp_path: Path) -
     assert not stage.exists()
     run_stage(stage, "m", write_result("whole"))
     assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json"}
+
+
+def test_scratch_that_is_removed_by_half_does_not_count_as_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = begin_stage(tmp_path / "align", "m") / "trainer"
+    (scratch / "blocks").mkdir()
+    (scratch / "blocks" / "half").write_text("x")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin_stage(tmp_path / "align", "m", anew=True)
+    begin_stage(tmp_path / "align", "m")
+    assert not (scratch / "blocks").exists()
 
 
 def test_a_shared_stage_is_a_copy_that_takes_no_space(tmp_path: Path) -> None:

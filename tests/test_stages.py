@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import toy_experiment
 from prealign.alignment.stage import align_step_flops
 from prealign.arms import resolve_arm, with_settings
-from prealign.errors import DataError, RecipeError
+from prealign.errors import DataError, RecipeError, RunFolderError
 from prealign.models import load_weights
 from prealign.pretraining import pretrain_step_flops
 from prealign.recipe import Recipe
@@ -414,3 +414,21 @@ def test_labels_that_are_missing_show_before_any_training(tmp_path: Path) -> Non
         arm.execute()
     assert not arm.folder("blocks").parent.exists()
     assert arm.execute(last="blocks") == {"blocks": True}, "what does not need the labels does not read them"
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_stage_on_data_that_another_command_replaced_is_not_recorded(tmp_path: Path, when: str) -> None:
+    arm = toy_experiment.arm(toy_experiment.recipe(tmp_path), "joint", tmp_path / "run")
+    arm.marks()  # reads what an arm reads before its stages
+
+    def replaced(*_: Any) -> dict[str, Any]:
+        toy_experiment.prepared(toy_experiment.recipe(tmp_path, split__test=7), tmp_path / "run")
+        return {}
+
+    if when == "before":
+        replaced()
+    else:
+        object.__setattr__(arm, "_blocks", replaced)
+    with pytest.raises(RunFolderError, match="run/data: another command has replaced the data"):
+        arm.execute(last="blocks")
+    assert not arm.folder("blocks").exists()

@@ -104,9 +104,10 @@ def _size_and_hash(path: Path) -> list[Any]:
 def _seconds_if_whole(folder: Path) -> float | None:
     try:
         seal = read_json(folder / WHOLE)
-    except (FileNotFoundError, RunFolderError):
+        expected: dict[str, list[Any]] = seal["files"]
+        seconds = float(seal["seconds"])
+    except (FileNotFoundError, RunFolderError, KeyError, TypeError, ValueError):  # no seal, or not one of ours
         return None
-    expected: dict[str, list[Any]] = seal["files"]
     found = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     # Sizes of all before any hash: a file that was cut is found without reading the others.
     whole = (
@@ -114,7 +115,7 @@ def _seconds_if_whole(folder: Path) -> float | None:
         and all(found[name].stat().st_size == size for name, (size, _) in expected.items())
         and all(_size_and_hash(found[name])[1] == digest for name, (_, digest) in expected.items())
     )
-    return float(seal["seconds"]) if whole else None
+    return seconds if whole else None
 
 
 @contextmanager

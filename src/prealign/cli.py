@@ -72,8 +72,9 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
             complain = Console(stderr=True, highlight=False).print  # the first process may be the one that is gone
             complain(
                 f"error: process {launch.rank()}: another process of this run is gone. What is finished is kept, and the "
-                "checkpoints; run the same command to go on",
+                f"checkpoints; run the same command to go on. {_what_it_saw(error)}",
                 style="red",
+                markup=False,
                 soft_wrap=True,
             )
             raise typer.Exit(1) from None
@@ -85,6 +86,13 @@ def _another_is_gone(error: Exception) -> bool:
     from prealign.ranks import lost
 
     return lost(error)
+
+
+def _what_it_saw(error: Exception) -> str:
+    """The first line of an error that may have another cause, and what to do if that is time."""
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    late = any(word in str(error).lower() for word in ("timeout", "timed out"))
+    return f"It saw: {said}" + (" (if all are there and slow, raise trainer.ddp_timeout)" if late else "")
 
 
 @command

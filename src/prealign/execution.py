@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import nullcontext
@@ -112,15 +114,18 @@ _tell: OnEvent | None = None
 def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
     global _tell
 
-    def tell(event: Event) -> None:
-        if os.getppid() != parent:
-            os._exit(1)  # the experiment was killed: nobody waits for this arm
-        queue.put(event)
-
-    _tell = tell
+    _tell = queue.put
+    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     # The parent hears the interrupt and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+
+
+def _end_without(parent: int) -> None:
+    """End this process when its parent is gone: nobody waits for the arm, and the next command needs its folder."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _work(task: _Task) -> dict[str, bool]:

@@ -78,6 +78,8 @@ def run_experiment(
 
 def check_launch(recipe: Recipe) -> None:
     """RecipeError for what a run on several devices cannot do."""
+    ranks.check_devices()
+    _check_sharding(recipe)
     if launch.count() > 1 and recipe.jobs > 1:
         raise RecipeError(
             f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all train one arm after "
@@ -95,6 +97,37 @@ def check_launch(recipe: Recipe) -> None:
                 "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
                 "or launch with torchrun or the configuration ddp."
             )
+
+
+def _check_sharding(recipe: Recipe) -> None:
+    """RecipeError for weights in shards that cannot be put together again (`ranks.gather_weights`): they would be lost."""
+    in_recipe = recipe.trainer.get("fsdp")
+    if launch.shards_weights() or in_recipe:
+        config = _settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
+        version = config.get("version", config.get("fsdp_version", 2)) if in_recipe else launch.fsdp_version()
+        if int(version) != 2:
+            raise RecipeError(
+                f"FSDP of version {version} saves shards as if they were whole. Launch with `prealign accelerate-config "
+                "fsdp2`, or set fsdp_version (in a recipe: trainer.fsdp_config.version) to 2."
+            )
+    own = _settings_in(recipe.trainer.get("deepspeed"))
+    stages = [_zero_stage(own), _zero_stage(_settings_in(launch.deepspeed_config())), launch.zero_stage()]
+    if 3 in stages:
+        raise RecipeError(
+            "DeepSpeed of stage 3 spreads weights over devices, and their shards would be saved as if they were whole. "
+            "Launch with `prealign accelerate-config fsdp2`, or with stage 2: `prealign accelerate-config deepspeed_zero2`."
+        )
+
+
+def _settings_in(value: Any) -> dict[str, Any]:
+    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
+    if isinstance(value, str) and Path(value).is_file():
+        value = read_json(Path(value))
+    return value if isinstance(value, dict) else {}
+
+
+def _zero_stage(config: dict[str, Any]) -> int:
+    return int(config.get("zero_optimization", {}).get("stage", 0))
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
@@ -132,6 +165,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
             "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
             "cores": os.cpu_count(),
             "accelerators": torch.accelerator.device_count() if torch.accelerator.is_available() else 0,
+            "devices": launch.count(),
             "precision": precision(recipe),
         },
     }

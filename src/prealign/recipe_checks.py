@@ -189,10 +189,13 @@ _SET_BY_PROJECT = {
     ("warmup_ratio", "warmup_steps"): "set pretrain.warmup or align.warmup, each a share of the steps",
     ("output_dir",): "choose the run folder with --out",
     ("seed", "data_seed", "train_sampling_strategy"): "the recipe's `seeds` decide it",
-    ("eval_strategy", "eval_steps"): "set pretrain.validations",
+    ("eval_strategy", "eval_steps", "eval_on_start"): "set pretrain.validations",
+    ("load_best_model_at_end",): "a stage ends with the weights of its last step, which its budget is of",
     ("save_strategy", "save_steps", "save_total_limit"): "set checkpoint.every and checkpoint.keep",
-    ("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"): "a "
-    "stage that was killed goes on by itself, to the same weights; set checkpoint.every",
+    (
+        *("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
+        "enable_jit_checkpoint",
+    ): "a stage that was killed goes on by itself, to the same weights; set checkpoint.every",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
 }
 

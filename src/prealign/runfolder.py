@@ -148,6 +148,9 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
     begun = None
     with contextlib.suppress(FileNotFoundError, RunFolderError):
         begun = read_json(scratch / _BEGUN)
+    if anew or begun != mark:
+        # It loses its name first: a kill half-way leaves no half of scratch that counts as whole.
+        (scratch / _BEGUN).unlink(missing_ok=True)
     for path in partial.iterdir() if partial.exists() else ():
         if path != scratch or anew or begun != mark:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

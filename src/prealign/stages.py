@@ -14,7 +14,7 @@ trained goes on from its newest checkpoint (`prealign.checkpoints`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from prealign.alignment.anchored import export_plain
 from prealign.alignment.stage import align
 from prealign.arm_inputs import ArmInputs
 from prealign.checkpoints import any_left
+from prealign.errors import RunFolderError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
@@ -106,9 +107,21 @@ class ArmRun(ArmInputs):
         stages = [stage for stage in stages if only is None or stage in only]
         if last is None and "blocks" in stages:
             ranks.by_first(lambda: self._check_labels(marks, force))
-        mine = alone_in(self.folder("blocks").parent, patient=False) if launch.is_first() else nullcontext()
-        with mine:
+        with ExitStack() as held:
+
+            def enter() -> None:
+                held.enter_context(alone_in(self.folder("blocks").parent, patient=False))
+
+            ranks.by_first(enter)  # so that all processes hear of it if another command has the folder
             return {stage: self._execute(stage, marks[stage], force) for stage in stages}
+
+    def _check_data(self) -> None:
+        """RunFolderError if another command has replaced the data: what reads them now is not of this recipe."""
+        if not finished(self.run.data, self.prepared.mark):
+            raise RunFolderError(
+                f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
+                "Wait for it to end and run again, or choose another run folder with --out."
+            )
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Read the labelled rows of tasks to come: a damaged one must show before hours of training, and once a run."""
@@ -128,14 +141,24 @@ class ArmRun(ArmInputs):
         }
         folder = self.folder(stage)
 
+        def checked(partial: Path) -> dict[str, Any]:
+            record = work[stage](partial)
+            self._check_data()
+            return record
+
+        def end() -> None:
+            self._check_data()
+            end_stage(folder, mark, record)
+
         def begin() -> str | None:
             """Return the folder to work in, "" if nothing is left to do there, None if the stage is fresh."""
             if not self._is_due(folder, mark, force):
                 return None
+            self._check_data()
             if not force and stage == "align" and self._share_alignment(mark):
                 return ""
             if stage not in TRAINED:
-                run_stage(folder, mark, work[stage], anew=force)
+                run_stage(folder, mark, checked, anew=force)
                 return ""
             partial = self._begin(stage, mark, force)
             if finished(partial, mark):
@@ -146,7 +169,7 @@ class ArmRun(ArmInputs):
         partial = ranks.by_first(begin)
         if partial:
             record = work[stage](Path(partial))
-            ranks.by_first(lambda: end_stage(folder, mark, record))
+            ranks.by_first(end)
         return partial is not None
 
     def _begin(self, stage: str, mark: str, force: bool) -> Path:

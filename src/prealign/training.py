@@ -20,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from prealign import ranks
 from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
+from prealign.errors import PrealignError
 from prealign.recipe import CheckpointSection, Recipe
 
 LOG_POINTS = 50
@@ -100,8 +101,10 @@ def training_arguments(
         "bf16": precision(recipe) == "bf16 autocast",
         "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
     }
-    # Arguments with torch_compile leave it in the environment, where it would compile the next training as well.
-    os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)
+    # Arguments with torch_compile leave it in the environment, where it would compile the next training as well; and
+    # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
+    for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
+        os.environ.pop(name, None)
     return TrainingArguments(**settings | recipe.trainer)
 
 
@@ -155,6 +158,12 @@ def run_trainer(
         trainer.add_callback(callback)
     with names_kept(trainer.model) if checkpoint else nullcontext():
         output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
+    # The Trainer returns as if all was well when a callback of its own stopped it: such weights are not the stage's.
+    if trainer.state.global_step < trainer.args.max_steps:
+        raise PrealignError(
+            f"{stage} stopped at step {trainer.state.global_step:,} of {trainer.args.max_steps:,}; "
+            "run the same command to go on."
+        )
     ranks.gather_weights(trainer.model)
     seconds += float(output.metrics["train_runtime"])
     return seconds, history_points(trainer.state.log_history, tokens_per_step)
