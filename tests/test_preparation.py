@@ -205,7 +205,7 @@ def test_wrong_translations_are_for_training_alone(made: tuple[Prepared, Recipe,
 
 def test_a_run_has_nothing_but_what_is_named(made: tuple[Prepared, Recipe, Path]) -> None:
     folder = made[2] / "run"
-    assert {path.name for path in folder.iterdir()} == {"data"}
+    assert {path.name for path in folder.iterdir()} == {"data", "data.lock"}
     assert {path.name for path in (folder / "data").iterdir()} == {
         "tokenizer",
         "tokens",

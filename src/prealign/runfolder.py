@@ -1,6 +1,7 @@
 """Where everything of a run lies. The only module that knows folder and file names.
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
+    RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
     RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl
     RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
 
