@@ -18,10 +18,10 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from prealign.errors import LexiconError
+from prealign.lexicon.extras import needed
 from prealign.lexicon.llm.prompt import Messages
 
 KEY, ADDRESS = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -65,7 +65,7 @@ class Endpoint:
         self, model: str, address: str | None = None, *, timeout: float = 60, temperature: float | None = None
     ) -> None:
         self.model = model
-        self._openai = _package()
+        self._openai = needed("openai", doing="asking a language model", package="openai", extra="llm")
         address = address or os.environ.get(ADDRESS)
         key = os.environ.get(KEY) or ("none" if address else None)
         if key is None:
@@ -140,12 +140,3 @@ class Pace:
             mine = max(now, self._next)
             self._next = mine + self._between
             return mine - now
-
-
-def _package() -> Any:
-    try:
-        return import_module("openai")
-    except ImportError as error:
-        raise LexiconError(
-            f"asking a language model needs the package openai ({error}). Install it with `pip install 'prealign[llm]'`."
-        ) from None

@@ -11,10 +11,8 @@ Nothing is drawn at random: the same pairs in the same order give the same links
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
-from typing import Any
 
-from prealign.errors import LexiconError
+from prealign.lexicon.extras import needed
 
 ROUNDS = 5
 _BATCH = 1000
@@ -29,7 +27,7 @@ def align_words(pairs: Sequence[Pair], on_steps: OnSteps) -> Iterator[list[tuple
 
     Both sides have at least one word. LexiconError if the aligner is not installed.
     """
-    thot = _aligner()
+    thot = needed("thot.alignment", doing="aligning parallel text", package="sil-thot", extra="align")
     models = [thot.FastAlignModel() for _ in range(2)]
     for number, model in enumerate(models):
         for pair in pairs:
@@ -48,12 +46,3 @@ def align_words(pairs: Sequence[Pair], on_steps: OnSteps) -> Iterator[list[tuple
         for _, matrix in both.get_best_alignments(list(map(list, sources)), list(map(list, targets))):
             yield [(int(i), int(j)) for i, j in zip(*matrix.to_numpy().nonzero(), strict=True)]
     on_steps("aligning sentences", len(pairs), len(pairs))
-
-
-def _aligner() -> Any:
-    try:
-        return import_module("thot.alignment")
-    except ImportError as error:
-        raise LexiconError(
-            f"aligning parallel text needs the package sil-thot ({error}). Install it with `pip install 'prealign[align]'`."
-        ) from None
