@@ -104,6 +104,11 @@ class Prepared:
         return self.record["fingerprint"]
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What ends every signature: the tokenizer (its size, and the data it is of) and the version."""
+        return {"tok": f"{self.record['vocabulary']}.{self.mark[:8]}", "v": __version__}
+
+    @property
     def languages(self) -> list[str]:
         """The source language, then the targets."""
         return list(self.record["corpus"])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from prealign import __version__
 from prealign.alignment.states import word_states
 from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
 from prealign.evaluation.pairs import draw_pairs
@@ -57,7 +56,8 @@ def evaluate_lm(
             )
         nats, tokens = document_sums(by_token)
         sizes = np.asarray(rows["bytes"])
-        sign = _signature(prepared, docs=len(rows), ctx=context, stride=stride, precision=precision(recipe).split()[0])
+        measured = {"docs": len(rows), "ctx": context, "stride": stride, "precision": precision(recipe).split()[0]}
+        sign = signature(**measured, **prepared.identity)
         scores += perplexity_scores(nats, tokens, sizes, language=language, signature=sign)
         items[language] = {
             "document": list(rows["document"]),
@@ -133,12 +133,8 @@ def evaluate_retrieval(
             subwords,
             language=language,
             stage=stage,
-            signature=_signature(prepared, sources=len(pairs.sources), targets=len(pairs.targets)),
+            signature=signature(sources=len(pairs.sources), targets=len(pairs.targets), **prepared.identity),
             csls_neighbours=recipe.evaluate.csls_neighbours,
         )
         scores += found
     return scores, items
-
-
-def _signature(prepared: Prepared, **parts: object) -> str:
-    return signature(**parts, tok=f"{prepared.record['vocabulary']}.{prepared.mark[:8]}", v=__version__)

@@ -61,8 +61,7 @@ def evaluate_knowledge(model: Any, prepared: Prepared, recipe: Recipe) -> tuple[
         ]
         ranked = candidate_scores(model, asked, batch_size=recipe.evaluate.batch_size)  # (Q, N)
         won = hits(ranked)
-        tokenizer = f"{prepared.record['vocabulary']}.{prepared.mark[:8]}"
-        scores += knowledge_scores(questions, won, language=language, tokenizer=tokenizer)
+        scores += knowledge_scores(questions, won, language=language, tokenizer=prepared.identity["tok"])
         for condition, by_language in items.items():
             rows = np.flatnonzero(conditions == condition)
             by_language[language] = {

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prealign import __version__
 from prealign.alignment.states import word_states
 from prealign.evaluation.bli import dictionary_scores
 from prealign.evaluation.score import Score, Stage, signature
@@ -52,14 +51,14 @@ def evaluate_dictionaries(model: Any, prepared: Prepared, recipe: Recipe, *, sta
             target,
             words,
             stage=stage,
-            signature=_signature(
-                prepared,
+            signature=signature(
                 asked=len(words.asked),
                 back=len(words.asked_back),
                 candidates=len(words.targets),
                 sources=len(words.sources),
                 floor=recipe.lexicon.minimum_count,
                 csls="vocabulary",
+                **prepared.identity,
             ),
             csls_neighbours=recipe.evaluate.csls_neighbours,
         )
@@ -89,8 +88,13 @@ def evaluate_sentences(model: Any, section: SentenceSet, prepared: Prepared, rec
             language=language,
             condition=section.name,
             stage=stage,
-            signature=_signature(
-                prepared, sentences=len(pairs.sources), repeated=pairs.repeated, cut=cut, pool="position", after="eos"
+            signature=signature(
+                sentences=len(pairs.sources),
+                repeated=pairs.repeated,
+                cut=cut,
+                pool="position",
+                after="eos",
+                **prepared.identity,
             ),
         )
         scores += found
@@ -109,7 +113,3 @@ def _encode(
         ids = [row[:limit] for row in ids]
         sides.append([clone_language(prepared.tokenizer).map(row) for row in ids] if is_clone(tag) else ids)
     return sides, cut
-
-
-def _signature(prepared: Prepared, **parts: object) -> str:
-    return signature(**parts, tok=f"{prepared.record['vocabulary']}.{prepared.mark[:8]}", v=__version__)

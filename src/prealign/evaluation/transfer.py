@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from prealign import __version__
 from prealign.evaluation.classifier import fine_tune, load_classifier, predict
 from prealign.evaluation.score import Score, signature
 from prealign.evaluation.statistics import (
@@ -98,8 +97,7 @@ def evaluate_transfer(
         "train": len(data.train),
         "epochs": task.epochs,
         "ctx": token_limit(task, recipe),
-        "tok": f"{prepared.record['vocabulary']}.{prepared.mark[:8]}",
-        "v": __version__,
+        **prepared.identity,
     }
     scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
     record |= {"classes": data.classes, "train_examples": len(data.train)}
