@@ -213,9 +213,8 @@ class ArmRun(ArmInputs):
         def write(blocks: Path) -> dict[str, Any]:
             number = own.align.steps * own.align.lm_batch_size * self.devices
             mixture = self.prepared.mixture(own)
-            return write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)[
-                1
-            ].as_dict()
+            _, counts = write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)
+            return counts.as_dict()
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
