@@ -31,10 +31,11 @@ from prealign.lexicon.forms import inflected
 from prealign.mixing import switched_mixture
 from prealign.preparation import data_fingerprint
 from prealign.recipe import Recipe
-from prealign.runfolder import STAGE_FILE, read_json, write_json
+from prealign.runfolder import read_json, write_json
 from prealign.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.words import word_table
+from toy_experiment import record
 
 TESTED = ("kalo", "lomi", "miren", "rentu", "tusol", "solbe", "benar", "narka")
 SYLLABLES = ("ka", "lo", "mi", "ren", "tu", "sol", "be", "nar")
@@ -108,11 +109,6 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ArmRun]:
     for arm in made.values():
         arm.execute()
     return made
-
-
-def record(arm: ArmRun, stage: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(arm.folder(stage) / STAGE_FILE)
-    return found
 
 
 # --- words that are tested --------------------------------------------------------------------------

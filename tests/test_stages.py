@@ -19,10 +19,11 @@ from prealign.errors import DataError, RecipeError, RunFolderError
 from prealign.models import load_weights
 from prealign.pretraining import pretrain_step_flops
 from prealign.recipe import Recipe
-from prealign.runfolder import STAGE_FILE, read_json
+from prealign.runfolder import read_json
 from prealign.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.languages import encode_words
+from toy_experiment import record
 
 ARMS = (
     "joint",
@@ -49,11 +50,6 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ArmRun]:
     for arm in made.values():
         arm.execute()
     return made
-
-
-def record(arm: ArmRun, stage: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(arm.folder(stage) / STAGE_FILE)
-    return found
 
 
 def scores(arm: ArmRun, **wanted: Any) -> list[dict[str, Any]]:

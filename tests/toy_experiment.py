@@ -11,7 +11,7 @@ import toys
 from prealign.arms import with_settings
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
-from prealign.runfolder import RunFolder
+from prealign.runfolder import STAGE_FILE, RunFolder, read_json
 from prealign.stages import ArmRun
 
 _SYLLABLES = ("ka", "lo", "mi", "ren", "tu", "sol", "be", "nar")
@@ -65,3 +65,9 @@ def prepared(recipe: Recipe, folder: Path) -> tuple[Prepared, RunFolder]:
 def arm(recipe: Recipe, name: str, folder: Path, seed: int = 0) -> ArmRun:
     """One arm of a run in `folder`, not yet executed."""
     return ArmRun(name, seed, recipe, *prepared(recipe, folder), lambda _: None)
+
+
+def record(arm: ArmRun, stage: str) -> dict[str, Any]:
+    """What a finished stage of an arm recorded."""
+    found: dict[str, Any] = read_json(arm.folder(stage) / STAGE_FILE)
+    return found
