@@ -196,7 +196,8 @@ def test_a_tested_pair_is_never_aligned_nor_switched(
     try:
         whole, _, _ = make_lexicon(made, dictionaries, tokenizer, counts, {"de": {"Haus": 3}}, tests)
     except LexiconError:
-        assert {word.lower() for pairs in files for word in pairs} <= gone, "no word was left"
+        read = {word for pairs in files for word in pairs if word in counts or word.islower()}
+        assert {word.lower() for word in read} <= gone, "the text has words that could be left"
         return
     training = whole.split(0.2, seed)[0]
     forms = training.merge(inflected(training, whole.merge(tests), counts, 1))
