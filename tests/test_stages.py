@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,31 @@ def test_only_arms_that_align_depend_on_how_it_is_done(arms: dict[str, ArmRun]) 
     assert stale(arms["joint"], align__temperature=0.2) == set()
     assert stale(arms["joint"], align__steps=6) == {"blocks", "pretrain", "evaluate"}, "the budget is another"
     assert stale(arms["prealign_sustained"], sustain__groups=5) >= {"pretrain", "evaluate"}
+
+
+def test_settings_that_only_tell_or_load_make_nothing_stale(arms: dict[str, ArmRun]) -> None:
+    telling = {"ddp_timeout": 60, "report_to": "none", "run_name": "x", "disable_tqdm": False, "logging_steps": 3}
+    loading = {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 4, "dataloader_pin_memory": False}
+    assert stale(arms["prealign"], trainer={"bf16": False} | telling | loading) == set()
+    deciding = {"max_grad_norm": 2.0, "dataloader_drop_last": True}
+    for name, value in deciding.items():
+        assert stale(arms["prealign"], trainer={"bf16": False, name: value}) == {"align", "pretrain", "evaluate"}
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "fsdp_config", "accelerator_config"])
+def test_a_file_that_the_trainer_reads_counts_by_what_is_in_it(
+    arms: dict[str, ArmRun], tmp_path: Path, name: str
+) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text('{"a": 1}')
+    arm = replace(arms["prealign"], base=changed(arms["prealign"].base, trainer={"bf16": False, name: str(one)}))
+    other.write_text('{ "a": 1 }')
+    assert stale(arm, trainer={"bf16": False, name: str(other)}) == set()
+    other.write_text('{"a": 2}')
+    assert stale(arm, trainer={"bf16": False, name: str(other)}) == {"align", "pretrain", "evaluate"}
+    before = arm.marks()
+    one.write_text('{"a": 2}')
+    assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"align", "pretrain", "evaluate"}
 
 
 def test_an_interrupted_stage_leaves_the_former_result(arms: dict[str, ArmRun], tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
-from prealign.training import precision
+from prealign.training import precision, settings_in
 
 # A list of the environment that changes numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
@@ -103,27 +103,20 @@ def _check_sharding(recipe: Recipe) -> None:
     """RecipeError for weights in shards that cannot be put together again (`ranks.gather_weights`): they would be lost."""
     in_recipe = recipe.trainer.get("fsdp")
     if launch.shards_weights() or in_recipe:
-        config = _settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
+        config = settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
         version = config.get("version", config.get("fsdp_version", 2)) if in_recipe else launch.fsdp_version()
         if int(version) != 2:
             raise RecipeError(
                 f"FSDP of version {version} saves shards as if they were whole. Launch with `prealign accelerate-config "
                 "fsdp2`, or set fsdp_version (in a recipe: trainer.fsdp_config.version) to 2."
             )
-    own = _settings_in(recipe.trainer.get("deepspeed"))
-    stages = [_zero_stage(own), _zero_stage(_settings_in(launch.deepspeed_config())), launch.zero_stage()]
+    own = settings_in(recipe.trainer.get("deepspeed"))
+    stages = [_zero_stage(own), _zero_stage(settings_in(launch.deepspeed_config())), launch.zero_stage()]
     if 3 in stages:
         raise RecipeError(
             "DeepSpeed of stage 3 spreads weights over devices, and their shards would be saved as if they were whole. "
             "Launch with `prealign accelerate-config fsdp2`, or with stage 2: `prealign accelerate-config deepspeed_zero2`."
         )
-
-
-def _settings_in(value: Any) -> dict[str, Any]:
-    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
-    if isinstance(value, str) and Path(value).is_file():
-        value = read_json(Path(value))
-    return value if isinstance(value, dict) else {}
 
 
 def _zero_stage(config: dict[str, Any]) -> int:

@@ -50,7 +50,7 @@ from prealign.runfolder import (
     write_json,
 )
 from prealign.text.corpus import load_arrow
-from prealign.training import OnProgress, Progress, precision
+from prealign.training import OnProgress, Progress, deciding, precision
 
 TRAINED = ("align", "pretrain")
 """The stages that all processes of a launch do together."""
@@ -75,7 +75,7 @@ class ArmRun(ArmInputs):
         data += [self.devices] if self.devices > 1 else []  # so runs on one device keep their fingerprints
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
         anchored = own.anchor.changes() if own.anchor.enabled else None
-        model: list[Any] = [own.model.changes(), anchored, own.trainer, own.pretrain.validations]
+        model: list[Any] = [own.model.changes(), anchored, deciding(own.trainer), own.pretrain.validations]
         model += [precision(own), file_stats(weights)]
         dynamics = [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
         marks = {"blocks": fingerprint(data, own.switch.changes(), own.pretrain.batch_size, self.steps)}

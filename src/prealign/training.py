@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,16 @@ from prealign import ranks
 from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.errors import PrealignError
 from prealign.recipe import CheckpointSection, Recipe
+from prealign.runfolder import read_json
 
 LOG_POINTS = 50
+_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+"""Settings of the Trainer that may name a JSON file."""
+_NO_RESULT = (
+    *("ddp_timeout", "disable_tqdm", "report_to", "run_name", "project", "trackio_", "log", "push_to_hub", "hub_"),
+    *(f"dataloader_{name}" for name in ("num_workers", "pin_memory", "prefetch_factor", "persistent_workers")),
+)
+"""How the names begin of settings that only tell or load: they change neither weights nor measurements."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,22 @@ def precision(recipe: Recipe) -> str:
     if recipe.trainer.get("fp16"):
         return "fp16 autocast"
     return "bf16 autocast" if recipe.trainer.get("bf16", bf16_available()) else "fp32"
+
+
+def settings_in(value: Any) -> dict[str, Any]:
+    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
+    if isinstance(value, str) and Path(value).is_file():
+        value = read_json(Path(value))
+    return value if isinstance(value, dict) else {}
+
+
+def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results depend on of a recipe's `trainer`, files by what is in them: what fingerprints take."""
+    return {
+        name: (name in _FILES and settings_in(value)) or value
+        for name, value in trainer.items()
+        if not name.startswith(_NO_RESULT)
+    }
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
