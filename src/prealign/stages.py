@@ -33,6 +33,7 @@ from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.mixing import mixture_record, switched_mixture
+from prealign.models import save_weights
 from prealign.packing import write_blocks
 from prealign.pretraining import pretrain
 from prealign.runfolder import (
@@ -312,7 +313,7 @@ class ArmRun(ArmInputs):
             return
         if self.recipe.anchor.enabled:
             export_plain(model)
-        model.save_pretrained(folder)
+        save_weights(self.recipe.model, model, folder)
         self.prepared.tokenizer.save_pretrained(folder)
 
 
