@@ -180,6 +180,7 @@ def run_trainer(
     trainer.remove_callback(PrinterCallback)
     for callback in (ProgressCallback(stage, tokens_per_step, on_progress, seconds), *own):
         trainer.add_callback(callback)
+    _fill_validation_batches(trainer)
     with names_kept(trainer.model) if checkpoint else nullcontext():
         output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
     # The Trainer returns as if all was well when a callback of its own stopped it: such weights are not the stage's.
@@ -191,6 +192,14 @@ def run_trainer(
     ranks.gather_weights(trainer.model)
     seconds += float(output.metrics["train_runtime"])
     return seconds, history_points(trainer.state.log_history, tokens_per_step)
+
+
+def _fill_validation_batches(trainer: Trainer) -> None:
+    """On several devices, let every batch of validation blocks be full: blocks are repeated to fill one, and count again."""
+    if trainer.args.world_size > 1 and isinstance(trainer.eval_dataset, dict):
+        common = math.gcd(*map(len, trainer.eval_dataset.values()))
+        most = trainer.args.per_device_eval_batch_size
+        trainer.args.per_device_eval_batch_size = max(n for n in range(1, most + 1) if common % n == 0)
 
 
 def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Checkpoint | None:
