@@ -28,7 +28,7 @@ from prealign.errors import RunFolderError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
-from prealign.evaluation.parallel import evaluate_parallel
+from prealign.evaluation.parallel import ParallelTests
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
@@ -271,12 +271,12 @@ class ArmRun(ArmInputs):
         if self.recipe.align.steps:
             models["align"] = self.load(self.folder("align"))
         models["pretrain"] = final
-        retrieval, parallel = {}, {}
+        retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
                 model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
-            unseen, parallel[stage] = evaluate_parallel(model, self.prepared, self.recipe, stage=stage)
+            unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*found, *unseen])
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
