@@ -17,10 +17,11 @@ import toy_experiment
 from prealign.alignment.stage import align_step_flops
 from prealign.arms import resolve_arm, with_settings
 from prealign.errors import DataError, RecipeError, RunFolderError
+from prealign.experiment import collect_results
 from prealign.models import load_weights
 from prealign.pretraining import pretrain_step_flops
 from prealign.recipe import Recipe
-from prealign.runfolder import read_json
+from prealign.runfolder import read_json, write_json
 from prealign.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.languages import encode_words
@@ -410,6 +411,15 @@ def test_transfer_is_a_stage_of_its_own(tmp_path: Path, name: str) -> None:
     if name == "merged_ids":
         gaps = [(s["value"], s["low"], s["high"]) for s in found["scores"] if s["metric"] == "transfer_gap"]
         assert gaps == [(0, 0, 0)] * 2
+    write_json(arm.run.provenance, {"created": "now", "command": "x", "environment": {}})
+    results = collect_results(arm.base, arm.prepared, arm.run, {(name, 0): arm.marks()})
+    assert results["transfer"] == [
+        {"arm": name, "seed": 0, "task": "pairs", "train_examples": 8, "tested": 0, "truncated": cut}
+        for cut in [found["tasks"]["pairs"]["truncated"]]
+    ] + [
+        {"arm": name, "seed": 0, "task": "parity", "train_examples": 12, "tested": 0, "truncated": cut}
+        for cut in [found["tasks"]["parity"]["truncated"]]
+    ]
     assert set(arm.execute().values()) == {False}
     assert stale(arm, transfer__0__epochs=1) == {"transfer"}
     before = arm.marks()

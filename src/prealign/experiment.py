@@ -167,7 +167,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, dynamics, switching, mixture, scores = [], [], [], [], [], []
+    budget, history, dynamics, switching, mixture, transfer, scores = [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
@@ -180,6 +180,9 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
+        for task, made in stages.get("transfer", {}).get("tasks", {}).items():
+            examples = {key: made[key] for key in ("train_examples", "tested", "truncated") if key in made}
+            transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": 1,
@@ -199,6 +202,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
         **{key: prepared.record[key] for key in ("knowledge", "tests") if key in prepared.record},
+        **({"transfer": transfer} if recipe.transfer else {}),
     }
 
 

@@ -55,6 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
     "history": ("arm", "seed", "stage", "points"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
+    "transfer": ("arm", "seed", "task"),
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 
