@@ -78,7 +78,11 @@ def run_experiment(
 
 def check_launch(recipe: Recipe) -> None:
     """RecipeError for what a run on several devices cannot do."""
-    ranks.check_devices()
+    if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
+        raise RecipeError(
+            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
+            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+        )
     _check_sharding(recipe)
     if launch.count() > 1 and recipe.jobs > 1:
         raise RecipeError(

@@ -102,7 +102,6 @@ class ArmRun(ArmInputs):
 
         only: leave out the others; force: run them though they are fresh.
         """
-        ranks.check_devices()
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
         stages = [stage for stage in stages if only is None or stage in only]
@@ -206,7 +205,7 @@ class ArmRun(ArmInputs):
         coverage = known[mixture.source].coverage if mixture.switcher else None
         rates = mixture_record(mixture, counts, known, sizes)
         settings = {"ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
-        return {**counts.as_dict(), **settings, **forms, **rates}
+        return {**counts.record(mixture.source), **settings, **forms, **rates}
 
     def _align(self, folder: Path) -> dict[str, Any]:
         own, scratch = self.recipe, folder / SCRATCH
@@ -215,7 +214,7 @@ class ArmRun(ArmInputs):
             number = own.align.steps * own.align.lm_batch_size * self.devices
             mixture = self.prepared.mixture(own)
             _, counts = write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)
-            return counts.as_dict()
+            return counts.record(mixture.source)
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
