@@ -48,10 +48,7 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
 def load_weights(section: ModelSection, folder: str) -> Any:
     """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
     return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation=section.attention,
-        trust_remote_code=section.trust_remote_code,
+        folder, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
     )
 
 
@@ -78,10 +75,7 @@ def save_weights(section: ModelSection, model: Any, folder: Path) -> None:
 
 def _from_config(section: ModelSection, config: Any) -> Any:
     return AutoModelForCausalLM.from_config(
-        config,
-        dtype=torch.float32,
-        attn_implementation=section.attention,
-        trust_remote_code=section.trust_remote_code,
+        config, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
     )
 
 

@@ -241,8 +241,4 @@ def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) ->
 
 def schedule(section: Any) -> dict[str, float]:
     """Return the optimiser settings of a stage's section."""
-    return {
-        "learning_rate": section.learning_rate,
-        "weight_decay": section.weight_decay,
-        "warmup": section.warmup,
-    }
+    return {"learning_rate": section.learning_rate, "weight_decay": section.weight_decay, "warmup": section.warmup}

@@ -86,12 +86,7 @@ def align(
         arguments,
         data_collator=collate,
         train_dataset=AlignmentSteps(
-            blocks,
-            words,
-            batch_size=section.lm_batch_size,
-            groups=section.pairs_per_batch,
-            seed=seed,
-            ranks=devices,
+            blocks, words, batch_size=section.lm_batch_size, groups=section.pairs_per_batch, seed=seed, ranks=devices
         ),
         eval_dataset=validation,
         weight=section.weight,

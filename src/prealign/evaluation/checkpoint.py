@@ -100,14 +100,7 @@ def _inside_and_outside(
 
 
 def evaluate_retrieval(
-    model: Any,
-    prepared: Prepared,
-    recipe: Recipe,
-    seen: Lexicon,
-    held_out: Lexicon,
-    *,
-    stage: Stage,
-    seed: int,
+    model: Any, prepared: Prepared, recipe: Recipe, seen: Lexicon, held_out: Lexicon, *, stage: Stage, seed: int
 ) -> tuple[list[Score], dict[str, Any]]:
     """Return word retrieval per layer, language and split, and the per-word hits.
 

@@ -99,12 +99,7 @@ def fine_tune(
     recipe = recipe.model_copy(update={"trainer": trainer_settings})
     arguments = training_arguments(recipe, folder, steps=steps, batch_size=task.batch_size, seed=seed, **schedule(task))
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
-    trainer = Trainer(
-        model,
-        arguments,
-        data_collator=collate,
-        train_dataset=[examples[i] for i in order],
-    )
+    trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
     seconds, history = run_trainer(trainer, f"fine-tune {task.name}", tokens / steps, on_progress)
     flops = training_flops(model.body, tokens, tokens / len(order), logits=False)
     return {"steps": steps, "tokens": tokens, "flops": flops, "seconds": seconds, "history": history}

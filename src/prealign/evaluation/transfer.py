@@ -93,12 +93,7 @@ def evaluate_transfer(
     for language, examples in data.tests.items():
         predicted = predict(model, examples, batch_size=recipe.evaluate.batch_size, on_tokens=tell)
         answers[language] = _answers(examples, predicted)
-    sign = {
-        "train": len(data.train),
-        "epochs": task.epochs,
-        "ctx": token_limit(task, recipe),
-        **prepared.identity,
-    }
+    sign = {"train": len(data.train), "epochs": task.epochs, "ctx": token_limit(task, recipe), **prepared.identity}
     scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
     record |= {"classes": data.classes, "train_examples": len(data.train)}
     record |= {"truncated": data.truncated, "tested": data.tested}

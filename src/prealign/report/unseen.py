@@ -18,15 +18,7 @@ from prealign.report import results as ask
 from prealign.report.drawing import Picture
 from prealign.report.formats import NONE, with_interval
 from prealign.report.results import STAGES, Estimate, Results, Row
-from prealign.report.tables import (
-    Table,
-    chance,
-    interval_note,
-    layer_names,
-    make_table,
-    seed_counts,
-    width_note,
-)
+from prealign.report.tables import Table, chance, interval_note, layer_names, make_table, seed_counts, width_note
 
 DICTIONARY = "dictionary"
 """The condition of scores of test dictionaries."""
