@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
             family.append(
                 Comparison(arm=arm, baseline=recipe.baseline, **named, **found._asdict(), unit=unit, ratio=ratio)
             )
-        comparisons += [comparison.as_dict() for comparison in _corrected(family)]
+        comparisons += map(asdict, _corrected(family))
     return comparisons
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,41 +218,18 @@ class ArmRun(ArmInputs):
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
-        model, dynamics = self.start(), self.dynamics()
-        record = align(
-            model,
-            self.prepared.tokenizer,
-            self.words,
-            load_arrow(scratch / "blocks"),
-            self.validation(),
-            own,
-            self.seed,
-            scratch,
-            self.on_progress,
-            dynamics,
-        )
-        self._save(model, folder)
-        return _with_dynamics(record, dynamics)
+        model, blocks, dynamics = self.start(), load_arrow(scratch / "blocks"), self.dynamics()
+        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
+        record = align(model, *text, own, self.seed, scratch, self.on_progress, dynamics)
+        return self._trained(model, folder, record, dynamics)
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
         model = self.anchored(self.load(self.folder("align")), fresh=False) if aligned else self.start()
-        dynamics = self.dynamics()
-        record = pretrain(
-            model,
-            self.prepared.tokenizer,
-            self.words,
-            load_arrow(self.folder("blocks")),
-            self.validation(),
-            self.recipe,
-            self.steps,
-            self.seed,
-            folder / SCRATCH,
-            self.on_progress,
-            dynamics,
-        )
-        self._save(model, folder)
-        return _with_dynamics(record, dynamics)
+        blocks, dynamics, scratch = load_arrow(self.folder("blocks")), self.dynamics(), folder / SCRATCH
+        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
+        record = pretrain(model, *text, self.recipe, self.steps, self.seed, scratch, self.on_progress, dynamics)
+        return self._trained(model, folder, record, dynamics)
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
@@ -283,7 +260,7 @@ class ArmRun(ArmInputs):
         return {"scores": self._own(scores)}
 
     def _own(self, scores: list[Score]) -> list[dict[str, Any]]:
-        return [replace(score, arm=self.arm, seed=self.seed).as_dict() for score in scores]
+        return [asdict(replace(score, arm=self.arm, seed=self.seed)) for score in scores]
 
     def _transfer(self, folder: Path) -> dict[str, Any]:
         """Fine-tune the final model on each task, every time from the same checkpoint."""
@@ -307,16 +284,12 @@ class ArmRun(ArmInputs):
             "tasks": tasks,
         }
 
-    def _save(self, model: Any, folder: Path) -> None:
-        if not launch.is_first():
-            return
-        if self.recipe.anchor.enabled:
-            export_plain(model)
-        save_weights(self.recipe.model, model, folder)
-        self.prepared.tokenizer.save_pretrained(folder)
-
-
-def _with_dynamics(record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
-    """Add what was measured over a stage to its record."""
-    per_step = record["tokens"] / record["steps"]
-    return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}
+    def _trained(self, model: Any, folder: Path, record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
+        """Save what a stage trained; return its record with what was measured over it."""
+        if launch.is_first():
+            if self.recipe.anchor.enabled:
+                export_plain(model)
+            save_weights(self.recipe.model, model, folder)
+            self.prepared.tokenizer.save_pretrained(folder)
+        per_step = record["tokens"] / record["steps"]
+        return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}

@@ -64,9 +64,8 @@ def train(
     Returns the weights, and the validation perplexities of each step.
     """
     recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd"}, evaluate={"batch_size": 4})
-    arguments = training_arguments(
-        recipe, folder, steps=STEPS, batch_size=1, learning_rate=0.05, weight_decay=0.0, warmup=0.0, seed=0
-    )
+    rates = recipe.align.model_copy(update={"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0})
+    arguments = training_arguments(recipe, folder, rates, steps=STEPS, batch_size=1, seed=0)
     trainer = AlignmentTrainer(
         with_word_states(model()),
         arguments,
@@ -76,7 +75,7 @@ def train(
         weight=1.0,
         micro_pairs=micro_pairs,
     )
-    history = run_trainer(trainer, "align", 1, lambda _: None)[1]
+    history = run_trainer(trainer, "align", lambda _: None, tokens=1, flops=1)["history"]
     weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     return weights, [point["validation"] for point in history if "validation" in point]
 

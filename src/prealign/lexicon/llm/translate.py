@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, LifoQueue, SimpleQueue
@@ -29,15 +29,13 @@ from prealign.lexicon.lines import shown
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import Endpoint, Pace, Refused, Reply, Unavailable, backoff
 from prealign.lexicon.llm.prompt import Task, answers
-from prealign.lexicon.report import Tallies, Tally, told_of
+from prealign.lexicon.report import OnSteps, Tallies, Tally, told_of
 
 ROUNDS = 2
 HOPELESS = 3
 """Batches in a row that were given up."""
 HOPELESS_WORDS = 10
 """Words refused, each alone, before there was any answer."""
-
-OnSteps = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
