@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from prealign.recipe import Recipe
-from prealign.training import schedule, training_arguments
+from prealign.training import training_arguments
 
 
 class RoundClock(TrainerCallback):
@@ -40,9 +40,7 @@ class RoundClock(TrainerCallback):
 def train(model: Any, blocks: Dataset, recipe: Recipe, steps: int, folder: Path, clock: RoundClock) -> None:
     """Train as stage 2 does, without validation."""
     section = recipe.pretrain
-    arguments = training_arguments(
-        recipe, folder, steps=steps, batch_size=section.batch_size, seed=0, **schedule(section)
-    )
+    arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=section.batch_size, seed=0)
     trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset={}, callbacks=[clock])
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -262,7 +262,7 @@ def test_no_text(byte_bpe: Any) -> None:
     result = switcher("byte_bpe").switch([])
     assert (result.input_ids.shape, result.labels.shape) == ((0,), (0,))
     assert (result.switched_words, result.source_words) == (0, 0)
-    assert switcher("byte_bpe").coverage([[], []]) == 0
+    assert switcher("byte_bpe").known([([], None), ([], None)]).coverage == 0
 
 
 @pytest.mark.parametrize("bad", [-1, 10**6])
@@ -282,11 +282,11 @@ def test_the_realised_rate_is_ratio_times_coverage(name: str, ratio: float) -> N
     results = [made.switch(ids, document=document) for document in range(400)]
     known = with_ratio(name, 1.0).switch(ids).switched_words
     words = sum(result.source_words for result in results)
-    assert made.coverage([ids]) == pytest.approx(known / naive_words(name, np.array(ids)))
+    assert made.known([(ids, None)]).coverage == pytest.approx(known / naive_words(name, np.array(ids)))
     assert words == 400 * naive_words(name, np.array(ids))
     switched = sum(result.switched_words for result in results)
     assert binomtest(switched, 400 * known, ratio).pvalue > 1e-4
-    assert switched / words == pytest.approx(ratio * made.coverage([ids]), rel=0.15)
+    assert switched / words == pytest.approx(ratio * made.known([(ids, None)]).coverage, rel=0.15)
 
 
 @pytest.mark.parametrize("ratio", [0.2, 1.0])
@@ -561,7 +561,7 @@ def test_expected_rates_are_those_of_many_draws(weights: dict[str, float] | None
     ids = encode(memory.load("byte_bpe"), text * 20)
     made = CodeSwitcher(memory.load("byte_bpe"), LEXICON, ratio=0.5, targets=TARGETS, weights=weights)
     known = made.known([(ids, None)])
-    assert known.coverage == made.coverage([ids])
+    assert known.coverage == made.known([(ids, None)]).coverage
     assert sum(known.targets.values()) == pytest.approx(known.known)
     found: Counter[str] = Counter()
     for epoch in range(60):

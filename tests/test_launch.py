@@ -199,6 +199,22 @@ def test_what_a_launch_cannot_do_is_said_at_once(
         check_launch(recipe)
 
 
+def test_shards_that_a_file_asks_for_are_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zero3, fsdp1 = tmp_path / "zero3.json", tmp_path / "fsdp1.json"
+    zero3.write_text('{"zero_optimization": {"stage": 3}}')
+    fsdp1.write_text('{"version": 1}')
+    for trainer, message in (
+        ({"deepspeed": str(zero3)}, "DeepSpeed of stage 3"),
+        ({"fsdp": "full_shard", "fsdp_config": str(fsdp1)}, "FSDP of version 1"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            check_launch(toy_experiment.recipe(tmp_path, trainer=trainer))
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(zero3))
+    with pytest.raises(RecipeError, match="DeepSpeed of stage 3"):
+        check_launch(toy_experiment.recipe(tmp_path))
+
+
 def test_what_is_started_alone_knows_of_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, "3")

@@ -117,6 +117,21 @@ def test_words_that_dictionaries_lack_are_translated_and_merge_with_them(folder:
     assert len(both) == len(WORDS) and both.lookup("wordb") is not None
 
 
+def test_refused_words_are_counted_and_asked_again_if_told_to(folder: Path) -> None:
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    quick = ("--requests-per-minute", "6000", "--yes")
+    with serving(lambda number, words: 400 if "worda" in words else translated(number, words)) as server:
+        assert lexicon(*TRANSLATE, *quick, "--endpoint", server.address).exit_code == 0
+    with serving(translated) as server:
+        again = lexicon(*TRANSLATE, *quick, "--endpoint", server.address)
+        assert again.exit_code == 0 and server.asked == [], again.output
+        assert "8 words need no request, 1 of them as they were refused before" in again.output
+        assert "'worda' (status 400: " in again.output
+        anew = lexicon(*TRANSLATE, *quick, "--endpoint", server.address, "--ask-again")
+        assert anew.exit_code == 0 and server.asked == [["worda"]], anew.output
+    assert len(Lexicon.load("llm.jsonl")) == len(WORDS)
+
+
 def test_nothing_is_sent_without_consent(folder: Path) -> None:
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(translated) as server:

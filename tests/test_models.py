@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from transformers import LlamaConfig
 
 import toys
-from prealign.errors import RecipeError
-from prealign.models import PRESETS, build_model, load_weights, model_shapes
+from prealign.alignment.anchored import anchor_vocabulary, export_plain
+from prealign.errors import PrealignError, RecipeError
+from prealign.models import PRESETS, build_model, load_weights, model_shapes, save_weights
 from prealign.recipe import ModelSection
 
 NEEDS: dict[str, int] = {"vocab_size": 64, "context": 32, "eos_token_id": 3}
@@ -120,3 +125,58 @@ def test_a_folder_without_a_model_is_an_error(tmp_path: Path, key: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no such model"}))
     with pytest.raises(RecipeError, match=f"model.{key} .* cannot be loaded"):
         build_model(section(**{key: str(tmp_path)}), seed=0, **NEEDS)
+
+
+def half_of_a_weight(model: Any) -> None:
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight[:32].detach())
+
+
+def flat(model: Any) -> None:
+    """As FSDP 1 leaves a weight."""
+    embedding = model.get_input_embeddings()
+    embedding.weight = torch.nn.Parameter(embedding.weight.detach().flatten())
+
+
+def empty(model: Any) -> None:
+    """As DeepSpeed of stage 3 leaves a weight."""
+    model.lm_head.weight.data = torch.empty(0)
+
+
+def anchored(model: Any) -> None:
+    anchors = sparse.csr_matrix(([1.0], ([5], [1])), shape=(64, 64))
+    anchor_vocabulary(model, anchors, np.where(np.arange(64) == 5, 0, -1), fresh=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "weight", "shape"),
+    [
+        (half_of_a_weight, "lm_head.weight", "(32, 16) and should be (64, 16)"),
+        (flat, "model.embed_tokens.weight", "(1024,) and should be (64, 16)"),
+        (empty, "lm_head.weight", "(0,) and should be (64, 16)"),
+        (anchored, "model.embed_tokens.weight", "missing and should be (64, 16)"),
+    ],
+)
+def test_weights_that_their_config_does_not_describe_are_not_saved(
+    tmp_path: Path, change: Callable[[Any], None], weight: str, shape: str
+) -> None:
+    model, folder = toys.llama(), tmp_path / "checkpoint"
+    change(model)
+    with pytest.raises(PrealignError, match=re.escape(f"{weight} is {shape}")) as told:
+        save_weights(section(preset="nano"), model, folder)
+    assert str(told.value).startswith(f"{folder}: not saved, as ") and not folder.exists()
+
+
+@pytest.mark.parametrize("make", [toys.llama, toys.neox, toys.gpt2, toys.qwen2])
+def test_what_is_saved_is_loaded_again(tmp_path: Path, make: Callable[[], Any]) -> None:
+    model, rows = make(), 64
+    model.resize_token_embeddings(rows + 3)
+    save_weights(section(preset="nano"), model, tmp_path)
+    again = load_weights(section(preset="nano"), str(tmp_path))
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in again.state_dict().items())
+
+
+def test_an_anchored_vocabulary_is_saved_once_it_is_written_out(tmp_path: Path) -> None:
+    model = toys.llama(tied=True)
+    anchored(model)
+    save_weights(section(preset="nano"), export_plain(model), tmp_path)
+    assert (tmp_path / "model.safetensors").exists()

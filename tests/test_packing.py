@@ -101,11 +101,12 @@ def test_only_the_source_language_is_switched() -> None:
     assert all(ids in same for ids in originals["en-clone"])
     switched = [(ids, labels) for ids, labels in found if ids not in originals["en-clone"]]
     assert sorted(clone.unmap(ids).tolist() for ids, _ in switched) == sorted(originals["en"])
-    assert counts.switched_words == 18
-    assert counts.source_tokens == sum(len(ids) - 1 for ids in originals["en"])
-    assert counts.documents == len(found)
+    record = counts.record("en")
+    assert record["switched_words"] == 18
+    assert record["source_tokens"] == sum(len(ids) - 1 for ids in originals["en"])
+    assert record["documents"] == len(found)
     lost = sum(labels.count(IGNORE) for _, labels in switched)
-    assert lost == counts.switched_tokens - counts.switched_words > 0  # n - 1 for each switch
+    assert lost == record["switched_tokens"] - record["switched_words"] > 0  # n - 1 for each switch
     assert all(labels[-1] == mixture.eos for _, labels in found)
 
 
@@ -185,7 +186,7 @@ def test_exactly_so_many_blocks_are_written(tmp_path: Path) -> None:
         assert all(len(ids) == len(labels) == 5 for ids, labels in rows(written))
         # 26 tokens and 4 EOS make 6 blocks an epoch.
         assert counts.epochs == -(-blocks // 6)
-        assert counts.documents == 4 * counts.epochs
+        assert counts.record("en")["documents"] == 4 * counts.epochs
 
 
 def test_an_epoch_of_blocks_has_every_token_once_but_the_remainder(tmp_path: Path) -> None:
@@ -244,8 +245,8 @@ def test_what_went_in_is_counted(tmp_path: Path) -> None:
         for row, ids in enumerate(mixture.tokens["en"]["input_ids"])
     ]
     for name in ("source_words", "switched_words", "source_tokens", "switched_tokens"):
-        assert counts.as_dict()[name] == sum(getattr(result, name) for result in results)
-    assert counts.documents == counts.epochs * sum(map(len, mixture.tokens.values()))
+        assert counts.record("en")[name] == sum(getattr(result, name) for result in results)
+    assert counts.record("en")["documents"] == counts.epochs * sum(map(len, mixture.tokens.values()))
     assert counts.epochs > 1
 
 

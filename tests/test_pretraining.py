@@ -16,6 +16,7 @@ from prealign.alignment.stage import words_flops
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
+from prealign.recipe import PretrainSection
 from prealign.training import training_arguments
 
 CONTEXT, BATCH, STEPS = 12, 2, 4
@@ -37,9 +38,9 @@ def test_without_sustained_alignment_it_is_the_stock_trainer(tmp_path: Path) -> 
     ours, theirs = toys.llama(), toys.llama()
     record = run(tmp_path / "ours", ours, words=None)
     assert type(ours) is type(theirs), "no forward was replaced"
-    arguments = training_arguments(
-        recipe(), tmp_path, steps=STEPS, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, seed=0
-    )
+    made = recipe()
+    assert made.pretrain.learning_rate == 1e-3
+    arguments = training_arguments(made, tmp_path, made.pretrain, steps=STEPS, batch_size=BATCH, seed=0)
     Trainer(theirs, arguments, train_dataset=BLOCKS, eval_dataset=BLOCKS).train()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -58,7 +59,7 @@ def test_the_first_loss_is_the_labels_mean_worked_by_hand(tmp_path: Path) -> Non
 def test_warm_up_is_a_share_of_the_steps_up_to_all_of_them(tmp_path: Path) -> None:
     arguments = [
         training_arguments(
-            recipe(), tmp_path, steps=40, batch_size=1, learning_rate=1e-3, weight_decay=0.1, warmup=share, seed=0
+            recipe(), tmp_path, PretrainSection(warmup=share), steps=40, batch_size=1, seed=0
         ).get_warmup_steps(40)
         for share in (0.0, 0.01, 0.05, 0.5, 1.0)
     ]
@@ -120,5 +121,5 @@ def test_the_recipe_decides_the_precision_whatever_the_launcher_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    settings: dict[str, Any] = {"steps": 1, "batch_size": 1, "learning_rate": 0.1, "weight_decay": 0.0, "warmup": 0.0}
-    assert training_arguments(toys.recipe(), tmp_path, seed=0, **settings).mixed_precision == "no"
+    arguments = training_arguments(toys.recipe(), tmp_path, PretrainSection(), steps=1, batch_size=1, seed=0)
+    assert arguments.mixed_precision == "no"

@@ -24,7 +24,7 @@ from prealign.arms import resolve_arm
 from prealign.codeswitch import CodeSwitcher
 from prealign.dictionaries import make_lexicon
 from prealign.errors import DataError, LexiconError
-from prealign.evaluation.parallel import evaluate_parallel
+from prealign.evaluation.parallel import ParallelTests
 from prealign.experiment import collect_results
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.forms import inflected
@@ -248,9 +248,11 @@ def test_a_clone_has_the_sentences_of_its_source(tmp_path: Path) -> None:
     settings = toy_experiment.recipe(tmp_path / "clone", evaluate__sentences=sentences)
     data, _ = toy_experiment.prepared(settings, tmp_path / "run")
     model, clone = toys.llama(rows=data.vocab_size), clone_language(data.tokenizer)
+    tests = ParallelTests(data, settings)
+    (tmp_path / "en.sentences").unlink()  # read once, for all models
 
     def mexa() -> list[float]:
-        found, items = evaluate_parallel(model, data, settings, stage="init")
+        found, items = tests.measure(model, stage="init")
         assert items["dictionary"] == {} and items["sentences"]["nine"].keys() == {"en-clone"}
         assert {score.signature.partition("|pool")[0] for score in found} == {"sentences:9|repeated:0|cut:18"}
         return [score.value for score in found if score.metric == "mexa"]
@@ -260,8 +262,9 @@ def test_a_clone_has_the_sentences_of_its_source(tmp_path: Path) -> None:
         weight = model.get_input_embeddings().weight
         weight[clone.twin] = weight[: clone.size].clone()
     assert mexa() == [1.0] * (toys.BLOCKS + 1)
-    merged = resolve_arm(settings, "merged_ids")
-    assert evaluate_parallel(model, data, merged, stage="init")[0] == [], "there both sides are the same tokens"
+    recipe(tmp_path)
+    merged = ParallelTests(data, resolve_arm(settings, "merged_ids"))
+    assert merged.measure(model, stage="init")[0] == [], "there both sides are the same tokens"
 
 
 def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import toy_experiment
 from prealign.alignment.stage import align_step_flops
 from prealign.arms import resolve_arm, with_settings
 from prealign.errors import DataError, RecipeError, RunFolderError
+from prealign.experiment import collect_results
 from prealign.models import load_weights
 from prealign.pretraining import pretrain_step_flops
 from prealign.recipe import Recipe
-from prealign.runfolder import read_json
+from prealign.runfolder import read_json, write_json
 from prealign.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.languages import encode_words
@@ -284,6 +286,31 @@ def test_only_arms_that_align_depend_on_how_it_is_done(arms: dict[str, ArmRun]) 
     assert stale(arms["prealign_sustained"], sustain__groups=5) >= {"pretrain", "evaluate"}
 
 
+def test_settings_that_only_tell_or_load_make_nothing_stale(arms: dict[str, ArmRun]) -> None:
+    telling = {"ddp_timeout": 60, "report_to": "none", "run_name": "x", "disable_tqdm": False, "logging_steps": 3}
+    loading = {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 4, "dataloader_pin_memory": False}
+    assert stale(arms["prealign"], trainer={"bf16": False} | telling | loading) == set()
+    deciding = {"max_grad_norm": 2.0, "dataloader_drop_last": True}
+    for name, value in deciding.items():
+        assert stale(arms["prealign"], trainer={"bf16": False, name: value}) == {"align", "pretrain", "evaluate"}
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "fsdp_config", "accelerator_config"])
+def test_a_file_that_the_trainer_reads_counts_by_what_is_in_it(
+    arms: dict[str, ArmRun], tmp_path: Path, name: str
+) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text('{"a": 1}')
+    arm = replace(arms["prealign"], base=changed(arms["prealign"].base, trainer={"bf16": False, name: str(one)}))
+    other.write_text('{ "a": 1 }')
+    assert stale(arm, trainer={"bf16": False, name: str(other)}) == set()
+    other.write_text('{"a": 2}')
+    assert stale(arm, trainer={"bf16": False, name: str(other)}) == {"align", "pretrain", "evaluate"}
+    before = arm.marks()
+    one.write_text('{"a": 2}')
+    assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"align", "pretrain", "evaluate"}
+
+
 def test_an_interrupted_stage_leaves_the_former_result(arms: dict[str, ArmRun], tmp_path: Path) -> None:
     arm = arms["joint"]
     shutil.copytree(arm.run.root, tmp_path / "run", symlinks=True)
@@ -384,6 +411,15 @@ def test_transfer_is_a_stage_of_its_own(tmp_path: Path, name: str) -> None:
     if name == "merged_ids":
         gaps = [(s["value"], s["low"], s["high"]) for s in found["scores"] if s["metric"] == "transfer_gap"]
         assert gaps == [(0, 0, 0)] * 2
+    write_json(arm.run.provenance, {"created": "now", "command": "x", "environment": {}})
+    results = collect_results(arm.base, arm.prepared, arm.run, {(name, 0): arm.marks()})
+    assert results["transfer"] == [
+        {"arm": name, "seed": 0, "task": "pairs", "train_examples": 8, "tested": 0, "truncated": cut}
+        for cut in [found["tasks"]["pairs"]["truncated"]]
+    ] + [
+        {"arm": name, "seed": 0, "task": "parity", "train_examples": 12, "tested": 0, "truncated": cut}
+        for cut in [found["tasks"]["parity"]["truncated"]]
+    ]
     assert set(arm.execute().values()) == {False}
     assert stale(arm, transfer__0__epochs=1) == {"transfer"}
     before = arm.marks()

@@ -67,7 +67,11 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
             complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
             raise typer.Exit(130) from None
         except Exception as error:
-            if launch.count() == 1 or not _another_is_gone(error) or _debug:
+            if launch.count() == 1 or _debug:
+                raise
+            from prealign.ranks import lost
+
+            if not lost(error):
                 raise
             complain = Console(stderr=True, highlight=False).print  # the first process may be the one that is gone
             complain(
@@ -82,12 +86,6 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def _another_is_gone(error: Exception) -> bool:
-    from prealign.ranks import lost
-
-    return lost(error)
-
-
 def _what_it_saw(error: Exception) -> str:
     """The first line of an error that may have another cause, and what to do if that is time."""
     said = (str(error).splitlines() or [type(error).__name__])[0]
@@ -98,15 +96,12 @@ def _what_it_saw(error: Exception) -> str:
 @command
 def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
     """Run every arm and seed of a recipe: prepare, align, pretrain, evaluate, report."""
-    _experiment(_load(recipe, overrides), out, force)
-
-
-def _experiment(settings: Any, out: Path | None, force: bool) -> None:
     from prealign.experiment import run_experiment
     from prealign.report.page import write_report
     from prealign.runfolder import RunFolder
     from prealign.training import precision
 
+    settings = _load(recipe, overrides)
     folder = RunFolder(out or Path("runs") / settings.name)
     console.print(
         f"[bold]{settings.name}[/bold]: {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "

@@ -184,10 +184,6 @@ class CodeSwitcher:
             switches=switches,
         )
 
-    def coverage(self, documents: Iterable[ArrayLike]) -> float:
-        """Return the share of these documents' words that the lexicon knows; rho times it is the expected switch rate."""
-        return self.known((document, None) for document in documents).coverage
-
     def known(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> Known:
         """Count what the lexicon knows of documents' words; each is its ids (T,) and `starts` as for `switch`."""
         times, words = np.zeros(len(self.table.keys), dtype=np.int64), 0

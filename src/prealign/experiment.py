@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
-from prealign.training import precision
+from prealign.training import precision, settings_in
 
 # A list of the environment that changes numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
@@ -78,7 +78,11 @@ def run_experiment(
 
 def check_launch(recipe: Recipe) -> None:
     """RecipeError for what a run on several devices cannot do."""
-    ranks.check_devices()
+    if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
+        raise RecipeError(
+            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
+            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+        )
     _check_sharding(recipe)
     if launch.count() > 1 and recipe.jobs > 1:
         raise RecipeError(
@@ -103,27 +107,20 @@ def _check_sharding(recipe: Recipe) -> None:
     """RecipeError for weights in shards that cannot be put together again (`ranks.gather_weights`): they would be lost."""
     in_recipe = recipe.trainer.get("fsdp")
     if launch.shards_weights() or in_recipe:
-        config = _settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
+        config = settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
         version = config.get("version", config.get("fsdp_version", 2)) if in_recipe else launch.fsdp_version()
         if int(version) != 2:
             raise RecipeError(
                 f"FSDP of version {version} saves shards as if they were whole. Launch with `prealign accelerate-config "
                 "fsdp2`, or set fsdp_version (in a recipe: trainer.fsdp_config.version) to 2."
             )
-    own = _settings_in(recipe.trainer.get("deepspeed"))
-    stages = [_zero_stage(own), _zero_stage(_settings_in(launch.deepspeed_config())), launch.zero_stage()]
+    own = settings_in(recipe.trainer.get("deepspeed"))
+    stages = [_zero_stage(own), _zero_stage(settings_in(launch.deepspeed_config())), launch.zero_stage()]
     if 3 in stages:
         raise RecipeError(
             "DeepSpeed of stage 3 spreads weights over devices, and their shards would be saved as if they were whole. "
             "Launch with `prealign accelerate-config fsdp2`, or with stage 2: `prealign accelerate-config deepspeed_zero2`."
         )
-
-
-def _settings_in(value: Any) -> dict[str, Any]:
-    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
-    if isinstance(value, str) and Path(value).is_file():
-        value = read_json(Path(value))
-    return value if isinstance(value, dict) else {}
 
 
 def _zero_stage(config: dict[str, Any]) -> int:
@@ -174,7 +171,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, dynamics, switching, mixture, scores = [], [], [], [], [], []
+    budget, history, dynamics, switching, mixture, transfer, scores = [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
@@ -187,6 +184,9 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
+        for task, made in stages.get("transfer", {}).get("tasks", {}).items():
+            examples = {key: made[key] for key in ("train_examples", "tested", "truncated") if key in made}
+            transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": 1,
@@ -206,6 +206,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
         **{key: prepared.record[key] for key in ("knowledge", "tests") if key in prepared.record},
+        **({"transfer": transfer} if recipe.transfer else {}),
     }
 
 
@@ -254,7 +255,7 @@ def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> lis
             family.append(
                 Comparison(arm=arm, baseline=recipe.baseline, **named, **found._asdict(), unit=unit, ratio=ratio)
             )
-        comparisons += [comparison.as_dict() for comparison in _corrected(family)]
+        comparisons += map(asdict, _corrected(family))
     return comparisons
 
 

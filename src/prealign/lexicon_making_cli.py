@@ -138,6 +138,9 @@ def translate(
     temperature: Annotated[float | None, typer.Option("--temperature", help="The model's own if not given.")] = None,
     prices: Prices = (0, 0),
     cache: Answers = None,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="Ask again for words that were refused, or left out of replies.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked, and ask nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first request.")] = False,
 ) -> None:
@@ -151,7 +154,8 @@ def translate(
     traffic = Traffic(batch, concurrency, per_minute, retries)
     task = Task(source, target, senses, keep_identical)
     asked = _asked(words, text, lexicon or [], task, minimum_count, limit)
-    answers = Cache(cache or out.with_name(f"{out.name}.answers.jsonl"), model, task.version)
+    kept_in = cache or out.with_name(f"{out.name}.answers.jsonl")
+    answers = Cache(kept_in, model, task.version, ask_again=ask_again)
     ahead = estimate(list(asked), task, answers, traffic)
     _say_estimate(ahead, answers, prices)
     if dry_run:
@@ -194,7 +198,12 @@ def _cost(tokens: Any, prices: tuple[float, float]) -> float:
 def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
     """Say what is ahead, before anything is paid for."""
     torn = f" ({cache.unreadable:,} of its lines cannot be read)" if cache.unreadable else ""
-    say(f"answers in {cache.path}: {ahead.cached:,} words need no request{torn}")
+    refused = (
+        f", {ahead.refused:,} of them as they were refused before (--ask-again sends them anew)"
+        if ahead.refused
+        else ""
+    )
+    say(f"answers in {cache.path}: {ahead.cached:,} words need no request{refused}{torn}")
     price = f", about {_cost(ahead, prices):,.2f} at the prices given" if any(prices) else ""
     say(
         f"ahead: {ahead.words:,} words in {ahead.requests:,} requests, about {ahead.prompt_tokens:,} tokens sent and "

@@ -1,13 +1,14 @@
-"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint."""
+"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint; save and load it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, set_seed
 
-from prealign.errors import RecipeError
+from prealign.errors import PrealignError, RecipeError
 from prealign.recipe import ModelSection
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -47,19 +48,34 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
 def load_weights(section: ModelSection, folder: str) -> Any:
     """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
     return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation=section.attention,
-        trust_remote_code=section.trust_remote_code,
+        folder, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
     )
+
+
+def save_weights(section: ModelSection, model: Any, folder: Path) -> None:
+    """Save a checkpoint. PrealignError if its weights are not those that its config describes, which none could load."""
+    with torch.device("meta"):
+        expected = {
+            name: tuple(weight.shape) for name, weight in _from_config(section, model.config).state_dict().items()
+        }
+    found = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    wrong = [
+        f"{name} is {found.get(name, 'missing')} and should be {expected.get(name, 'left out')}"
+        for name in {**expected, **found}
+        if found.get(name) != expected.get(name)
+    ]
+    if wrong:
+        raise PrealignError(
+            f"{folder}: not saved, as {len(wrong)} of the model's {len(expected)} weights are not those of its config: "
+            f"{'; '.join(wrong[:3])}{'; …' if len(wrong) > 3 else ''}. They are shards, or rows that are tied to others: "
+            "train without what spreads or ties them (`trainer.fsdp`, `trainer.deepspeed`, the launcher's configuration)."
+        )
+    model.save_pretrained(folder)
 
 
 def _from_config(section: ModelSection, config: Any) -> Any:
     return AutoModelForCausalLM.from_config(
-        config,
-        dtype=torch.float32,
-        attn_implementation=section.attention,
-        trust_remote_code=section.trust_remote_code,
+        config, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
     )
 
 

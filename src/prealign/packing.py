@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
 class LanguageCounts:
     """What was read of one language: tokens as they went into blocks, switched and with EOS; passes over its documents.
 
-    `words` and `switched_words` are counted where its text is switched; `into`: the latter by language of the substitute.
+    The rest is counted where its text is switched: words and tokens as they were before, how many of them were switched, and
+    `into`: switched words by language of the substitute.
     """
 
     documents: int = 0
@@ -43,6 +44,8 @@ class LanguageCounts:
     passes: float = 0.0
     words: int = 0
     switched_words: int = 0
+    source_tokens: int = 0
+    switched_tokens: int = 0
     into: dict[str, int] = field(default_factory=dict)
 
 
@@ -50,22 +53,24 @@ class LanguageCounts:
 class MixtureCounts:
     """What was read for a set of blocks; `blocks` is what was kept. More is read than kept: to the end of the last stretch,
     or, where languages have shares, of the last document.
-
-    Words and switches are those of the source language; `languages` has those of each.
     """
 
     epochs: int = 0
-    documents: int = 0
     blocks: int = 0
-    source_words: int = 0
-    switched_words: int = 0
-    source_tokens: int = 0
-    switched_tokens: int = 0
     languages: dict[str, LanguageCounts] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts by name."""
-        return asdict(self)
+    def record(self, source: str) -> dict[str, int]:
+        """Return the counts by name; words and switches are those of the language `source`."""
+        own = self.languages.get(source, LanguageCounts())
+        return {
+            "epochs": self.epochs,
+            "documents": sum(language.documents for language in self.languages.values()),
+            "blocks": self.blocks,
+            "source_words": own.words,
+            "switched_words": own.switched_words,
+            "source_tokens": own.source_tokens,
+            "switched_tokens": own.switched_tokens,
+        }
 
 
 def token_shares(sizes: Mapping[str, int], temperature: float, weights: Mapping[str, float]) -> dict[str, float] | None:
@@ -127,7 +132,6 @@ class Mixture:
         """Return a document on its pass `number`, and count it."""
         read = rows[int(row)]
         ids = read["input_ids"].astype(np.int64)
-        counts.documents += 1
         own = counts.languages.setdefault(language, LanguageCounts())
         own.documents += 1
         own.passes = own.documents / len(rows)
@@ -138,13 +142,10 @@ class Mixture:
             ids, labels = switched.input_ids, switched.labels
             own.words += switched.source_words
             own.switched_words += switched.switched_words
+            own.source_tokens += switched.source_tokens
+            own.switched_tokens += switched.switched_tokens
             into = np.bincount(switched.switches.target, minlength=len(switcher.targets)).tolist()
             own.into = {t: own.into.get(t, 0) + n for t, n in zip(switcher.targets, into, strict=True)}
-            if language == self.source:
-                counts.source_words += switched.source_words
-                counts.switched_words += switched.switched_words
-                counts.source_tokens += switched.source_tokens
-                counts.switched_tokens += switched.switched_tokens
         own.tokens += len(ids) + 1
         return np.append(ids, self.eos), np.append(labels, self.eos)
 

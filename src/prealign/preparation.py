@@ -56,10 +56,7 @@ from prealign.text.corpus import (
     split_documents,
     tokenise_splits,
 )
-from prealign.text.facts import (
-    Question,
-    load_questions,
-)
+from prealign.text.facts import Question, load_questions
 from prealign.text.languages import is_clone
 from prealign.text.parallel import read_sentences
 from prealign.text.segment import segmenter_version, target_segmenters

@@ -17,15 +17,13 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 
 from prealign import launch
-from prealign.alignment.stage import align_step_flops, words_flops
-from prealign.alignment.states import bos_id
-from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
+from prealign.alignment.stage import align_step_flops, alignment_trainer, words_flops
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
-from prealign.training import OnProgress, run_trainer, schedule, training_arguments
+from prealign.training import OnProgress, run_trainer, training_arguments
 
 
 def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, devices: int = 1) -> float:
@@ -90,45 +88,32 @@ def pretrain(
     whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
     """
     section, sustain = recipe.pretrain, recipe.sustain
-    devices = launch.count()
-    flops = devices * steps * pretrain_step_flops(model, recipe, words, devices)
-    tokens = pretrain_step_tokens(recipe, words)
-    settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
+    aligned = words if sustain.weight else None
+    size = section.batch_size if aligned is None else 1  # there an example is a whole step
+    arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=size, seed=seed)
     trainer: Trainer
-    if sustain.weight and words is not None:
-        arguments = training_arguments(recipe, folder, batch_size=1, **settings)
-        trainer = AlignmentTrainer(
-            with_word_states(model),
+    if aligned is not None:
+        trainer = alignment_trainer(
+            model,
+            tokenizer,
+            aligned,
+            blocks,
+            validation,
+            recipe,
             arguments,
-            data_collator=collate,
-            train_dataset=AlignmentSteps(
-                blocks,
-                words,
-                batch_size=section.batch_size,
-                groups=sustain.groups,
-                every=sustain.every,
-                seed=seed,
-                ranks=devices,
-            ),
-            eval_dataset=validation,
+            batch_size=section.batch_size,
+            groups=sustain.groups,
             weight=sustain.weight,
-            temperature=recipe.align.temperature,
-            layers=layer_slice(recipe.align.layers, model),
-            bos=bos_id(tokenizer) if recipe.align.bos else None,
-            micro_pairs=recipe.align.micro_pairs,
+            every=sustain.every,
         )
     else:
-        trainer = Trainer(
-            model,
-            training_arguments(recipe, folder, batch_size=section.batch_size, **settings),
-            train_dataset=blocks,
-            eval_dataset=validation,
-        )
-    seconds, history = run_trainer(trainer, "pretrain", tokens, on_progress, callbacks, recipe.checkpoint)
-    return {
-        "steps": steps,
-        "tokens": round(devices * steps * tokens),
-        "flops": flops,
-        "seconds": seconds,
-        "history": history,
-    }
+        trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
+    return run_trainer(
+        trainer,
+        "pretrain",
+        on_progress,
+        tokens=pretrain_step_tokens(recipe, words),
+        flops=pretrain_step_flops(model, recipe, words, launch.count()),
+        callbacks=callbacks,
+        checkpoint=recipe.checkpoint,
+    )

@@ -21,21 +21,12 @@ import torch.distributed as dist
 from accelerate import PartialState
 from torch.distributed.tensor import DTensor
 
-from prealign.errors import RankError, RecipeError
+from prealign.errors import RankError
 from prealign.launch import count, is_first
 
 PATIENCE = timedelta(days=7)
 _LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 _group: Any = None
-
-
-def check_devices() -> None:
-    """RecipeError if there are several devices and nothing that launched a process for each."""
-    if count() == 1 and (devices := torch.cuda.device_count()) > 1:
-        raise RecipeError(
-            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
-            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
-        )
 
 
 def join(*, cpu: bool, timeout: float) -> None:

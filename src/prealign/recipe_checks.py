@@ -7,16 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from prealign.arms import (
-    Key,
-    Problem,
-    arm_problems,
-    did_you_mean,
-    repeated,
-    resolve_arm,
-    show,
-    variant_problems,
-)
+from prealign.arms import Key, Problem, arm_problems, did_you_mean, repeated, resolve_arm, show, variant_problems
 from prealign.errors import RecipeError
 from prealign.recipe import CLONE_SUFFIX, UNSPACED_LANGUAGES, Recipe
 from prealign.recipe_measures import KnowledgeSection, TransferTask
@@ -63,10 +54,7 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
         elif target.segmenter == "rjieba" and target.language.split("-")[0] != "zh":
             yield ("targets", i, "segmenter"), f"rjieba knows Chinese only: set icu or auto for {target.language!r}"
         elif not target.is_clone and target.language not in translated:
-            yield (
-                ("targets", i, "language"),
-                f"no dictionary for {target.language!r}: add one to lexicon.files",
-            )
+            yield (("targets", i, "language"), f"no dictionary for {target.language!r}: add one to lexicon.files")
     for i, file in enumerate(recipe.lexicon.files):
         if file.target not in languages:
             hint = did_you_mean(file.target, languages)

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-from prealign.arms import (
-    ARMS,
-    resolve_arm,
-)
+from prealign.arms import ARMS, resolve_arm
 from prealign.recipe import CLONE_SUFFIX, Recipe, TargetText, TokenizerSection
 from prealign.recipe_section import Section
 

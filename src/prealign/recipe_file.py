@@ -21,13 +21,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from prealign.arms import (
-    Key,
-    Problem,
-    put_setting,
-    show,
-    validate,
-)
+from prealign.arms import Key, Problem, put_setting, show, validate
 from prealign.errors import RecipeError
 from prealign.recipe import Recipe
 from prealign.recipe_checks import contradictions

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ from prealign.errors import RunFolderError
 from prealign.evaluation.checkpoint import evaluate_lm, evaluate_retrieval
 from prealign.evaluation.dynamics import Dynamics
 from prealign.evaluation.knowledge import evaluate_knowledge
-from prealign.evaluation.parallel import evaluate_parallel
+from prealign.evaluation.parallel import ParallelTests
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.task_data import check_task
 from prealign.evaluation.transfer import evaluate_transfer
 from prealign.mixing import mixture_record, switched_mixture
+from prealign.models import save_weights
 from prealign.packing import write_blocks
 from prealign.pretraining import pretrain
 from prealign.runfolder import (
@@ -50,7 +51,7 @@ from prealign.runfolder import (
     write_json,
 )
 from prealign.text.corpus import load_arrow
-from prealign.training import OnProgress, Progress, precision
+from prealign.training import OnProgress, Progress, deciding, precision
 
 TRAINED = ("align", "pretrain")
 """The stages that all processes of a launch do together."""
@@ -75,7 +76,7 @@ class ArmRun(ArmInputs):
         data += [self.devices] if self.devices > 1 else []  # so runs on one device keep their fingerprints
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
         anchored = own.anchor.changes() if own.anchor.enabled else None
-        model: list[Any] = [own.model.changes(), anchored, own.trainer, own.pretrain.validations]
+        model: list[Any] = [own.model.changes(), anchored, deciding(own.trainer), own.pretrain.validations]
         model += [precision(own), file_stats(weights)]
         dynamics = [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
         marks = {"blocks": fingerprint(data, own.switch.changes(), own.pretrain.batch_size, self.steps)}
@@ -101,7 +102,6 @@ class ArmRun(ArmInputs):
 
         only: leave out the others; force: run them though they are fresh.
         """
-        ranks.check_devices()
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
         stages = [stage for stage in stages if only is None or stage in only]
@@ -205,7 +205,7 @@ class ArmRun(ArmInputs):
         coverage = known[mixture.source].coverage if mixture.switcher else None
         rates = mixture_record(mixture, counts, known, sizes)
         settings = {"ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
-        return {**counts.as_dict(), **settings, **forms, **rates}
+        return {**counts.record(mixture.source), **settings, **forms, **rates}
 
     def _align(self, folder: Path) -> dict[str, Any]:
         own, scratch = self.recipe, folder / SCRATCH
@@ -214,45 +214,22 @@ class ArmRun(ArmInputs):
             number = own.align.steps * own.align.lm_batch_size * self.devices
             mixture = self.prepared.mixture(own)
             _, counts = write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)
-            return counts.as_dict()
+            return counts.record(mixture.source)
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
-        model, dynamics = self.start(), self.dynamics()
-        record = align(
-            model,
-            self.prepared.tokenizer,
-            self.words,
-            load_arrow(scratch / "blocks"),
-            self.validation(),
-            own,
-            self.seed,
-            scratch,
-            self.on_progress,
-            dynamics,
-        )
-        self._save(model, folder)
-        return _with_dynamics(record, dynamics)
+        model, blocks, dynamics = self.start(), load_arrow(scratch / "blocks"), self.dynamics()
+        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
+        record = align(model, *text, own, self.seed, scratch, self.on_progress, dynamics)
+        return self._trained(model, folder, record, dynamics)
 
     def _pretrain(self, folder: Path) -> dict[str, Any]:
         aligned = bool(self.recipe.align.steps)
         model = self.anchored(self.load(self.folder("align")), fresh=False) if aligned else self.start()
-        dynamics = self.dynamics()
-        record = pretrain(
-            model,
-            self.prepared.tokenizer,
-            self.words,
-            load_arrow(self.folder("blocks")),
-            self.validation(),
-            self.recipe,
-            self.steps,
-            self.seed,
-            folder / SCRATCH,
-            self.on_progress,
-            dynamics,
-        )
-        self._save(model, folder)
-        return _with_dynamics(record, dynamics)
+        blocks, dynamics, scratch = load_arrow(self.folder("blocks")), self.dynamics(), folder / SCRATCH
+        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
+        record = pretrain(model, *text, self.recipe, self.steps, self.seed, scratch, self.on_progress, dynamics)
+        return self._trained(model, folder, record, dynamics)
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
@@ -270,12 +247,12 @@ class ArmRun(ArmInputs):
         if self.recipe.align.steps:
             models["align"] = self.load(self.folder("align"))
         models["pretrain"] = final
-        retrieval, parallel = {}, {}
+        retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
                 model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
-            unseen, parallel[stage] = evaluate_parallel(model, self.prepared, self.recipe, stage=stage)
+            unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*found, *unseen])
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
@@ -283,7 +260,7 @@ class ArmRun(ArmInputs):
         return {"scores": self._own(scores)}
 
     def _own(self, scores: list[Score]) -> list[dict[str, Any]]:
-        return [replace(score, arm=self.arm, seed=self.seed).as_dict() for score in scores]
+        return [asdict(replace(score, arm=self.arm, seed=self.seed)) for score in scores]
 
     def _transfer(self, folder: Path) -> dict[str, Any]:
         """Fine-tune the final model on each task, every time from the same checkpoint."""
@@ -307,16 +284,12 @@ class ArmRun(ArmInputs):
             "tasks": tasks,
         }
 
-    def _save(self, model: Any, folder: Path) -> None:
-        if not launch.is_first():
-            return
-        if self.recipe.anchor.enabled:
-            export_plain(model)
-        model.save_pretrained(folder)
-        self.prepared.tokenizer.save_pretrained(folder)
-
-
-def _with_dynamics(record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
-    """Add what was measured over a stage to its record."""
-    per_step = record["tokens"] / record["steps"]
-    return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}
+    def _trained(self, model: Any, folder: Path, record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
+        """Save what a stage trained; return its record with what was measured over it."""
+        if launch.is_first():
+            if self.recipe.anchor.enabled:
+                export_plain(model)
+            save_weights(self.recipe.model, model, folder)
+            self.prepared.tokenizer.save_pretrained(folder)
+        per_step = record["tokens"] / record["steps"]
+        return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}

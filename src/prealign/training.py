@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,18 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from prealign import ranks
 from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.errors import PrealignError
-from prealign.recipe import CheckpointSection, Recipe
+from prealign.recipe import AlignSection, CheckpointSection, PretrainSection, Recipe
+from prealign.recipe_measures import TransferTask
+from prealign.runfolder import read_json
 
 LOG_POINTS = 50
+_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+"""Settings of the Trainer that may name a JSON file."""
+_NO_RESULT = (
+    *("ddp_timeout", "disable_tqdm", "report_to", "run_name", "project", "trackio_", "log", "push_to_hub", "hub_"),
+    *(f"dataloader_{name}" for name in ("num_workers", "pin_memory", "prefetch_factor", "persistent_workers")),
+)
+"""How the names begin of settings that only tell or load: they change neither weights nor measurements."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,22 @@ def precision(recipe: Recipe) -> str:
     return "bf16 autocast" if recipe.trainer.get("bf16", bf16_available()) else "fp32"
 
 
+def settings_in(value: Any) -> dict[str, Any]:
+    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
+    if isinstance(value, str) and Path(value).is_file():
+        value = read_json(Path(value))
+    return value if isinstance(value, dict) else {}
+
+
+def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results depend on of a recipe's `trainer`, files by what is in them: what fingerprints take."""
+    return {
+        name: (name in _FILES and settings_in(value)) or value
+        for name, value in trainer.items()
+        if not name.startswith(_NO_RESULT)
+    }
+
+
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
     """Return the context of a forward pass in the precision of training, for measuring what was trained."""
     name = precision(recipe)
@@ -67,24 +92,22 @@ def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
 def training_arguments(
     recipe: Recipe,
     folder: Path,
+    section: AlignSection | PretrainSection | TransferTask,
     *,
     steps: int,
     batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    warmup: float,
     seed: int,
 ) -> TrainingArguments:
-    """Return the arguments of a stage: cosine schedule, AdamW, examples in the order they were written."""
+    """Return the arguments of a stage with the rates of `section`: cosine schedule, AdamW, examples in their order."""
     settings: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": steps,
         "per_device_train_batch_size": batch_size,
         "per_device_eval_batch_size": recipe.evaluate.batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
+        "learning_rate": section.learning_rate,
+        "weight_decay": section.weight_decay,
         # A share of 1 or more would be read as a number of steps.
-        "warmup_steps": math.ceil(steps * warmup),
+        "warmup_steps": math.ceil(steps * section.warmup),
         "lr_scheduler_type": "cosine",
         "adam_beta2": 0.95,
         "seed": seed,
@@ -106,6 +129,18 @@ def training_arguments(
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
     return TrainingArguments(**settings | recipe.trainer)
+
+
+def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
+    """Return what is told of tokens that are done, and reports how many of `total` are."""
+    began, done = time.monotonic(), 0
+
+    def tell(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        on_progress(Progress(stage, done, total, done, time.monotonic() - began))
+
+    return tell
 
 
 class ProgressCallback(TrainerCallback):
@@ -135,38 +170,53 @@ class ProgressCallback(TrainerCallback):
 def run_trainer(
     trainer: Trainer,
     stage: str,
-    tokens_per_step: float,
     on_progress: OnProgress,
+    *,
+    tokens: float,
+    flops: float,
     callbacks: Sequence[TrainerCallback] = (),
     checkpoint: CheckpointSection | None = None,
-) -> tuple[float, list[dict[str, Any]]]:
-    """Train; return the seconds spent training and the history, a point a log entry.
+) -> dict[str, Any]:
+    """Train; return the record: steps, tokens and FLOPs of all devices, seconds, and the history, a point a log entry.
 
-    tokens_per_step: on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the newest that
-    is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
+    tokens, flops: of a step on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the
+    newest that is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
     A point holds "step", "tokens", and some of "loss", "lm_loss", "align_loss", "learning_rate", "validation"
     (perplexity by language).
     """
-    tokens_per_step *= trainer.args.world_size
+    devices, steps = trainer.args.world_size, trainer.args.max_steps
     begin = _where_it_was(trainer, stage, on_progress) if checkpoint else None
     seconds = begin.seconds if begin else 0.0
     own = list(callbacks)
     if checkpoint and checkpoint.every:
         own.append(Checkpoints(checkpoint, seconds))
     trainer.remove_callback(PrinterCallback)
-    for callback in (ProgressCallback(stage, tokens_per_step, on_progress, seconds), *own):
+    for callback in (ProgressCallback(stage, devices * tokens, on_progress, seconds), *own):
         trainer.add_callback(callback)
+    _fill_validation_batches(trainer)
     with names_kept(trainer.model) if checkpoint else nullcontext():
         output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
     # The Trainer returns as if all was well when a callback of its own stopped it: such weights are not the stage's.
-    if trainer.state.global_step < trainer.args.max_steps:
+    if trainer.state.global_step < steps:
         raise PrealignError(
-            f"{stage} stopped at step {trainer.state.global_step:,} of {trainer.args.max_steps:,}; "
-            "run the same command to go on."
+            f"{stage} stopped at step {trainer.state.global_step:,} of {steps:,}; run the same command to go on."
         )
     ranks.gather_weights(trainer.model)
-    seconds += float(output.metrics["train_runtime"])
-    return seconds, history_points(trainer.state.log_history, tokens_per_step)
+    return {
+        "steps": steps,
+        "tokens": round(devices * steps * tokens),
+        "flops": devices * steps * flops,
+        "seconds": seconds + float(output.metrics["train_runtime"]),
+        "history": history_points(trainer.state.log_history, devices * tokens),
+    }
+
+
+def _fill_validation_batches(trainer: Trainer) -> None:
+    """On several devices, let every batch of validation blocks be full: blocks are repeated to fill one, and count again."""
+    if trainer.args.world_size > 1 and isinstance(trainer.eval_dataset, dict):
+        common = math.gcd(*map(len, trainer.eval_dataset.values()))
+        most = trainer.args.per_device_eval_batch_size
+        trainer.args.per_device_eval_batch_size = max(n for n in range(1, most + 1) if common % n == 0)
 
 
 def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Checkpoint | None:
@@ -204,12 +254,3 @@ def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) ->
             validation = point.get("validation", {}) | found.get("validation", {})
             point |= found | ({"validation": validation} if validation else {})
     return [points[step] for step in sorted(points)]
-
-
-def schedule(section: Any) -> dict[str, float]:
-    """Return the optimiser settings of a stage's section."""
-    return {
-        "learning_rate": section.learning_rate,
-        "weight_decay": section.weight_decay,
-        "warmup": section.warmup,
-    }

@@ -22,13 +22,18 @@ import toys
 from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, gather_words, with_word_states
 from prealign.ranks import gather_weights
-from prealign.training import training_arguments
+from prealign.training import run_trainer, training_arguments
 
 CONTEXT, RANKS, STEPS = 10, 2, 4
 # Group 2 is met by both ranks, and [1, 2] is a surface of groups on both; rank 1 has more and longer forms.
 WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
 GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
 BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
+# So many that neither batches nor ranks come out even; every token is a label, as in blocks of validation text.
+VALIDATION = {
+    name: toys.blocks(number, CONTEXT, vocabulary=60, seed=number).map(lambda row: {"labels": row["input_ids"]})
+    for name, number in (("en", 9), ("de", 15))
+}
 WAYS = {"whole": None, "micro-batches": 2}  # word forms that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
@@ -51,22 +56,28 @@ def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None
     return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
 
 
-def train(folder: Path, micro_pairs: int | None = None, **steps: int) -> dict[str, Tensor]:
-    """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64."""
-    recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd", "eval_strategy": "no"})
-    arguments = training_arguments(
-        recipe, folder, steps=STEPS, batch_size=1, learning_rate=0.05, weight_decay=0.0, warmup=0.0, seed=0
-    )
+def train(
+    folder: Path, micro_pairs: int | None = None, **steps: int
+) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64.
+
+    Returns the weights, and the validation perplexities of each step.
+    """
+    recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd"}, evaluate={"batch_size": 4})
+    rates = recipe.align.model_copy(update={"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0})
+    arguments = training_arguments(recipe, folder, rates, steps=STEPS, batch_size=1, seed=0)
     trainer = AlignmentTrainer(
         with_word_states(model()),
         arguments,
         data_collator=collate,
         train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
+        eval_dataset=VALIDATION,
         weight=1.0,
         micro_pairs=micro_pairs,
     )
-    trainer.train()
-    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    history = run_trainer(trainer, "align", lambda _: None, tokens=1, flops=1)["history"]
+    weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    return weights, [point["validation"] for point in history if "validation" in point]
 
 
 def sharded(rank: int) -> dict[str, Any]:
@@ -101,7 +112,9 @@ def one_rank(rank: int, folder: Path) -> None:
         parallel = DistributedDataParallel(with_word_states(model()))
         loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
         found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
-        found[f"{way}: weights"] = train(folder, micro_pairs=micro and 1, batch_size=2, groups=2)
+        found[f"{way}: weights"], found[f"{way}: validation"] = train(
+            folder, micro_pairs=micro and 1, batch_size=2, groups=2
+        )
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -143,9 +156,13 @@ def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> 
 def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
     ranks: list[dict[str, Any]], way: str, tmp_path: Path
 ) -> None:
-    expected = train(tmp_path, batch_size=4, groups=4)
+    expected, validation = train(tmp_path, batch_size=4, groups=4)
     start = dict(model().named_parameters())
     for name, weight in expected.items():
         assert not torch.equal(weight, start[name])
         for rank in ranks:
             torch.testing.assert_close(rank[f"{way}: weights"][name], weight, rtol=1e-9, atol=1e-12)
+    assert len(validation) == STEPS
+    for rank in ranks:
+        for found, own in zip(rank[f"{way}: validation"], validation, strict=True):
+            assert found == pytest.approx(own, rel=1e-6)  # the Trainer keeps losses in float32

@@ -28,9 +28,8 @@ WORDS = toys.forms(*([[g, g + 1], [g + 20]] for g in range(1, 11)), [[1, 2], [40
 
 def arguments(folder: Path, steps: int, batch_size: int = 1, **trainer: Any) -> Any:
     recipe = toys.recipe(trainer={"bf16": False, "logging_steps": 1, **trainer})
-    return training_arguments(
-        recipe, folder, steps=steps, batch_size=batch_size, learning_rate=1e-3, weight_decay=0.1, warmup=0.0, seed=0
-    )
+    rates = recipe.align.model_copy(update={"learning_rate": 1e-3, "warmup": 0.0})
+    return training_arguments(recipe, folder, rates, steps=steps, batch_size=batch_size, seed=0)
 
 
 def steps_of(blocks: Dataset, words: WordForms = WORDS, **settings: Any) -> AlignmentSteps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_states_all_alike_are_at_chance() -> None:
 def test_entries_are_told_apart_from_other_word_retrieval() -> None:
     scores, items = measured(*case(6))
     for score in scores:
-        entry = score.as_dict()
+        entry = asdict(score)
         assert (entry["task"], entry["split"], entry["condition"]) == ("retrieval", "test", CONDITION)
         assert (entry["language"], entry["stage"], entry["signature"]) == ("de", "align", "asked:18")
     assert json.loads(json.dumps(items)) == items

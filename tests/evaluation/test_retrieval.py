@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -277,7 +278,7 @@ def test_entries_are_complete_and_items_are_json() -> None:
     source, target, gold = random_case(9)
     scores, items = scores_of(source[None], target[None], gold, np.arange(17) < 6)
     for score in scores:
-        entry = score.as_dict()
+        entry = asdict(score)
         assert (entry["task"], entry["language"], entry["stage"]) == ("retrieval", "de", "align")
         assert entry["signature"] == "pairs:17" and json.loads(json.dumps(entry)) == entry
     assert json.loads(json.dumps(items)) == items

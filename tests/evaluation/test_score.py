@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from prealign.evaluation.score import Comparison, Score, signature
 
@@ -30,14 +30,14 @@ COMPARISON_KEYS = """
 
 
 def test_a_score_has_exactly_the_keys_of_results_json() -> None:
-    assert list(SCORE.as_dict()) == SCORE_KEYS.split()
-    assert SCORE.as_dict()["layer"] is None and SCORE.as_dict()["chance"] is None
+    assert list(asdict(SCORE)) == SCORE_KEYS.split()
+    assert asdict(SCORE)["layer"] is None and asdict(SCORE)["chance"] is None
 
 
 def test_the_experiment_fills_in_arm_and_seed_and_nothing_else_changes() -> None:
     filled = replace(SCORE, arm="prealign", seed=3)
-    assert filled.as_dict() == SCORE.as_dict() | {"arm": "prealign", "seed": 3}
-    assert Score(**json.loads(json.dumps(filled.as_dict()))) == filled
+    assert asdict(filled) == asdict(SCORE) | {"arm": "prealign", "seed": 3}
+    assert Score(**json.loads(json.dumps(asdict(filled)))) == filled
 
 
 def test_a_comparison_has_exactly_the_keys_of_results_json() -> None:
@@ -56,7 +56,7 @@ def test_a_comparison_has_exactly_the_keys_of_results_json() -> None:
         stage="pretrain",
         split="test",
     )
-    assert list(comparison.as_dict()) == COMPARISON_KEYS.split()
+    assert list(asdict(comparison)) == COMPARISON_KEYS.split()
 
 
 def test_signature() -> None:

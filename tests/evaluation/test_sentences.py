@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,6 @@ def test_scores_are_the_hits_averaged(aligned: tuple[Tensor, Tensor]) -> None:
         assert (score.low, score.high) == pytest.approx(wilson(score.value * 40, 40)[1:])
     assert (scores["mexa_mean", None].chance, scores["mexa_max", None].chance) == (pytest.approx(1 / 79), None)
     for score in scores.values():
-        entry = score.as_dict()
+        entry = asdict(score)
         assert (entry["task"], entry["condition"], entry["split"]) == ("sentence_retrieval", "flores", "test")
     assert json.loads(json.dumps(items)) == items

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.asked import asked_words
 from prealign.lexicon.normalise import arabic_key
+from prealign.lexicon.report import IDENTICAL
 from prealign.lexicon.spelling import as_written, spellings
 
 ENGLISH = {"the": 90, "house": 7, "House": 2, "12": 50, "tree": 5, "Monday": 4, "monday": 1, "rare": 1, "water": 3}
@@ -60,7 +61,7 @@ def test_a_word_written_alike_is_a_right_answer_but_no_question(tmp_path: Path) 
     assert [dict(group.translations)["de"] for group in dictionary] == [
         ("gasthof", "hotel"), ("hotel",), ("rundfunk", "radio"),
     ]  # fmt: skip
-    assert (dictionary.report.entries, dictionary.report.kept, dictionary.report.identical) == (6, 5, 1)
+    assert (dictionary.report.entries, dictionary.report.kept, dictionary.report.dropped[IDENTICAL].count) == (6, 5, 1)
     assert "such as line 6 'taxi'" in dictionary.report.text
     asked = asked_words(dictionary, "de", *counts, floor=5, size=9)
     named = {(asked.sources[i], asked.targets[j]) for i, j in asked.pairs.tolist()}

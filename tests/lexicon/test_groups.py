@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.direction import found_in_corpus
+from prealign.lexicon.report import OTHER_LANGUAGES
 
 # No deadline: the machine may be busy. In tmp_path each example overwrites the last one's file.
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,7 +109,7 @@ def test_one_target_of_a_lexicon_file_is_read_and_the_rest_counted(tmp_path: Pat
     read = Lexicon.read(tmp_path / "lexicon.jsonl", source="en", target="de")
     assert read == lexicon(("a", {"de": ["x", "y"]}))
     assert read.report is not None
-    assert (read.report.entries, read.report.kept, read.report.other_targets) == (4, 2, 2)
+    assert (read.report.entries, read.report.kept, read.report.dropped[OTHER_LANGUAGES].count) == (4, 2, 2)
     for source, target in [("fr", "de"), ("en", "ru")]:
         with pytest.raises(LexiconError, match=f"no translations from `{source}` to `{target}`"):
             Lexicon.read(tmp_path / "lexicon.jsonl", format="jsonl", source=source, target=target)

@@ -29,12 +29,19 @@ def translated(words: list[str]) -> dict[str, list[str]]:
     return {word: [word.replace("word", "Wort")] for word in words}
 
 
-def ask(script: Script, folder: Path, traffic: Traffic = QUICK, task: Task = GERMAN, timeout: float = 20) -> Any:
+def ask(
+    script: Script,
+    folder: Path,
+    traffic: Traffic = QUICK,
+    task: Task = GERMAN,
+    timeout: float = 20,
+    ask_again: bool = False,
+) -> Any:
     """Ask a server with this script for WORDS; return (what came of it, the server)."""
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(script) as server:
         endpoint = Endpoint("m", server.address, timeout=timeout)
-        cache = Cache(folder / "cache.jsonl", "m", task.version)
+        cache = Cache(folder / "cache.jsonl", "m", task.version, ask_again=ask_again)
         try:
             return translate(WORDS, task, endpoint, cache, traffic), server
         finally:
@@ -308,7 +315,7 @@ def test_words_that_stay_without_an_answer_are_reported_and_not_asked_a_third_ti
     asked = [word for words in server.asked for word in words]
     assert (asked.count(never), asked.count(names), asked.count(explained)) == (2, 1, 2)
     assert counts(made.words) == {
-        f"left out of 2 replies (not asked for again while {tmp_path / 'cache.jsonl'} has their lines)": 1,
+        "left out of 2 replies (--ask-again sends them anew)": 1,
         "for which the model has no translation": 1,
         "with no usable translation": 1,
     }
@@ -316,6 +323,8 @@ def test_words_that_stay_without_an_answer_are_reported_and_not_asked_a_third_ti
     assert set(senses(made)) == set(WORDS) - {never, names, explained}
     again, server = ask(script, tmp_path)
     assert server.asked == [] and senses(again) == senses(made)
+    again, server = ask(lambda n, words: translated(words), tmp_path, ask_again=True)
+    assert server.asked == [[never]] and never in senses(again)
 
 
 def test_an_endpoint_that_stays_down_ends_it_and_what_came_is_kept(tmp_path: Path) -> None:
@@ -361,10 +370,37 @@ def test_a_refused_batch_is_asked_in_halves_and_a_refused_word_given_up(tmp_path
         "".join(f"word{letter}" for letter in letters) for letters in ("abcdefgh", "abcd", "efgh", "ab", "cd", "c", "d")
     )
     assert counts(made.troubles) == {f"batches refused with status {status} and asked in halves": 3}
-    assert counts(made.words) == {"refused by the endpoint": 1}
+    assert counts(made.words) == {"refused by the endpoint (--ask-again sends them anew)": 1}
     assert f"'wordd' (status {status}: " in made.text and "as told" in made.text
     again, server = ask(script, tmp_path, traffic)
-    assert server.asked == [["wordd"]] and senses(again) == senses(made)
+    assert server.asked == [] and senses(again) == senses(made)
+    assert again.words == made.words, "with the reason"
+    ahead = estimate(list(WORDS), GERMAN, Cache(tmp_path / "cache.jsonl", "m", GERMAN.version), traffic)
+    assert (ahead.words, ahead.cached, ahead.refused) == (0, 8, 1)
+    again, server = ask(lambda n, words: translated(words), tmp_path, traffic, ask_again=True)
+    assert server.asked == [["wordd"]] and senses(again) == EVERY
+    again, server = ask(script, tmp_path, traffic)
+    assert server.asked == [] and senses(again) == EVERY, "an answer settles what was refused before"
+
+
+def test_refusals_of_an_endpoint_that_answers_nothing_are_not_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(LexiconError, match="8 refused by the endpoint"):
+            ask(lambda n, words: 400, tmp_path)
+    assert (tmp_path / "cache.jsonl").read_bytes() == b""
+    made, _ = ask(lambda n, words: translated(words), tmp_path)
+    assert senses(made) == EVERY
+
+
+def test_refusals_before_the_first_answer_are_kept_with_it(tmp_path: Path) -> None:
+    def script(number: int, words: list[str]) -> Any:
+        return 400 if {"worda", "wordb"} & set(words) else translated(words)
+
+    ask(script, tmp_path, Traffic(batch=1, concurrency=1, per_minute=60_000))
+    found = Cache(tmp_path / "cache.jsonl", "m", GERMAN.version)
+    assert list(found.refused) == ["worda", "wordb"] and all("as told" in why for why in found.refused.values())
+    again, server = ask(script, tmp_path)
+    assert server.asked == [] and len(senses(again)) == 6
 
 
 def test_batches_that_are_too_long_are_all_asked_in_halves(tmp_path: Path) -> None:

@@ -266,6 +266,27 @@ def test_transfer_shows_mixed_pairs_after_the_languages_and_a_table_for_each_tas
     assert "p" not in xnli.columns, "the comparisons are of the other task"
 
 
+def test_transfer_tells_what_was_left_out_and_cut() -> None:
+    made = synthetic.whole()
+    without = applied.transfer(made)
+    rows = {
+        "joint": (3, {"train": 0, "en": 1, "en-clone": 0}),
+        "prealign": (3, {"train": 0, "en": 1204, "en-clone": 2}),
+    }
+    made["transfer"] = [
+        {"arm": arm, "seed": 0, "task": "era", "train_examples": 9, "tested": tested, "truncated": cut}
+        for arm, (tested, cut) in rows.items()
+    ]
+    made["transfer"].append({"arm": "joint", "seed": 1, "task": "era", "truncated": rows["joint"][1]})  # an older run
+    (table,) = applied.transfer(made)
+    assert table.note == without[0].note + (
+        " Training examples left out, as a test has them: 3. Examples cut at the end: 1 to 1,204 of the test in English, "
+        "0 to 2 of the test in English-Clone."
+    )
+    made["transfer"] = [row | {"tested": 0, "truncated": {"train": 0}} for row in made["transfer"]]
+    assert applied.transfer(made) == without
+
+
 def test_knowledge_by_names_with_k_in_order_and_the_difference_at_the_largest() -> None:
     made = synthetic.whole()
     lexicon, outside = applied.knowledge(made)

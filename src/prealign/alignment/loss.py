@@ -50,9 +50,8 @@ class ExcludedPairs:
         mine = number >= 0
         has = torch.zeros(len(tile), len(self._surfaces), dtype=torch.bool, device=group.device)
         has[number[mine], surface[mine]] = True
-        one, form = has[:, surface].nonzero(
-            as_tuple=True
-        )  # a group of the tile and a form that is written like its own
+        # A group of the tile, and a form that is written like its own:
+        one, form = has[:, surface].nonzero(as_tuple=True)
         related = torch.zeros(len(tile), len(self._groups), dtype=torch.bool, device=group.device)
         related[one, group[form]] = True
         related[numbers, tile] = False
@@ -108,9 +107,8 @@ class _Contrast(torch.autograd.Function):
                     _add_product(gradient[layer, rows], slope, h, 1 / temperature)
         scale = 1 / (len(unit) * anchors.clamp(min=1).to(unit.dtype))
         if gradient is not None:
-            for g, h, norm in zip(
-                gradient, unit, length, strict=True
-            ):  # (W, D), in place: one layer's worth of extra memory
+            # In place: one layer's worth of extra memory.
+            for g, h, norm in zip(gradient, unit, length, strict=True):  # (W, D)
                 g.sub_(h * (g * h).sum(-1, keepdim=True)).mul_(scale / norm)
             ctx.save_for_backward(gradient)
         return loss * scale

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from prealign import launch
 from prealign.alignment.states import bos_id
@@ -21,7 +21,7 @@ from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import BACKWARD, training_flops
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
-from prealign.training import OnProgress, run_trainer, schedule, training_arguments
+from prealign.training import OnProgress, run_trainer, training_arguments
 
 
 def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
@@ -58,6 +58,40 @@ def align_step_tokens(recipe: Recipe, words: WordSizes) -> float:
     return text + min(section.pairs_per_batch, words.groups) * words.mean_tokens_per_group
 
 
+def alignment_trainer(
+    model: Any,
+    tokenizer: Tokenizer,
+    words: WordForms,
+    blocks: Dataset,
+    validation: dict[str, Dataset],
+    recipe: Recipe,
+    arguments: TrainingArguments,
+    *,
+    batch_size: int,
+    groups: int,
+    weight: float,
+    lm_weight: float = 1.0,
+    every: int = 1,
+) -> AlignmentTrainer:
+    """Return what trains with L_align of `groups` groups in every `every`-th step, taken as `align` of the recipe says."""
+    section, seed, ranks = recipe.align, arguments.seed, arguments.world_size
+    return AlignmentTrainer(
+        with_word_states(model),
+        arguments,
+        data_collator=collate,
+        train_dataset=AlignmentSteps(
+            blocks, words, batch_size=batch_size, groups=groups, every=every, seed=seed, ranks=ranks
+        ),
+        eval_dataset=validation,
+        weight=weight,
+        lm_weight=lm_weight,
+        temperature=section.temperature,
+        layers=layer_slice(section.layers, model),
+        bos=bos_id(tokenizer) if section.bos else None,
+        micro_pairs=section.micro_pairs,
+    )
+
+
 def align(
     model: Any,
     tokenizer: Tokenizer,
@@ -76,36 +110,25 @@ def align(
     are those of all devices.
     """
     section = recipe.align
-    devices = launch.count()
-    flops = devices * section.steps * align_step_flops(model, recipe, words, devices)
-    tokens = align_step_tokens(recipe, words)
-    settings: dict[str, Any] = {"steps": section.steps, "seed": seed, **schedule(section)}
-    arguments = training_arguments(recipe, folder, batch_size=1, **settings)
-    trainer = AlignmentTrainer(
-        with_word_states(model),
-        arguments,
-        data_collator=collate,
-        train_dataset=AlignmentSteps(
-            blocks,
-            words,
-            batch_size=section.lm_batch_size,
-            groups=section.pairs_per_batch,
-            seed=seed,
-            ranks=devices,
-        ),
-        eval_dataset=validation,
+    trainer = alignment_trainer(
+        model,
+        tokenizer,
+        words,
+        blocks,
+        validation,
+        recipe,
+        training_arguments(recipe, folder, section, steps=section.steps, batch_size=1, seed=seed),
+        batch_size=section.lm_batch_size,
+        groups=section.pairs_per_batch,
         weight=section.weight,
         lm_weight=section.lm_weight,
-        temperature=section.temperature,
-        layers=layer_slice(section.layers, model),
-        bos=bos_id(tokenizer) if section.bos else None,
-        micro_pairs=section.micro_pairs,
     )
-    seconds, history = run_trainer(trainer, "align", tokens, on_progress, callbacks, recipe.checkpoint)
-    return {
-        "steps": section.steps,
-        "tokens": round(devices * section.steps * tokens),
-        "flops": flops,
-        "seconds": seconds,
-        "history": history,
-    }
+    return run_trainer(
+        trainer,
+        "align",
+        on_progress,
+        tokens=align_step_tokens(recipe, words),
+        flops=align_step_flops(model, recipe, words, launch.count()),
+        callbacks=callbacks,
+        checkpoint=recipe.checkpoint,
+    )

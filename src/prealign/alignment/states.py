@@ -15,7 +15,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,18 @@ def pad_words(words: Ragged) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(lengths.astype(np.int64))
 
 
-@torch.no_grad()
+@contextmanager
+def measured(model: Any) -> Iterator[None]:
+    """Put the model into evaluation mode, without gradients, and its mode back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
 def word_states(
     model: Any, tokenizer: Tokenizer, words: Sequence[str], *, language: str = "en", bos: bool = False
 ) -> Tensor:
@@ -131,12 +143,8 @@ def word_states(
     """
     ids, lengths = pad_words(encode_words(tokenizer, words, language))
     device = model.get_input_embeddings().weight.device
-    was_training = model.training
-    model.eval()
-    try:
+    with measured(model):
         states = encoded_word_states(model, ids.to(device), lengths.to(device), bos_id(tokenizer) if bos else None)
-    finally:
-        model.train(was_training)
     return states.float().cpu()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.runfolder import fingerprint
 from prealign.text.languages import encode_words
-from prealign.training import OnProgress, Progress, autocast, precision
+from prealign.training import OnProgress, autocast, precision, token_counter
 
 
 def evaluate_lm(
@@ -37,13 +36,7 @@ def evaluate_lm(
     items: dict[str, Any] = {}
     for language in prepared.languages:
         rows = prepared.tokens(language, "test", merged=recipe.mixture.clone_ids == "merged")
-        began, done, total = time.monotonic(), 0, prepared.record["corpus"][language]["test"]["tokens"]
-
-        def tell(tokens: int, total: int = total, language: str = language, began: float = began) -> None:
-            nonlocal done
-            done += tokens
-            on_progress(Progress(f"evaluate {language}", done, total, done, time.monotonic() - began))
-
+        total = prepared.record["corpus"][language]["test"]["tokens"]
         with autocast(recipe, model.device):
             by_token = token_nats(
                 model,
@@ -52,7 +45,7 @@ def evaluate_lm(
                 stride=stride,
                 batch_size=recipe.evaluate.batch_size,
                 prefix=prepared.eos,
-                on_progress=tell,
+                on_progress=token_counter(f"evaluate {language}", total, on_progress),
             )
         nats, tokens = document_sums(by_token)
         sizes = np.asarray(rows["bytes"])
@@ -100,14 +93,7 @@ def _inside_and_outside(
 
 
 def evaluate_retrieval(
-    model: Any,
-    prepared: Prepared,
-    recipe: Recipe,
-    seen: Lexicon,
-    held_out: Lexicon,
-    *,
-    stage: Stage,
-    seed: int,
+    model: Any, prepared: Prepared, recipe: Recipe, seen: Lexicon, held_out: Lexicon, *, stage: Stage, seed: int
 ) -> tuple[list[Score], dict[str, Any]]:
     """Return word retrieval per layer, language and split, and the per-word hits.
 

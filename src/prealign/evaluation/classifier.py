@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, set_seed
 
+from prealign.alignment.states import measured
 from prealign.compute import training_flops
 from prealign.errors import PrealignError
 from prealign.evaluation.padding import right_padded
@@ -28,7 +29,7 @@ from prealign.evaluation.task_data import Example, IntArray
 from prealign.models import load_weights
 from prealign.recipe import ModelSection, Recipe
 from prealign.recipe_measures import TransferTask
-from prealign.training import OnProgress, run_trainer, schedule, training_arguments
+from prealign.training import OnProgress, run_trainer, training_arguments
 
 POOL = 50
 """Batches among which examples are sorted by length."""
@@ -97,20 +98,13 @@ def fine_tune(
     # Batches have many shapes and steps are few: compiling would take longer than training.
     trainer_settings = {key: value for key, value in recipe.trainer.items() if not key.startswith("torch_compile")}
     recipe = recipe.model_copy(update={"trainer": trainer_settings})
-    arguments = training_arguments(recipe, folder, steps=steps, batch_size=task.batch_size, seed=seed, **schedule(task))
+    arguments = training_arguments(recipe, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
-    trainer = Trainer(
-        model,
-        arguments,
-        data_collator=collate,
-        train_dataset=[examples[i] for i in order],
-    )
-    seconds, history = run_trainer(trainer, f"fine-tune {task.name}", tokens / steps, on_progress)
-    flops = training_flops(model.body, tokens, tokens / len(order), logits=False)
-    return {"steps": steps, "tokens": tokens, "flops": flops, "seconds": seconds, "history": history}
+    trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
+    flops = training_flops(model.body, tokens / steps, tokens / len(order), logits=False)
+    return run_trainer(trainer, f"fine-tune {task.name}", on_progress, tokens=tokens / steps, flops=flops)
 
 
-@torch.no_grad()
 def predict(
     model: Classifier,
     examples: Sequence[Example],
@@ -124,9 +118,8 @@ def predict(
     """
     order = np.argsort([-len(example.ids) for example in examples], kind="stable")
     predicted = np.empty(len(examples), dtype=np.int64)
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    try:
+    device = next(model.parameters()).device
+    with measured(model):
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
             batch = collate([examples[i] for i in rows])
@@ -135,6 +128,4 @@ def predict(
                 raise PrealignError("fine-tuning diverged: the classifier's output is not finite. Lower learning_rate.")
             predicted[rows] = logits.argmax(-1).cpu().numpy()
             on_tokens(int(batch["attention_mask"].sum()))
-    finally:
-        model.train(training)
     return predicted

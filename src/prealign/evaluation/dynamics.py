@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from prealign.alignment.states import word_states
 from prealign.evaluation.pairs import WordPairs
-from prealign.evaluation.retrieval import retrieval_hits
+from prealign.evaluation.retrieval import hits_by_layer
 from prealign.text.words import Tokenizer
 
 _KEY = "dynamics"
@@ -38,12 +38,7 @@ def precision_by_layer(source: Tensor, target: Tensor, pairs: WordPairs) -> dict
     """
     gold = torch.from_numpy(pairs.gold)
     held_out = torch.from_numpy(np.concatenate([pairs.held_out, pairs.target_held_out]))  # (N + M,)
-    hits = torch.stack(
-        [
-            torch.cat([retrieval_hits(s, t, gold), retrieval_hits(t, s, gold.T)])
-            for s, t in zip(source, target, strict=True)
-        ]
-    )  # (L, N + M)
+    hits = torch.cat([hits_by_layer(source, target, gold), hits_by_layer(target, source, gold.T)], dim=1)  # (L, N + M)
     return {
         split: hits[:, chosen].mean(dim=1).tolist() if chosen.any() else []
         for split, chosen in (("seen", ~held_out), ("held_out", held_out))

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from prealign import __version__
+from prealign.alignment.states import measured
 from prealign.errors import PrealignError
 from prealign.evaluation.padding import right_padded
 from prealign.evaluation.score import Score, signature
@@ -107,14 +108,10 @@ def candidate_scores(model: PreTrainedModel, asked: Sequence[Asked], *, batch_si
         )
     order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i][1]))
     scores = np.zeros(len(sequences))
-    training = model.training
-    model.eval()
-    try:
+    with measured(model):
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
             scores[rows] = _mean_log_probs(model, [sequences[i] for i in rows])
-    finally:
-        model.train(training)
     if not np.isfinite(scores).all():
         raise PrealignError(
             "the model's likelihood of answers is not finite: training diverged; "
@@ -123,7 +120,6 @@ def candidate_scores(model: PreTrainedModel, asked: Sequence[Asked], *, batch_si
     return scores.reshape(len(asked), -1)
 
 
-@torch.no_grad()
 def _mean_log_probs(model: PreTrainedModel, batch: Sequence[tuple[int, Ids]]) -> list[float]:
     """Score each sequence's tokens from its prefix's length on, from one forward pass."""
     ids, mask = right_padded([ids for _, ids in batch], model.device)  # (B, T)

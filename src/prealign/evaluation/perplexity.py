@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from prealign.alignment.states import measured
 from prealign.errors import PrealignError, RecipeError
 from prealign.evaluation.padding import right_padded
 from prealign.evaluation.score import Score
@@ -94,16 +95,12 @@ def token_nats(
     pieces = _cut(documents, context, stride, prefix)
     unscored = prefix is None
     nats = [np.zeros(max(0, len(document) - unscored)) for document in documents]
-    training = model.training
-    model.eval()
-    try:
+    with measured(model):
         for first in range(0, len(pieces), batch_size):
             batch = pieces[first : first + batch_size]
             for piece, nll in zip(batch, _window_nats(model, batch), strict=True):
                 nats[piece.document][piece.first : piece.first + len(nll)] = nll
             on_progress(sum(len(piece.targets) for piece in batch))
-    finally:
-        model.train(training)
     _refuse_divergence(document_sums(nats)[0])
     return nats
 
@@ -162,7 +159,6 @@ def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, pr
     return sorted(pieces, key=lambda piece: (-len(piece.inputs), piece.skipped))
 
 
-@torch.no_grad()
 def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArray]:
     """Nats of each window's targets, from one forward pass."""
     input_ids, mask = right_padded([piece.inputs for piece in batch], model.device)  # (B, T)

@@ -107,8 +107,8 @@ def retrieval_scores(
 
     hits = {}
     for metric, neighbours in (("p_at_1", None), ("csls_p_at_1", csls_neighbours)):
-        hits[f"{metric}_forward"] = _hits_by_layer(source_states, target_states, forward, neighbours)
-        hits[f"{metric}_backward"] = _hits_by_layer(target_states, source_states, forward.T, neighbours)
+        hits[f"{metric}_forward"] = hits_by_layer(source_states, target_states, forward, neighbours)
+        hits[f"{metric}_backward"] = hits_by_layer(target_states, source_states, forward.T, neighbours)
 
     splits = {"forward": kept_out, "backward": target_kept_out}
     chances = {"forward": forward.double().mean(dim=1), "backward": forward.double().mean(dim=0)}
@@ -141,9 +141,10 @@ def _neighbourhood(queries: Tensor, candidates: Tensor, neighbours: int) -> Tens
     return torch.cat(rows)
 
 
-def _hits_by_layer(queries: Tensor, candidates: Tensor, gold: Tensor, neighbours: int | None) -> Tensor:
+def hits_by_layer(queries: Tensor, candidates: Tensor, gold: Tensor, neighbours: int | None = None) -> Tensor:
+    """Return `retrieval_hits` (L, N) of the states of each layer: queries (L, N, D), candidates (L, M, D)."""
     layers = zip(queries, candidates, strict=True)
-    return torch.stack([retrieval_hits(asked, among, gold, neighbours) for asked, among in layers])  # (L, N)
+    return torch.stack([retrieval_hits(asked, among, gold, neighbours) for asked, among in layers])
 
 
 def _split_scores(

@@ -5,8 +5,8 @@ A score is a value with its 95 % interval, what it was measured on, and a signat
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Stage = Literal["init", "align", "pretrain"]
 Split = Literal["test", "seen", "held_out"]
@@ -39,10 +39,6 @@ class Score:
     stage: Stage
     split: Split
 
-    def as_dict(self) -> dict[str, Any]:
-        """The entry of `scores` in results.json."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -69,10 +65,6 @@ class Comparison:
     split: Split
     layer: int | None = None
     condition: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The entry of `comparisons` in results.json."""
-        return asdict(self)
 
 
 def signature(**parts: object) -> str:

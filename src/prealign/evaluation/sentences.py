@@ -22,23 +22,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from prealign.alignment.states import measured
 from prealign.evaluation.padding import right_padded
-from prealign.evaluation.retrieval import TIE, layer_scores, refuse_divergence, retrieval_hits
+from prealign.evaluation.retrieval import TIE, hits_by_layer, layer_scores, refuse_divergence
 from prealign.evaluation.score import Score, Stage
 from prealign.evaluation.statistics import wilson
 
 # N sentences, T tokens, L transformer blocks, D width
 
 
-@torch.no_grad()
 def sentence_states(model: Any, sentences: Sequence[NDArray[Any]], *, separator: int, batch_size: int) -> Tensor:
     """Return the states (L+1, N, D) of sentences of token ids (T,), float32, on the CPU; T >= 1."""
     device = model.get_input_embeddings().weight.device
-    was_training = model.training
-    model.eval()
     order = sorted(range(len(sentences)), key=lambda i: -len(sentences[i]))
     parts = []
-    try:
+    with measured(model):
         for first in range(0, len(order), batch_size):
             rows = [[separator, *sentences[i]] for i in order[first : first + batch_size]]
             ids, mask = right_padded(rows, device)
@@ -47,8 +45,6 @@ def sentence_states(model: Any, sentences: Sequence[NDArray[Any]], *, separator:
             ).hidden_states
             weights = position_weights(mask[:, 1:])  # (b, T)
             parts.append(torch.stack([torch.einsum("bt,btd->bd", weights, h[:, 1:].float()) for h in hidden]).cpu())
-    finally:
-        model.train(was_training)
     return torch.cat(parts, dim=1)[:, torch.argsort(torch.tensor(order))]
 
 
@@ -77,11 +73,10 @@ def sentence_scores(
     refuse_divergence(source, target)
     number = source.shape[1]
     gold, chance = torch.eye(number, dtype=torch.bool), torch.full((number,), 1 / number, dtype=torch.float64)
-    layers = list(zip(source, target, strict=True))
     hits = {
-        "p_at_1_forward": torch.stack([retrieval_hits(s, t, gold) for s, t in layers]),
-        "p_at_1_backward": torch.stack([retrieval_hits(t, s, gold) for s, t in layers]),
-        "mexa": torch.stack([mexa_hits(s, t) for s, t in layers]),
+        "p_at_1_forward": hits_by_layer(source, target, gold),
+        "p_at_1_backward": hits_by_layer(target, source, gold),
+        "mexa": torch.stack([mexa_hits(s, t) for s, t in zip(source, target, strict=True)]),
     }  # (L+1, N)
     pooled = torch.cat([hits["p_at_1_forward"], hits["p_at_1_backward"]], dim=1)
     luck = chance * number / (2 * number - 1)

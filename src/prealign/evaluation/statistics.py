@@ -48,11 +48,7 @@ class Difference(NamedTuple):
 
 
 def bootstrap_ratio(
-    numerators: FloatArray,
-    denominators: FloatArray,
-    transform: Transform,
-    resamples: int = 10_000,
-    seed: int = 0,
+    numerators: FloatArray, denominators: FloatArray, transform: Transform, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
     """Interval of transform(sum of numerators / sum of denominators), items (N,) drawn with replacement.
 

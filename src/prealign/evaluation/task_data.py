@@ -137,7 +137,7 @@ def _from_passages(task: TransferTask, prepared: Prepared, recipe: Recipe, seed:
             number=examples,
             separator=prepared.eos,
             seed=seed,
-            what=_what(language, split),
+            what=f"{'training' if split == 'train' else split} documents in {language}",
         )
 
     train = draw(source, "train", section.train_examples, seed)
@@ -150,9 +150,8 @@ def _from_passages(task: TransferTask, prepared: Prepared, recipe: Recipe, seed:
             found[target] = draw(target, "test", section.test_examples, recipe.split.seed)
     classes = list(dict.fromkeys(passage.label for passage in train))
     tests = {language: _examples(passages, classes) for language, passages in found.items()}
-    truncated = dict.fromkeys(
-        ["train", *tests], 0
-    )  # no passage is longer than max_tokens: the recipe is checked for it
+    # No passage is longer than max_tokens: the recipe is checked for it.
+    truncated = dict.fromkeys(["train", *tests], 0)
     return TaskData(classes, _examples(train, classes), tests, frozenset(filter(is_clone, targets)), truncated)
 
 
@@ -198,7 +197,3 @@ def _drawn(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
     if limit is None or len(rows) <= limit:
         return rows
     return [rows[i] for i in np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])]
-
-
-def _what(language: str, split: str) -> str:
-    return f"{'training' if split == 'train' else split} documents in {language}"

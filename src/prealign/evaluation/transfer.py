@@ -15,8 +15,7 @@ different items combines the intervals of its two accuracies.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ import numpy as np
 from prealign.evaluation.classifier import fine_tune, load_classifier, predict
 from prealign.evaluation.score import Score, signature
 from prealign.evaluation.statistics import (
-    FloatArray,
     Interval,
     bootstrap_ratio,
     independent_difference,
@@ -38,7 +36,7 @@ from prealign.evaluation.task_data import Example, IntArray, task_data, token_li
 from prealign.preparation import Prepared
 from prealign.recipe import Recipe
 from prealign.recipe_measures import TransferTask
-from prealign.training import OnProgress, Progress
+from prealign.training import OnProgress, token_counter
 
 
 @dataclass(frozen=True)
@@ -88,34 +86,17 @@ def evaluate_transfer(
     data = task_data(task, prepared, recipe, seed)
     model = load_classifier(checkpoint, recipe.model, classes=len(data.classes), seed=seed)
     record = fine_tune(model, data.train, task, recipe, seed=seed, folder=folder, on_progress=on_progress)
-    tell = _teller(f"test {task.name}", data.tests, on_progress)
+    total = sum(len(example.ids) for examples in data.tests.values() for example in examples)
+    tell = token_counter(f"test {task.name}", total, on_progress)
     answers = {}
     for language, examples in data.tests.items():
         predicted = predict(model, examples, batch_size=recipe.evaluate.batch_size, on_tokens=tell)
         answers[language] = _answers(examples, predicted)
-    sign = {
-        "train": len(data.train),
-        "epochs": task.epochs,
-        "ctx": token_limit(task, recipe),
-        **prepared.identity,
-    }
+    sign = {"train": len(data.train), "epochs": task.epochs, "ctx": token_limit(task, recipe), **prepared.identity}
     scores = transfer_scores(answers, data.paired, condition=task.name, parts=sign)
     record |= {"classes": data.classes, "train_examples": len(data.train)}
     record |= {"truncated": data.truncated, "tested": data.tested}
     return scores, {language: found.as_dict() for language, found in answers.items()}, record
-
-
-def _teller(stage: str, tests: dict[str, list[Example]], on_progress: OnProgress) -> Callable[[int], None]:
-    """Return what reports how many tokens of all tests are done."""
-    total = sum(len(example.ids) for examples in tests.values() for example in examples)
-    began, done = time.monotonic(), 0
-
-    def tell(tokens: int) -> None:
-        nonlocal done
-        done += tokens
-        on_progress(Progress(stage, done, total, done, time.monotonic() - began))
-
-    return tell
 
 
 def transfer_scores(
@@ -145,7 +126,7 @@ def accuracy(answers: Answers) -> Interval:
     if answers.document is None:
         return wilson(int(answers.correct.sum()), len(answers.correct))
     right, asked = (sums_by(answers.document, column) for column in (answers.correct, np.ones_like(answers.label)))
-    return bootstrap_ratio(right, asked, _as_it_is)
+    return bootstrap_ratio(right, asked, lambda ratio: ratio)
 
 
 def paired_gap(source: Answers, target: Answers) -> Interval:
@@ -153,10 +134,6 @@ def paired_gap(source: Answers, target: Answers) -> Interval:
     assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
     gap = paired_items(source.correct, target.correct, source.document)
     return Interval(gap.difference, gap.low, gap.high)
-
-
-def _as_it_is(ratio: FloatArray) -> FloatArray:
-    return ratio
 
 
 def _answers(examples: Sequence[Example], predicted: IntArray) -> Answers:

@@ -16,17 +16,15 @@ The words of the dictionary leave the lexicon of training (`prealign.dictionarie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.normalise import fold
+from prealign.lexicon.normalise import Key, fold
 from prealign.lexicon.spelling import Written, spellings
-
-Key = Callable[[str], str] | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def asked_words(
     *,
     floor: int,
     size: int,
-    keys: tuple[Key, Key] = (None, None),
+    keys: tuple[Key | None, Key | None] = (None, None),
 ) -> AskedWords:
     """Choose pairs and candidates; counts: word of the training text, case kept -> its frequency.
 

@@ -92,11 +92,7 @@ def respelled(training: Lexicon, whole: Lexicon, word_counts: Mapping[str, int],
 
 
 def _entries(
-    training: Lexicon,
-    whole: Lexicon,
-    word_counts: Mapping[str, int],
-    base_of: Callable[[str], str | None],
-    origin: str,
+    training: Lexicon, whole: Lexicon, word_counts: Mapping[str, int], base_of: Callable[[str], str | None], origin: str
 ) -> Lexicon:
     groups = []
     for word, count in word_counts.items():

@@ -57,18 +57,16 @@ class Lexicon:
         targets: Sequence[str] | None = None,
         report: ReadReport | None = None,
     ) -> None:
-        self._groups = tuple(groups)
-        self._by_word = {group.word: group for group in self._groups}
-        self._source = source
-        self._report = report
-        present = dict.fromkeys(language for group in self._groups for language in group.translations)
-        self._targets = tuple(present) if targets is None else union(targets)
-        if len(self._by_word) != len(self._groups):
-            repeated = Counter(group.word for group in self._groups).most_common(1)[0][0]
+        self.groups, self.source, self.report = tuple(groups), source, report
+        self._by_word = {group.word: group for group in self.groups}
+        present = dict.fromkeys(language for group in self.groups for language in group.translations)
+        self.targets = tuple(present) if targets is None else union(targets)
+        if len(self._by_word) != len(self.groups):
+            repeated = Counter(group.word for group in self.groups).most_common(1)[0][0]
             raise LexiconError(f"the source word `{repeated}` has more than one group; merge them into one")
-        if unknown := set(present) - set(self._targets):
-            raise LexiconError(f"groups have translations in {sorted(unknown)}, not in {self._targets}")
-        if source in self._targets:
+        if unknown := set(present) - set(self.targets):
+            raise LexiconError(f"groups have translations in {sorted(unknown)}, not in {self.targets}")
+        if source in self.targets:
             raise LexiconError(f"`{source}` is both source and target; give two different languages")
 
     @classmethod
@@ -116,31 +114,11 @@ class Lexicon:
         finally:
             aside.unlink(missing_ok=True)
 
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """The groups, one for each source word."""
-        return self._groups
-
-    @property
-    def source(self) -> str:
-        """The source language."""
-        return self._source
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The target languages."""
-        return self._targets
-
-    @property
-    def report(self) -> ReadReport | None:
-        """How the file was read; None for a lexicon that does not come straight from a file."""
-        return self._report
-
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self.groups)
 
     def __iter__(self) -> Iterator[Group]:
-        return iter(self._groups)
+        return iter(self.groups)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Lexicon):

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ _HOPELESS = 10_000
 IDENTICAL = "entries identical on both sides"
 DUPLICATE = "duplicate entries"
 OTHER_LANGUAGES = "entries of other languages"
+
+OnSteps = Callable[[str, int, int], None]
+"""(what is being done, steps done, steps in all)"""
 
 
 @dataclass(frozen=True)
@@ -89,24 +92,6 @@ class ReadReport:
     comments: int = 0
     phrases: int = 0
     inverted: bool = False
-
-    @property
-    def identical(self) -> int:
-        """Entries that translate a word by itself."""
-        return self._dropped(IDENTICAL)
-
-    @property
-    def duplicates(self) -> int:
-        """Entries that were there before."""
-        return self._dropped(DUPLICATE)
-
-    @property
-    def other_targets(self) -> int:
-        """Entries in languages that were not asked for."""
-        return self._dropped(OTHER_LANGUAGES)
-
-    def _dropped(self, reason: str) -> int:
-        return self.dropped[reason].count if reason in self.dropped else 0
 
     def __str__(self) -> str:
         counted = {

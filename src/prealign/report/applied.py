@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from prealign.report import results as ask
-from prealign.report.formats import with_interval
+from prealign.report.formats import span, with_interval
 from prealign.report.results import Estimate, Results, Row
 from prealign.report.tables import Table, chance, differences, interval_note, make_table, seed_counts, test_note
 
@@ -57,8 +57,22 @@ def _transfer_table(results: Results, condition: str | None, rows: list[Row]) ->
         f"{ask.language_label(source)} less that in the target; gap closed: 1 − gap / gap of {base}, paired by seed.",
         *interval_note([estimate for own in cells for estimate in own], unit),
         *test_note(results, "transfer"),
+        *_examples_note(results, condition),
     ]
     return make_table(f"Zero-shot transfer, {condition}" if condition else "Zero-shot transfer", columns, note)
+
+
+def _examples_note(results: Results, task: str | None) -> list[str]:
+    """Return sentences on examples that were left out or cut, over arms and seeds; none where there was no such."""
+    rows = ask.select(results.get("transfer", []), task=task)
+    tested = [row["tested"] for row in rows if "tested" in row]
+    cut: dict[str, list[int]] = {}
+    for row in rows:
+        for part, count in row.get("truncated", {}).items():
+            cut.setdefault("training" if part == "train" else f"test in {ask.language_label(part)}", []).append(count)
+    parts = ", ".join(f"{span(counts)} of the {part}" for part, counts in cut.items() if any(counts))
+    left_out = f"Training examples left out, as a test has them: {span(tested)}." if any(tested) else ""
+    return [*([left_out] if left_out else []), *([f"Examples cut at the end: {parts}."] if parts else [])]
 
 
 def accuracy_difference(results: Results, task: str, arm: str, language: str, condition: str | None) -> Row | None:

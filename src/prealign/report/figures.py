@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def _alignment_lines(axes: Axes, rows: list[Row], colour: str) -> None:
     ends = []
     for stage, (shade, width) in shades.items():
         for split, dash in (("held_out", (0, (3, 1.5))), ("seen", "-")):
-            line = _by_layer(ask.select(rows, stage=stage, split=split))
+            line = ask.by_layer(ask.select(rows, stage=stage, split=split))
             if not line:
                 continue
             xs, found = list(line), list(line.values())
@@ -118,11 +118,6 @@ def _alignment_lines(axes: Axes, rows: list[Row], colour: str) -> None:
     for chance in sorted({row["chance"] for row in rows if row.get("chance") is not None}):
         axes.axhline(chance, color=draw.MUTED, linewidth=0.9, linestyle=(0, (1, 1.5)))
     draw.end_labels(axes, ends, gap=0.075)
-
-
-def _by_layer(rows: Iterable[Row]) -> dict[int, Estimate]:
-    found = {layer: ask.estimate(own) for (layer,), own in sorted(ask.group(rows, "layer").items())}
-    return {layer: estimate for layer, estimate in found.items() if estimate}
 
 
 def _alignment_heat(results: Results, arms: Sequence[str], rows: list[Row]) -> Figure:

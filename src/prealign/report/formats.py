@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from prealign.report.results import Estimate
 
@@ -67,3 +68,9 @@ def share(value: float | None) -> str:
 def times(ratio: float | None) -> str:
     """`0.85×`."""
     return NONE if ratio is None else f"{ratio:.2f}×"
+
+
+def span(counts: Collection[int]) -> str:
+    """`3`, or `3 to 1,205` where they differ."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"

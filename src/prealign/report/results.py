@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prealign.arms import ARMS
 from prealign.errors import PrealignError
@@ -55,6 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
     "history": ("arm", "seed", "stage", "points"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
+    "transfer": ("arm", "seed", "task"),
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 
@@ -71,7 +72,6 @@ class Estimate:
     low: float | None
     high: float | None
     seeds: int
-    over: Literal["seeds", "items"]
 
 
 def read_results(path: Path) -> Results:
@@ -140,13 +140,19 @@ def estimate(rows: Iterable[Row]) -> Estimate | None:
     usable = [row for row in rows if finite(row["value"])]
     if len(usable) == 1:
         row = usable[0]
-        return Estimate(row["value"], row.get("low"), row.get("high"), 1, "items")
+        return Estimate(row["value"], row.get("low"), row.get("high"), 1)
     return over_seeds([row["value"] for row in usable])
+
+
+def by_layer(rows: Iterable[Row]) -> dict[int, Estimate]:
+    """Estimates by layer, in order; a layer without one is left out."""
+    found = {layer: estimate(own) for (layer,), own in sorted(group(rows, "layer").items())}
+    return {layer: own for layer, own in found.items() if own}
 
 
 def over_seeds(values: Sequence[float]) -> Estimate | None:
     """Mean and 95 % t-interval of one value a seed; a single value has no interval."""
-    return Estimate(*seed_interval(values), len(values), "seeds") if values else None
+    return Estimate(*seed_interval(values), len(values)) if values else None
 
 
 def mean(values: Sequence[float]) -> float | None:

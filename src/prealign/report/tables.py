@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from prealign.report import results as ask
-from prealign.report.formats import NONE, interval, number, p_value, times, with_interval
+from prealign.report.formats import NONE, interval, number, p_value, span, times, with_interval
 from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 
 
@@ -105,20 +105,15 @@ def differences(rows: Sequence[Row | None], base: str, *, of: str = "", ratio: b
 
 def seed_counts(rows: Sequence[Iterable[Estimate | None]]) -> dict[str, list[str]]:
     """A column of how many seeds the cells of each row are over; {} where all cells have equally many."""
-    counts = [sorted({estimate.seeds for estimate in row if estimate}) or [0] for row in rows]
-    if len({count for own in counts for count in own}) < 2:
-        return {}
-    return {"Seeds": [str(own[0]) if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in counts]}
+    counts = [{estimate.seeds for estimate in row if estimate} or {0} for row in rows]
+    return {"Seeds": [span(own) for own in counts]} if len(set().union(*counts)) > 1 else {}
 
 
 def interval_note(estimates: Iterable[Estimate | None], items: str) -> list[str]:
     """Sentences on what the intervals are over."""
     found = [estimate for estimate in estimates if estimate]
-    counts = sorted({estimate.seeds for estimate in found if estimate.seeds > 1})
-    notes = []
-    if counts:
-        span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        notes.append(f"Mean and 95 % t-interval over {span} seeds.")
+    counts = {estimate.seeds for estimate in found if estimate.seeds > 1}
+    notes = [f"Mean and 95 % t-interval over {span(counts)} seeds."] if counts else []
     if any(estimate.seeds == 1 for estimate in found):
         only = "Where there is one seed" if counts else "One seed"
         notes.append(f"{only}: 95 % interval over {items}; it says nothing about other seeds.")

@@ -18,15 +18,7 @@ from prealign.report import results as ask
 from prealign.report.drawing import Picture
 from prealign.report.formats import NONE, with_interval
 from prealign.report.results import STAGES, Estimate, Results, Row
-from prealign.report.tables import (
-    Table,
-    chance,
-    interval_note,
-    layer_names,
-    make_table,
-    seed_counts,
-    width_note,
-)
+from prealign.report.tables import Table, chance, interval_note, layer_names, make_table, seed_counts, width_note
 
 DICTIONARY = "dictionary"
 """The condition of scores of test dictionaries."""
@@ -66,9 +58,8 @@ def _layers(results: Results, kind: Kind) -> dict[int, str]:
     layers = sorted({row["layer"] for row in kind.rows if row["layer"] is not None})
     if kind.items == "words":
         return layer_names(layers, results)
-    return {
-        layer: str(layer) if layer else "emb" for layer in layers
-    }  # a sentence has no state in the output embedding
+    # A sentence has no state in the output embedding.
+    return {layer: str(layer) if layer else "emb" for layer in layers}
 
 
 def _table(results: Results, language: str, kind: Kind) -> Table:
@@ -131,9 +122,7 @@ def _picture(results: Results, language: str, found: Sequence[Kind]) -> Picture:
 
 
 def _line(kind: Kind, metric: str, arm: str, stage: str = "pretrain") -> dict[int, Estimate]:
-    rows = ask.select(kind.rows, arm=arm, metric=metric, stage=stage)
-    found = {layer: ask.estimate(own) for (layer,), own in sorted(ask.group(rows, "layer").items())}
-    return {layer: estimate for layer, estimate in found.items() if estimate}
+    return ask.by_layer(ask.select(kind.rows, arm=arm, metric=metric, stage=stage))
 
 
 def _lines(axes: Axes, results: Results, kind: Kind, metric: str) -> None:

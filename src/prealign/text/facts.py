@@ -176,11 +176,7 @@ def _sentences(fact: Fact, templates: Templates, language: str, rng: Generator) 
     texts = (templates.relations[fact.relation].teach if fact.taught else templates.neutral)[language]
     first = int(rng.integers(len(texts)))  # in turn from any of them: templates differ by at most one use
     for i in range(fact.exposures):
-        yield _fill(texts[(first + i) % len(texts)], fact.subject).replace(OBJECT, fact.object)
-
-
-def _fill(template: str, subject: str) -> str:
-    return template.replace(SUBJECT, subject)
+        yield texts[(first + i) % len(texts)].replace(SUBJECT, fact.subject).replace(OBJECT, fact.object)
 
 
 def questions(
@@ -217,7 +213,7 @@ def _question(
     texts = relation.ask if last == fact.relation else relation.through[fact.relation]
     others = [name for name in world.objects[relation.object, fact.names] if name != answer]
     drawn = [others[i] for i in sorted(rng.choice(len(others), section.candidates - 1, replace=False))]
-    prompts = {tag: _fill(texts[wording(tag)], fact.subject).removesuffix(OBJECT) for tag in languages}
+    prompts = {tag: texts[wording(tag)].replace(SUBJECT, fact.subject).removesuffix(OBJECT) for tag in languages}
     name = fact.relation if last == fact.relation else f"{fact.relation}+{last}"
     return Question(condition, name, fact.subject, answer, (answer, *drawn), prompts)
 

@@ -3,7 +3,9 @@
 1. A line of JSON an answer: {"model": …, "prompt": version, "word": …, "answer": […]}, as the model gave it: what is
    thought of it may change, what it cost does not.
 2. A word that a reply leaves out has the answer null: no answer, but an attempt that was paid for.
-3. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
+3. A word that the endpoint refuses has, instead of an answer, "refused": why. That is written once any word is answered:
+   an endpoint that refuses all of them may be set up wrongly, and is to be asked again.
+4. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
    it is passed over and counted, and the next answer starts a new line.
 """
 
@@ -21,12 +23,15 @@ from prealign.errors import LexiconError
 class Cache:
     """The answers of one model to one version of the prompt; LexiconError if the file cannot be read or written.
 
-    unreadable: lines that are no answer, such as a torn one.
+    ask_again: pass over refusals, and over replies that left a word out. refused: why, by word. unreadable: lines that are
+    no answer, such as a torn one.
     """
 
-    def __init__(self, path: Path, model: str, prompt: str) -> None:
-        self.path, self._key = path, {"model": model, "prompt": prompt}
+    def __init__(self, path: Path, model: str, prompt: str, *, ask_again: bool = False) -> None:
+        self.path, self._key, self._ask_again = path, {"model": model, "prompt": prompt}, ask_again
         self._answers: dict[str, list[list[Any] | None]] = {}
+        self.refused: dict[str, str] = {}
+        self._unwritten: list[dict[str, Any]] = []
         self.unreadable = 0
         try:
             content = path.read_bytes() if path.exists() else b""
@@ -56,10 +61,19 @@ class Cache:
         try:
             record = json.loads(line)
             if all(record[key] == value for key, value in self._key.items()):
-                answer = record["answer"]
-                self._answers.setdefault(record["word"], []).append(None if answer is None else list(answer))
+                word, why = record["word"], record.get("refused")
+                answer = record["answer"] if why is None else None
+                if answer is not None or not self._ask_again:
+                    self._note(word, None if answer is None else list(answer), why)
         except (ValueError, KeyError, TypeError):
             self.unreadable += bool(line.strip())
+
+    def _note(self, word: str, answer: list[Any] | None, why: str | None = None) -> None:
+        if why is not None:
+            self.refused[word] = why
+        else:
+            self.refused.pop(word, None)
+            self._answers.setdefault(word, []).append(answer)
 
     def __getitem__(self, word: str) -> list[list[Any]]:
         """Return the answers to a word, the oldest first."""
@@ -71,10 +85,19 @@ class Cache:
 
     def add(self, answers: Mapping[str, list[Any] | None]) -> None:
         """Keep the answers of a batch, None for a word that the reply leaves out. LexiconError if the disk is full."""
-        lines = "".join(
-            json.dumps({**self._key, "word": word, "answer": answer}, ensure_ascii=True) + "\n"
-            for word, answer in answers.items()
-        )
+        self._write([{"word": word, "answer": answer} for word, answer in answers.items()])
+        for word, answer in answers.items():
+            self._note(word, answer)
+
+    def refuse(self, word: str, why: str, *, answering: bool) -> None:
+        """Keep why the endpoint refuses a word; answering: whether it has answered others. LexiconError as above."""
+        self._note(word, None, why)
+        self._unwritten.append({"word": word, "refused": why})
+        if answering:
+            self._write([])
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps({**self._key, **record}) + "\n" for record in [*self._unwritten, *records])
         try:
             with self.path.open("ab") as file:
                 file.write(("\n" * self._torn + lines).encode())
@@ -87,5 +110,4 @@ class Cache:
                 "again: the answers written before are kept"
             ) from None
         self._torn = False
-        for word, answer in answers.items():
-            self._answers.setdefault(word, []).append(answer)
+        self._unwritten.clear()

@@ -1,10 +1,10 @@
 """Words become a dictionary by asking a language model, in batches, and no word more often than needed.
 
-1. Words that the cache has an answer to that can be used are not asked again.
+1. Words that the cache has an answer to that can be used, or a refusal of, are not asked again.
 2. The others are sent in batches by several threads, each request at its turn. A batch that fails is tried again after a
    growing wait, so many times; then it is given up. Answers are written to the cache as they come, by this thread alone.
 3. A batch that is refused (too long, or a word of it that a filter forbids) is asked in halves; a word that is refused
-   alone is given up.
+   alone is given up, and the cache keeps why.
 4. Words without an answer, or with one of which nothing can be used, are asked once more, in batches half as large: long
    replies are what models cut off. A word that a reply leaves out was asked, and paid for, nevertheless.
 5. Three batches in a row given up with more ahead, or no reply to any and none in the cache, end it with an error: the
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, LifoQueue, SimpleQueue
@@ -29,15 +29,13 @@ from prealign.lexicon.lines import shown
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import Endpoint, Pace, Refused, Reply, Unavailable, backoff
 from prealign.lexicon.llm.prompt import Task, answers
-from prealign.lexicon.report import Tallies, Tally, told_of
+from prealign.lexicon.report import OnSteps, Tallies, Tally, told_of
 
 ROUNDS = 2
 HOPELESS = 3
 """Batches in a row that were given up."""
 HOPELESS_WORDS = 10
 """Words refused, each alone, before there was any answer."""
-
-OnSteps = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,14 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is ahead, if every batch is answered at once: about four bytes a token, six tokens a sense."""
+    """What is ahead, if every batch is answered at once: about four bytes a token, six tokens a sense.
+
+    cached: words that need no request, of which so many were `refused` before.
+    """
 
     words: int
     cached: int
+    refused: int
     requests: int
     prompt_tokens: int
     reply_tokens: int
@@ -94,8 +96,12 @@ class Translated:
 
 
 def open_words(words: Sequence[str], task: Task, cache: Cache) -> list[str]:
-    """Return the words to ask for: those without a usable answer, unless they were asked as often as any may be."""
-    return [w for w in words if cache.attempts(w) < ROUNDS and not any(_settles(w, a, task) for a in cache[w])]
+    """Return the words to ask for: those without a usable answer, unless refused or asked as often as any may be."""
+    return [
+        w
+        for w in words
+        if w not in cache.refused and cache.attempts(w) < ROUNDS and not any(_settles(w, a, task) for a in cache[w])
+    ]
 
 
 def _settles(word: str, answer: Sequence[object], task: Task) -> bool:
@@ -111,6 +117,7 @@ def estimate(words: Sequence[str], task: Task, cache: Cache, traffic: Traffic) -
     return Estimate(
         words=len(asked),
         cached=len(words) - len(asked),
+        refused=sum(word in cache.refused for word in words),
         requests=requests,
         prompt_tokens=round(sent),
         reply_tokens=round(letters + len(asked) * task.most_senses * 6),
@@ -131,7 +138,7 @@ def translate(
     endpoint: needed only for words that the cache leaves open. LexiconError if it refuses, does not answer, or if no word
     has a translation.
     """
-    rejected, troubles, refused, used = Tallies(), Tallies(), dict[str, str](), (0, 0, 0)
+    rejected, troubles, used = Tallies(), Tallies(), (0, 0, 0)
     asked = open_words(list(word_counts), task, cache)
     if asked:
         if endpoint is None:
@@ -140,9 +147,9 @@ def translate(
             )
         cache.make()
         known = any(cache[word] for word in word_counts)
-        asking = _Asking(task, endpoint, cache, traffic, on_steps, known, rejected, troubles, refused)
+        asking = _Asking(task, endpoint, cache, traffic, on_steps, known, rejected, troubles)
         for number in range(ROUNDS):
-            asked = [word for word in open_words(list(word_counts), task, cache) if word not in refused]
+            asked = open_words(list(word_counts), task, cache)
             size = max(traffic.batch >> number, 1)
             asking.round(
                 [asked[i : i + size] for i in range(0, len(asked), size)], "asking" if number == 0 else "asking again"
@@ -156,7 +163,7 @@ def translate(
         if senses:
             groups.append(Group(word, {task.target: senses}, count, (f"llm:{cache.model}",)))
         else:
-            missing.add(*_why_missing(word, cache, refused))
+            missing.add(*_why_missing(word, cache))
     if not groups:
         told = [*told_of("trouble", troubles.counted()), *told_of("not translated", missing.counted())]
         why = "; ".join(line.strip() for line in told)
@@ -170,19 +177,16 @@ def translate(
     )
 
 
-def _why_missing(word: str, cache: Cache, refused: Mapping[str, str]) -> tuple[str, str]:
+def _why_missing(word: str, cache: Cache) -> tuple[str, str]:
     """Return why a word has no translation, and the example to show."""
-    if word in refused:
-        return "refused by the endpoint", f"{shown(word)} ({refused[word]})"
+    if word in cache.refused:
+        return "refused by the endpoint (--ask-again sends them anew)", f"{shown(word)} ({cache.refused[word]})"
     if [] in cache[word]:
         return "for which the model has no translation", shown(word)
     if cache[word]:
         return "with no usable translation", shown(word)
     if cache.attempts(word) >= ROUNDS:
-        return (
-            f"left out of {ROUNDS} replies (not asked for again while {cache.path} has their lines)",
-            shown(word),
-        )
+        return f"left out of {ROUNDS} replies (--ask-again sends them anew)", shown(word)
     return "without an answer", shown(word)
 
 
@@ -212,7 +216,7 @@ class _Asking:
     known: bool  # whether the cache had answers before
     rejected: Tallies
     troubles: Tallies
-    refused: dict[str, str]  # word -> why
+    refused: int = 0
     used: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
@@ -304,8 +308,10 @@ class _Asking:
             reason = f"batches refused with status {refusal.status} and asked in halves"
             self.troubles.add(reason, f"the batch of {shown(batch[0])} ({refusal.told})")
             return
-        self.refused[batch[0]] = str(refusal)
-        if len(self.refused) == HOPELESS_WORDS and not self.used[0] and not self.known:
+        answering = bool(self.used[0]) or self.known
+        self.cache.refuse(batch[0], str(refusal), answering=answering)
+        self.refused += 1
+        if self.refused == HOPELESS_WORDS and not answering:
             raise LexiconError(
                 f"{self.endpoint.address}: the endpoint refuses every request to the model `{self.endpoint.model}`, those "
                 f"of one word too, with {refusal}. Check --model, --endpoint and what else was set"

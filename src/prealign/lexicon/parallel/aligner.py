@@ -10,16 +10,15 @@ Nothing is drawn at random: the same pairs in the same order give the same links
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from prealign.lexicon.extras import needed
+from prealign.lexicon.report import OnSteps
 
 ROUNDS = 5
 _BATCH = 1000
 
 Pair = tuple[Sequence[str], Sequence[str]]
-OnSteps = Callable[[str, int, int], None]
-"""(what is being done, steps done, steps in all)"""
 
 
 def align_words(pairs: Sequence[Pair], on_steps: OnSteps) -> Iterator[list[tuple[int, int]]]:

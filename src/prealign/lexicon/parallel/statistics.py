@@ -20,8 +20,8 @@ from prealign.errors import LexiconError
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.groups import Lexicon
 from prealign.lexicon.languages import language_name, plausible_script
-from prealign.lexicon.parallel.aligner import OnSteps, align_words
-from prealign.lexicon.report import Tallies, Tally
+from prealign.lexicon.parallel.aligner import align_words
+from prealign.lexicon.report import OnSteps, Tallies, Tally
 
 LONGEST_SENTENCE = 100
 """Words. Time and memory grow with the product of the two sides, and long ones are mostly not aligned sentences."""
