@@ -15,7 +15,7 @@ from prealign.errors import RecipeError, RunFolderError
 from prealign.export import export_blocks
 from prealign.runfolder import read_json
 from prealign.stages import ArmRun
-from prealign.text.corpus import load_arrow
+from prealign.text.arrow import load_arrow
 from test_real_targets import recipe as two_targets
 
 DOCS = Path(__file__).parent.parent / "docs" / "corpora.md"

@@ -218,11 +218,8 @@ def switch(
 
     arm_run = _one_arm(recipe, overrides, arm, seed, run, "blocks")
     index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
-    console.print(
-        f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them labels"
-        f" → {out}{'' if written else ' (unchanged, skipped)'}",
-        soft_wrap=True,
-    )
+    size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
+    console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
 
 
 def _one_arm(

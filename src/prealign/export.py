@@ -1,8 +1,8 @@
 """The switched, packed corpus of stage 2 of an arm, as files that any trainer reads.
 
 1. The arm's stage `blocks` has written what its stage 2 trains on; nothing is switched or packed here, it is copied.
-2. As an Arrow dataset (`datasets.load_from_disk`), or as flat binary shards of whole blocks in the order of training: little-endian
-   ids of 2 bytes, or of 4 where the vocabulary needs them, and labels of the same shape in 4.
+2. As an Arrow dataset (`datasets.load_from_disk`), or as flat binary shards of whole blocks in the order of training:
+   little-endian ids of 2 bytes, or of 4 where the vocabulary needs them, and labels of the same shape in 4.
 3. The tokenizer lies beside them, and `index.json` says what they are.
 4. All is written aside and renamed.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
 from prealign import __version__
@@ -21,7 +20,7 @@ from prealign.codeswitch import IGNORE
 from prealign.errors import RecipeError, RunFolderError
 from prealign.runfolder import STAGE_FILE, alone_in, fingerprint, finished, read_json, run_stage, write_json
 from prealign.stages import ArmRun
-from prealign.text.corpus import load_arrow
+from prealign.text.arrow import load_arrow
 
 FORMATS = ("arrow", "binary")
 INDEX = "index.json"
@@ -33,8 +32,8 @@ _BATCH = 2**20  # tokens in memory at once
 def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
     """Copy the blocks that the arm has written to `out`. Returns its index, and whether it was written now.
 
-    form: one of FORMATS. Raises RecipeError for another, or for more shards than blocks; RunFolderError if `out` holds something
-    else than an older copy.
+    form: one of FORMATS. Raises RecipeError for another, or for more shards than blocks; RunFolderError if `out` holds
+    something else than an older copy.
     """
     if form not in FORMATS:
         raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")

@@ -42,15 +42,16 @@ from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture, token_shares
+from prealign.processes import Pool, Spread
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, alone_in, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.teaching import FACTS, fact_templates, split_names, teach
+from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
     count_segmented,
     count_words,
-    load_arrow,
     load_text,
     source_files,
     split_documents,
@@ -200,7 +201,8 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
         record = finished(run.data, mark)
         fresh = record is not None
         if record is None:
-            record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress))
+            with Pool(recipe.processes) as pool:
+                record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress, pool.map))
     return Prepared(run.data, record), not fresh
 
 
@@ -223,7 +225,7 @@ def data_fingerprint(recipe: Recipe) -> str:
     return fingerprint(__version__, sections, lexicon, file_stats(files), *rest)
 
 
-def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
+def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spread) -> dict[str, Any]:
     began = time.monotonic()
 
     def tell(step: int) -> None:
@@ -240,15 +242,16 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     tokenizer.save_pretrained(folder / "tokenizer")
     tell(2)
     corpus = {
-        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language))
+        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language), spread)
         for language, splits in text.items()
     }
-    counted = {language: count_segmented(text[language]["train"], own) for language, own in segmenters.items()}
+    counted = {language: count_segmented(text[language]["train"], own, spread) for language, own in segmenters.items()}
     shutil.rmtree(folder / "text")
     tell(3)
-    counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
+    written_in = load_arrow(folder / "tokens" / recipe.source.language / "train")
+    counts = count_words(written_in, tokenizer, spread=spread)
     reading_of_tests = readings_of_tests(recipe, read, counts)
-    counted = count_targets(recipe, tokenizer, counted, folder / "tokens")
+    counted = count_targets(recipe, tokenizer, counted, folder / "tokens", spread)
     lexicon, reading, kept_out = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
     whole, knowledge = lexicon, dict[str, Any]()
     if templates:

@@ -230,6 +230,8 @@ class Recipe(Section):
     baseline: str = "joint"
     jobs: Positive = 1
     """Arms trained side by side, each on its share of the cores."""
+    processes: Positive = 1
+    """Processes that tokenise text, count its words, switch and pack it. They change no result, and no fingerprint."""
     source: SourceText
     targets: list[TargetText] = Field(min_length=1)
     split: SplitSection = SplitSection()
