@@ -92,9 +92,7 @@ def everything(made: Recipe, folder: Path, arm: str) -> dict[str, Any]:
     [(toy_experiment.recipe, "prealign"), (two_targets, "prealign"), (chinese, "joint_input_cs")],
     ids=["clone", "two targets", "a segmented target"],
 )
-def test_two_processes_do_what_one_does(
-    recipe: Any, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_do_what_one_does(recipe: Any, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = recipe(tmp_path / "text")
     one = everything(made, tmp_path / "1", arm)
     monkeypatch.setattr(arrow, "PART", 900)  # or all of a toy would be one part, and there would be nothing to spread

@@ -29,7 +29,7 @@ from prealign.processes import Spread
 from prealign.text.arrow import arrow_from_tables, list_array, read_tokens, rows_at_once
 from prealign.text.ragged import edges
 
-_BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
+BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
 _STRETCH = 2**22
 
 Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
@@ -118,6 +118,10 @@ class Mixture:
     def epoch(self, number: int, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
         """Yield every document once as (input_ids, labels), switched, EOS at the end."""
         order = _permutation(int(self._firsts[-1]), b"document order", seed, number)
+        return self.documents(number, order, counts, spread)
+
+    def documents(self, number: int, order: np.ndarray, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
+        """Yield documents, which are numbered through over the languages, as `epoch` does, in an order of one's own."""
         for document in self._read(spread, ((number, part) for part in self._parts(order))):
             yield self._counted(document, counts)
 
@@ -260,13 +264,18 @@ def write_blocks(
         for number, stretch in enumerate(cut_blocks(epochs(), context, _STRETCH, wanted)):
             order = _permutation(len(stretch[0]), b"block order", seed, number)[: blocks - counts.blocks]
             counts.blocks += len(order)
-            offsets = np.arange(len(order) + 1) * context
-            columns = [list_array(own[order].ravel(), offsets) for own in stretch]
-            yield pa.table(columns, schema=_BLOCKS.arrow_schema)
+            yield block_table((stretch[0][order], stretch[1][order]))
             if counts.blocks == blocks:
                 return
 
-    return arrow_from_tables(tables, _BLOCKS, folder), counts
+    return arrow_from_tables(tables, BLOCKS, folder), counts
+
+
+def block_table(blocks: Pair) -> pa.Table:
+    """Return blocks, two arrays (n, T), as Arrow has them."""
+    rows, context = blocks[0].shape
+    offsets = np.arange(rows + 1) * context
+    return pa.table([list_array(own.ravel(), offsets) for own in blocks], schema=BLOCKS.arrow_schema)
 
 
 def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Dataset:
@@ -274,4 +283,4 @@ def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Data
     stream = ((ids, ids) for row in tokens.with_format("numpy") for ids in [np.append(row["input_ids"], eos)])
     ids, labels = next(cut_blocks([stream], context, stretch=blocks * context))
     rows = {"input_ids": ids[:blocks].astype(np.int32), "labels": labels[:blocks].astype(np.int32)}
-    return Dataset.from_dict({name: list(values) for name, values in rows.items()}, features=_BLOCKS)
+    return Dataset.from_dict({name: list(values) for name, values in rows.items()}, features=BLOCKS)

@@ -50,6 +50,7 @@ from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
+    Tell,
     count_segmented,
     count_words,
     load_text,
@@ -235,7 +236,10 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
     dictionaries, read = read_dictionaries(recipe), read_tests(recipe)
     tests = joined(read, recipe.source.language)
     segmenters = load_segmenters(recipe, dictionaries)
-    text, left_out = _read_text(recipe, folder / "text")
+    read_of: list[str] = []
+    text, left_out = _read_text(recipe, folder / "text", read_of.append)
+    for said in read_of:
+        on_progress(Progress("prepare", 0, 4, note=said))
     tell(1)
     written = (row["text"] for name, splits in text.items() if not is_clone(name) for row in splits["train"])
     tokenizer = get_tokenizer(recipe.tokenizer, written, trust_remote_code=recipe.model.trust_remote_code)
@@ -267,6 +271,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
         "corpus": corpus,
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
+        **({"read": read_of} if read_of else {}),
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
         **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
         "vocabulary": len(tokenizer),
@@ -287,7 +292,7 @@ def _test(
     ]
 
 
-def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
+def _read_text(recipe: Recipe, cache: Path, tell: Tell) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
     """Return the text of every language and split, and how many documents `split.train` left out.
 
     A clone shares the source's held-out documents; what it could have had is counted at the source.
@@ -295,7 +300,7 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
     split = recipe.split
     clone = next((t for t in recipe.targets if t.is_clone), None)
     sizes: dict[str, Any] = split.model_dump()
-    rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language)
+    rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language, tell)
     parts = split_documents(rows["document"], **sizes, clone_share=clone.share if clone else 0.0)
     left_out = {recipe.source.language: len(parts["left_out"])}
     text = {recipe.source.language: {name: rows.select(parts[name]) for name in SPLITS}}
@@ -303,7 +308,7 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
         if target.is_clone:
             text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
         else:
-            own = load_text(target.text, target.documents, cache / target.language)
+            own = load_text(target.text, target.documents, cache / target.language, tell)
             own_parts = split_documents(own["document"], **sizes)
             text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
             left_out[target.language] = len(own_parts["left_out"])

@@ -25,7 +25,8 @@ class SourceText(Section):
 
     language: str = "en"
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .jsonl: a document a line, key `text`), or `package:NAME` (its .txt files)."""
+    """Files, folders or globs (.txt; .jsonl: a document a line, key `text`), `package:NAME` (its .txt files), or
+    `hub:OWNER/NAME` (see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """What a document of a .txt file is."""
 

