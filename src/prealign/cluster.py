@@ -30,8 +30,8 @@ from prealign.errors import CorpusError, RunFolderError
 from prealign.lexicon import Lexicon
 from prealign.packing import BLOCKS, Mixture, MixtureCounts, block_table, cut_blocks
 from prealign.runfolder import read_json, run_stage, write_json
-from prealign.text.arrow import arrow_from_tables, load_arrow
-from prealign.text.corpus import TEXT, count_words, frequent_first, read_documents, source_files, text_tables, tokenise
+from prealign.text.arrow import TEXT, arrow_from_tables, load_arrow, text_tables
+from prealign.text.corpus import count_words, frequent_first, read_documents, source_files, tokenise
 from prealign.text.hub import PREFIX
 
 

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Features
+from datasets import Dataset, Features, Value
 from datasets.arrow_writer import ArrowWriter
 
 from prealign.text.ragged import Ragged
 
 PART = 2**20
 """Bytes of a part: enough that a task is worth sending to a process, little enough for many to be under way."""
+
+TEXT = Features({"document": Value("string"), "text": Value("string")})
 
 _ARROW = "rows.arrow"
 
@@ -68,3 +70,22 @@ def load_arrow(folder: Path) -> Dataset:
 def list_array(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:
     """Return rows of int32 as Arrow has them."""
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values.astype(np.int32)))
+
+
+def text_tables(rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
+    """Yield tables (columns `document`, `text`) of as many documents as make a part."""
+    for part in _filled(rows):
+        yield pa.table(dict(zip(TEXT, zip(*part, strict=True), strict=True)), schema=TEXT.arrow_schema)
+
+
+def _filled(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    part: list[tuple[str, str]] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += len(row[1])
+        if size >= PART:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -31,7 +31,7 @@ from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
 from prealign.processes import Spread
-from prealign.text.arrow import PART, arrow_from_tables, list_array, parts, ragged
+from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
 from prealign.text.hub import PREFIX, HubText
 from prealign.text.languages import is_clone
@@ -42,7 +42,6 @@ from prealign.text.words import Tokenizer, WordTable, word_table
 SPLITS = ("train", "validation", "test")
 
 
-TEXT = Features({"document": Value("string"), "text": Value("string")})
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
 _SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
 
@@ -177,25 +176,6 @@ def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = 
     if not len(dataset):
         raise CorpusError(f"no text in {', '.join(sources)}: every file is empty.")
     return dataset
-
-
-def text_tables(rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
-    """Yield tables (columns `document`, `text`) of as many documents as make a part."""
-    for part in _filled(rows):
-        yield pa.table(dict(zip(TEXT, zip(*part, strict=True), strict=True)), schema=TEXT.arrow_schema)
-
-
-def _filled(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    part: list[tuple[str, str]] = []
-    size = 0
-    for row in rows:
-        part.append(row)
-        size += len(row[1])
-        if size >= PART:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
 
 
 def split_documents(
