@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import alignment, batches, lexicon, stage2, switching, training
+from benchmarks import alignment, batches, lexicon, memory, stage2, switching, training
 from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
 from prealign.experiment import provenance
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "alignment": alignment,
     "batches": batches,
     "lexicon": lexicon,
+    "memory": memory,
 }
 COMMITTED = ROOT / "docs" / "results" / "performance"
 

@@ -102,6 +102,18 @@ def test_the_stages_have_verbs_of_their_own(folder: Path) -> None:
     assert "did you mean 'prealign'" in refused("align", "recipe.yaml", "--arm", "prelign")
 
 
+def test_the_switched_corpus_is_written_for_other_trainers(folder: Path) -> None:
+    made = prealign(
+        "switch", "recipe.yaml", "pretrain.steps=5", "--arm", "prealign", "--format", "binary", "--out", "corpus"
+    )
+    assert made.exit_code == 0, made.output
+    assert re.search(r"10 blocks of 16 tokens, 9\d\.\d% of them labels → corpus\n", made.output)
+    assert not (folder / "runs/toy/arms/prealign/seed-0/align").exists()
+    again = prealign("switch", "recipe.yaml", "pretrain.steps=5", "--format", "binary", "--out", "corpus")
+    assert "corpus (unchanged, skipped)" in again.output
+    assert "no corpus of prealign" in refused("switch", "recipe.yaml", "--out", "text")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 import toy_experiment
-from prealign import execution
+from prealign import processes
 from prealign.arms import with_settings
 from prealign.errors import RecipeError, RunFolderError
 from prealign.execution import Event
@@ -378,5 +378,5 @@ def test_a_worker_ends_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("os._exit", sys.exit)
     with pytest.raises(SystemExit):
-        execution._end_without(7)
+        processes._end_without(7)
     assert list(parents) == []

@@ -196,9 +196,30 @@ def evaluate(
     _one_arm(recipe, overrides, arm, seed, out, None)
 
 
+@command
+def switch(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus.")],
+    overrides: Overrides = None,
+    arm: Arm = "prealign",
+    seed: Seed = None,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Files to spread it over.")] = 1,
+    form: Annotated[str, typer.Option("--format", help="arrow or binary.")] = "arrow",
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder; runs/NAME if not given.")] = None,
+) -> None:
+    """Write the switched, packed corpus of stage 2 of one arm for other trainers: as Arrow, or as flat binary shards."""
+    from prealign import ranks
+    from prealign.export import export_blocks
+
+    arm_run = _one_arm(recipe, overrides, arm, seed, run, "blocks")
+    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
+    size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
+    console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
+
+
 def _one_arm(
     path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str | None
-) -> None:
+) -> Any:
     from prealign.execution import Event, run_arm, silent
     from prealign.stages import ArmRun
 
@@ -211,6 +232,7 @@ def _one_arm(
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
         watch.show(Event(arm, chosen, stages=run_arm(arm_run, watch.show, last=last)))
     console.print(f"→ {arm_run.folder(last or 'evaluate')}")
+    return arm_run
 
 
 def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:

@@ -186,6 +186,10 @@ class CodeSwitcher:
 
     def known(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> Known:
         """Count what the lexicon knows of documents' words; each is its ids (T,) and `starts` as for `switch`."""
+        return self.total([self.tally(documents)])
+
+    def tally(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> tuple[int, IntArray]:
+        """Return how many words documents have, and how often each entry of the table (E,) is among them."""
         times, words = np.zeros(len(self.table.keys), dtype=np.int64), 0
         for document, found in documents:
             ids = np.asarray(document, dtype=np.int64)
@@ -193,6 +197,14 @@ class CodeSwitcher:
             entries = self.table.find(Ragged(ids, np.append(np.flatnonzero(begins), len(ids))))
             times += np.bincount(entries[entries >= 0], minlength=len(times))
             words += self._count_words(ids, begins)
+        return words, times
+
+    def total(self, tallies: Iterable[tuple[int, IntArray]]) -> Known:
+        """Add tallies up."""
+        words, times = 0, np.zeros(len(self.table.keys), dtype=np.int64)
+        for own, found in tallies:
+            words += own
+            times += found
         return Known(words, int(times.sum()), self.table.shares(times))
 
     def _begins(self, ids: IntArray, starts: ArrayLike | None) -> NDArray[np.bool_]:

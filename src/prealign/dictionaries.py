@@ -19,9 +19,11 @@ from prealign.lexicon.asked import AskedWords, asked_words
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.normalise import key_of, keyed
 from prealign.lexicon.spelling import as_written
+from prealign.processes import Spread
 from prealign.recipe import LexiconFile, LexiconSection, Recipe
+from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
-from prealign.text.corpus import count_words, load_arrow
+from prealign.text.corpus import count_words
 from prealign.text.segment import Segmenter, load_segmenter, target_segmenters
 from prealign.text.words import Tokenizer
 
@@ -113,12 +115,13 @@ def counted_targets(recipe: Recipe) -> list[str]:
 
 
 def count_targets(
-    recipe: Recipe, tokenizer: Tokenizer, counted: dict[str, dict[str, int]], tokens: Path
+    recipe: Recipe, tokenizer: Tokenizer, counted: dict[str, dict[str, int]], tokens: Path, spread: Spread
 ) -> dict[str, dict[str, int]]:
     """Return the words of `counted_targets`; `counted` has those that a segmenter found."""
     languages = counted_targets(recipe)
     spaced = (language for language in languages if language not in counted)
-    more = {language: count_words(load_arrow(tokens / language / "train"), tokenizer) for language in spaced}
+    trained = {language: load_arrow(tokens / language / "train") for language in spaced}
+    more = {language: count_words(rows, tokenizer, spread=spread) for language, rows in trained.items()}
     return {language: (counted | more)[language] for language in languages}
 
 

@@ -8,9 +8,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import nullcontext
@@ -22,6 +19,7 @@ from queue import Empty
 import torch
 
 from prealign import launch, ranks
+from prealign.processes import end_with_parent
 from prealign.stages import TRAINED, ArmRun
 from prealign.training import Progress
 
@@ -115,17 +113,8 @@ def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
     global _tell
 
     _tell = queue.put
-    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
-    # The parent hears the interrupt and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
     torch.set_num_threads(threads)
-
-
-def _end_without(parent: int) -> None:
-    """End this process when its parent is gone: nobody waits for the arm, and the next command needs its folder."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _work(task: _Task) -> dict[str, bool]:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import xxhash
@@ -20,11 +21,14 @@ from prealign.codeswitch import CodeSwitcher, Known
 from prealign.lexicon import Lexicon
 from prealign.packing import LanguageCounts, Mixture, MixtureCounts
 from prealign.preparation import Prepared
+from prealign.processes import Spread
 from prealign.recipe import Recipe
+from prealign.text.arrow import parts, read_tokens
+from prealign.text.ragged import IntArray
 
 
 def switched_mixture(
-    prepared: Prepared, recipe: Recipe, training: Lexicon, seed: int
+    prepared: Prepared, recipe: Recipe, training: Lexicon, seed: int, spread: Spread = map
 ) -> tuple[Mixture, dict[str, Known], dict[str, dict[str, int]]]:
     """Return an arm's mixture with its switchers, what each language's text has of known words, and the lexicon's forms.
 
@@ -59,13 +63,15 @@ def switched_mixture(
                 # Of its own, or row i of every language would be switched at the same words.
                 seed=xxhash.xxh32_intdigest(target.encode(), seed=seed),
             )
-    found = {language: own.known(_words(mixture.tokens[language])) for language, own in others.items()}
-    found = {mixture.source: switcher.known(_words(mixture.tokens[mixture.source])), **found}
+    found = {}
+    for language, own in {mixture.source: switcher, **others}.items():
+        rows = mixture.tokens[language]
+        found[language] = own.total(spread(partial(_tally, own, rows), parts(rows)))
     return replace(mixture, switcher=switcher, others=others), found, forms
 
 
-def _words(rows: Dataset) -> Any:
-    return ((row["input_ids"], row.get("words")) for row in rows.with_format("numpy"))
+def _tally(switcher: CodeSwitcher, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
+    return switcher.tally(read_tokens(tokens, rows))
 
 
 def mixture_record(

@@ -14,18 +14,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count, islice
+from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.codeswitch import CodeSwitcher
-from prealign.text.corpus import arrow_from_rows
+from prealign.processes import Spread
+from prealign.text.arrow import arrow_from_tables, list_array, read_tokens, rows_at_once
+from prealign.text.ragged import edges
 
-_BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
+BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
 _STRETCH = 2**22
 
 Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
@@ -85,6 +89,23 @@ def token_shares(sizes: Mapping[str, int], temperature: float, weights: Mapping[
     return {language: own / sum(raw.values()) for language, own in raw.items()}
 
 
+_Task = tuple[int, np.ndarray]  # a pass, and the numbers of documents
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A document on its pass `number` as it goes into blocks, and, where its language is switched, what was done to it."""
+
+    language: str
+    number: int
+    pair: Pair
+    words: int = 0
+    switched_words: int = 0
+    tokens: int = 0
+    switched_tokens: int = 0
+    into: dict[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Tokenised documents of every language, and the switcher for those of `source` (None: nothing is switched).
@@ -99,55 +120,91 @@ class Mixture:
     others: Mapping[str, CodeSwitcher] = field(default_factory=dict)
     shares: Mapping[str, float] | None = None
 
-    def epoch(self, number: int, seed: int, counts: MixtureCounts) -> Iterator[Pair]:
+    def epoch(self, number: int, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
         """Yield every document once as (input_ids, labels), switched, EOS at the end."""
-        views = {language: rows.with_format("numpy") for language, rows in self.tokens.items()}
-        where = [(language, row) for language, rows in views.items() for row in range(len(rows))]
-        for i in _permutation(len(where), b"document order", seed, number):
-            language, row = where[i]
-            yield self._document(views[language], language, row, number, counts)
+        order = _permutation(int(self._firsts[-1]), b"document order", seed, number)
+        return self.documents(number, order, counts, spread)
 
-    def stream(self, seed: int, counts: MixtureCounts) -> Iterator[Pair]:
+    def documents(self, number: int, order: np.ndarray, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
+        """Yield documents, which are numbered through over the languages, as `epoch` does, in an order of one's own."""
+        for document in self._read(spread, ((number, part) for part in self._parts(order))):
+            yield self._counted(document, counts)
+
+    def stream(self, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
         """Yield documents without end, in `shares` that never are off by more than a document."""
         shares = self.shares
         assert shares is not None
-        views = {language: rows.with_format("numpy") for language, rows in self.tokens.items()}
-        rows = {language: self._passes(language, len(view), seed) for language, view in views.items()}
-        read = dict.fromkeys(views, 0)
+        documents = {tag: self._read(spread, self._passes(i, tag, seed)) for i, tag in enumerate(self.tokens)}
+        read = dict.fromkeys(documents, 0)
         while True:
             language = min(read, key=lambda tag: read[tag] / shares[tag])
-            number, row = next(rows[language])
-            counts.epochs = max(counts.epochs, number + 1)
-            pair = self._document(views[language], language, row, number, counts)
-            read[language] += len(pair[0])
-            yield pair
+            document = next(documents[language])
+            counts.epochs = max(counts.epochs, document.number + 1)
+            read[language] += len(document.pair[0])
+            yield self._counted(document, counts)
 
-    @staticmethod
-    def _passes(language: str, documents: int, seed: int) -> Iterator[tuple[int, int]]:
+    def _passes(self, language: int, tag: str, seed: int) -> Iterator[_Task]:
+        first, end = self._firsts[language : language + 2]
         for number in count():
-            for row in _permutation(documents, b"order of " + language.encode(), seed, number):
-                yield number, int(row)
+            order = first + _permutation(int(end - first), b"order of " + tag.encode(), seed, number)
+            yield from ((number, part) for part in self._parts(order))
 
-    def _document(self, rows: Dataset, language: str, row: int, number: int, counts: MixtureCounts) -> Pair:
-        """Return a document on its pass `number`, and count it."""
-        read = rows[int(row)]
-        ids = read["input_ids"].astype(np.int64)
-        own = counts.languages.setdefault(language, LanguageCounts())
-        own.documents += 1
-        own.passes = own.documents / len(rows)
+    @cached_property
+    def _firsts(self) -> np.ndarray:
+        """Where each language begins (languages + 1,) if the documents of all are numbered through."""
+        return edges(np.array([len(rows) for rows in self.tokens.values()], dtype=np.int64))
+
+    def _parts(self, order: np.ndarray) -> Iterator[np.ndarray]:
+        size = rows_at_once(*self.tokens.values())
+        return (order[first : first + size] for first in range(0, len(order), size))
+
+    def _read(self, spread: Spread, tasks: Iterable[_Task]) -> Iterator[_Document]:
+        return chain.from_iterable(spread(self._switched, tasks))
+
+    def _switched(self, task: _Task) -> list[_Document]:
+        """Read and switch documents, whose numbers are those of `_firsts`. Their order is that of the task."""
+        number, documents = task
+        languages = np.searchsorted(self._firsts, documents, side="right") - 1
+        read: dict[int, _Document] = {}
+        for i, (language, tokens) in enumerate(self.tokens.items()):
+            places = np.flatnonzero(languages == i).tolist()
+            rows = documents[places] - self._firsts[i]
+            if len(rows):
+                for place, row, (ids, words) in zip(places, rows, read_tokens(tokens, rows), strict=True):
+                    read[place] = self._document(language, int(row), number, ids, words)
+        return [read[place] for place in range(len(documents))]
+
+    def _document(self, language: str, row: int, number: int, ids: np.ndarray, words: np.ndarray | None) -> _Document:
         switcher = self.switcher if language == self.source else self.others.get(language)
-        labels = ids
-        if switcher is not None:
-            switched = switcher.switch(ids, epoch=number, document=row, starts=read.get("words"))
-            ids, labels = switched.input_ids, switched.labels
-            own.words += switched.source_words
-            own.switched_words += switched.switched_words
-            own.source_tokens += switched.source_tokens
-            own.switched_tokens += switched.switched_tokens
-            into = np.bincount(switched.switches.target, minlength=len(switcher.targets)).tolist()
-            own.into = {t: own.into.get(t, 0) + n for t, n in zip(switcher.targets, into, strict=True)}
-        own.tokens += len(ids) + 1
-        return np.append(ids, self.eos), np.append(labels, self.eos)
+        if switcher is None:
+            own = np.append(ids, np.int32(self.eos))
+            return _Document(language, number, (own, own))
+        switched = switcher.switch(ids, epoch=number, document=row, starts=words)
+        pair = tuple(np.append(own, self.eos).astype(np.int32) for own in (switched.input_ids, switched.labels))
+        into = np.bincount(switched.switches.target, minlength=len(switcher.targets)).tolist()
+        return _Document(
+            language,
+            number,
+            (pair[0], pair[1]),
+            words=switched.source_words,
+            switched_words=switched.switched_words,
+            tokens=switched.source_tokens,
+            switched_tokens=switched.switched_tokens,
+            into=dict(zip(switcher.targets, into, strict=True)),
+        )
+
+    def _counted(self, document: _Document, counts: MixtureCounts) -> Pair:
+        """Count a document that is used, and return it."""
+        own = counts.languages.setdefault(document.language, LanguageCounts())
+        own.documents += 1
+        own.passes = own.documents / len(self.tokens[document.language])
+        own.tokens += len(document.pair[0])
+        own.words += document.words
+        own.switched_words += document.switched_words
+        own.source_tokens += document.tokens
+        own.switched_tokens += document.switched_tokens
+        own.into = {target: own.into.get(target, 0) + n for target, n in document.into.items()}
+        return document.pair
 
 
 def _permutation(size: int, purpose: bytes, seed: int, number: int) -> np.ndarray:
@@ -163,7 +220,7 @@ def cut_blocks(
     What does not fill a block goes on into the next stretch and epoch; the last pair is the remainder (1, < T).
     wanted: a stretch ends where there are so many blocks; None: how many are wanted is not known.
     """
-    parts: list[Pair] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    parts: list[Pair] = [(np.empty(0, np.int32), np.empty(0, np.int32))]
     missing = math.inf if wanted is None else wanted * context  # tokens, but for the remainder carried on
     for documents in epochs:
         size = 0
@@ -189,28 +246,37 @@ def _cut(parts: list[Pair], context: int) -> tuple[Pair, list[Pair]]:
 
 
 def write_blocks(
-    mixture: Mixture, folder: Path, *, blocks: int, context: int, seed: int
+    mixture: Mixture, folder: Path, *, blocks: int, context: int, seed: int, spread: Spread = map
 ) -> tuple[Dataset, MixtureCounts]:
     """Write exactly `blocks` blocks, going over the mixture as often as it takes; returns them and what went in."""
     counts = MixtureCounts()
 
     def epochs() -> Iterator[Iterator[Pair]]:
         if mixture.shares is not None:
-            yield mixture.stream(seed, counts)
+            yield mixture.stream(seed, counts, spread)
         while True:
             counts.epochs += 1
-            yield mixture.epoch(counts.epochs - 1, seed, counts)
+            yield mixture.epoch(counts.epochs - 1, seed, counts, spread)
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def tables() -> Iterator[pa.Table]:
         # Where languages have shares, reading ends with the document that fills the last block: the shares are of what is
         # read, and after more of it they would not be those of what is kept. Without, old runs' order of blocks stays.
         wanted = None if mixture.shares is None else blocks
-        for number, (ids, labels) in enumerate(cut_blocks(epochs(), context, _STRETCH, wanted)):
-            for i in _permutation(len(ids), b"block order", seed, number):
-                counts.blocks += 1
-                yield {"input_ids": ids[i].astype(np.int32), "labels": labels[i].astype(np.int32)}
+        for number, stretch in enumerate(cut_blocks(epochs(), context, _STRETCH, wanted)):
+            order = _permutation(len(stretch[0]), b"block order", seed, number)[: blocks - counts.blocks]
+            counts.blocks += len(order)
+            yield block_table((stretch[0][order], stretch[1][order]))
+            if counts.blocks == blocks:
+                return
 
-    return arrow_from_rows(lambda: islice(rows(), blocks), _BLOCKS, folder), counts
+    return arrow_from_tables(tables, BLOCKS, folder), counts
+
+
+def block_table(blocks: Pair) -> pa.Table:
+    """Return blocks, two arrays (n, T), as Arrow has them."""
+    rows, context = blocks[0].shape
+    offsets = np.arange(rows + 1) * context
+    return pa.table([list_array(own.ravel(), offsets) for own in blocks], schema=BLOCKS.arrow_schema)
 
 
 def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Dataset:
@@ -218,4 +284,4 @@ def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Data
     stream = ((ids, ids) for row in tokens.with_format("numpy") for ids in [np.append(row["input_ids"], eos)])
     ids, labels = next(cut_blocks([stream], context, stretch=blocks * context))
     rows = {"input_ids": ids[:blocks].astype(np.int32), "labels": labels[:blocks].astype(np.int32)}
-    return Dataset.from_dict({name: list(values) for name, values in rows.items()}, features=_BLOCKS)
+    return Dataset.from_dict({name: list(values) for name, values in rows.items()}, features=BLOCKS)

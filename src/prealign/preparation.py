@@ -42,15 +42,17 @@ from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture, token_shares
+from prealign.processes import Pool, Spread
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, alone_in, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.teaching import FACTS, fact_templates, split_names, teach
+from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
+    Tell,
     count_segmented,
     count_words,
-    load_arrow,
     load_text,
     source_files,
     split_documents,
@@ -197,7 +199,8 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
         record = finished(run.data, mark)
         fresh = record is not None
         if record is None:
-            record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress))
+            with Pool(recipe.processes) as pool:
+                record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress, pool.map))
     return Prepared(run.data, record), not fresh
 
 
@@ -220,7 +223,7 @@ def data_fingerprint(recipe: Recipe) -> str:
     return fingerprint(__version__, sections, lexicon, file_stats(files), *rest)
 
 
-def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
+def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spread) -> dict[str, Any]:
     began = time.monotonic()
 
     def tell(step: int) -> None:
@@ -230,22 +233,26 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
     dictionaries, read = read_dictionaries(recipe), read_tests(recipe)
     tests = joined(read, recipe.source.language)
     segmenters = load_segmenters(recipe, dictionaries)
-    text, left_out = _read_text(recipe, folder / "text")
+    read_of: list[str] = []
+    text, left_out = _read_text(recipe, folder / "text", read_of.append)
+    for said in read_of:
+        on_progress(Progress("prepare", 0, 4, note=said))
     tell(1)
     written = (row["text"] for name, splits in text.items() if not is_clone(name) for row in splits["train"])
     tokenizer = get_tokenizer(recipe.tokenizer, written, trust_remote_code=recipe.model.trust_remote_code)
     tokenizer.save_pretrained(folder / "tokenizer")
     tell(2)
     corpus = {
-        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language))
+        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language), spread)
         for language, splits in text.items()
     }
-    counted = {language: count_segmented(text[language]["train"], own) for language, own in segmenters.items()}
+    counted = {language: count_segmented(text[language]["train"], own, spread) for language, own in segmenters.items()}
     shutil.rmtree(folder / "text")
     tell(3)
-    counts = count_words(load_arrow(folder / "tokens" / recipe.source.language / "train"), tokenizer)
+    written_in = load_arrow(folder / "tokens" / recipe.source.language / "train")
+    counts = count_words(written_in, tokenizer, spread=spread)
     reading_of_tests = readings_of_tests(recipe, read, counts)
-    counted = count_targets(recipe, tokenizer, counted, folder / "tokens")
+    counted = count_targets(recipe, tokenizer, counted, folder / "tokens", spread)
     lexicon, reading, kept_out = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
     whole, knowledge = lexicon, dict[str, Any]()
     if templates:
@@ -261,6 +268,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress) -> dict[str,
         "corpus": corpus,
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
+        **({"read": read_of} if read_of else {}),
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
         **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
         "vocabulary": len(tokenizer),
@@ -281,7 +289,7 @@ def _test(
     ]
 
 
-def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
+def _read_text(recipe: Recipe, cache: Path, tell: Tell) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
     """Return the text of every language and split, and how many documents `split.train` left out.
 
     A clone shares the source's held-out documents; what it could have had is counted at the source.
@@ -289,7 +297,7 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
     split = recipe.split
     clone = next((t for t in recipe.targets if t.is_clone), None)
     sizes: dict[str, Any] = split.model_dump()
-    rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language)
+    rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language, tell)
     parts = split_documents(rows["document"], **sizes, clone_share=clone.share if clone else 0.0)
     left_out = {recipe.source.language: len(parts["left_out"])}
     text = {recipe.source.language: {name: rows.select(parts[name]) for name in SPLITS}}
@@ -297,7 +305,7 @@ def _read_text(recipe: Recipe, cache: Path) -> tuple[dict[str, dict[str, Dataset
         if target.is_clone:
             text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
         else:
-            own = load_text(target.text, target.documents, cache / target.language)
+            own = load_text(target.text, target.documents, cache / target.language, tell)
             own_parts = split_documents(own["document"], **sizes)
             text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
             left_out[target.language] = len(own_parts["left_out"])

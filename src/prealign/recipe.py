@@ -25,7 +25,8 @@ class SourceText(Section):
 
     language: str = "en"
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .jsonl: a document a line, key `text`), or `package:NAME` (its .txt files)."""
+    """Files, folders or globs (.txt; .jsonl: a document a line, key `text`), `package:NAME` (its .txt files), or
+    `hub:OWNER/NAME` (see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """What a document of a .txt file is."""
 
@@ -230,6 +231,8 @@ class Recipe(Section):
     baseline: str = "joint"
     jobs: Positive = 1
     """Arms trained side by side, each on its share of the cores."""
+    processes: Positive = 1
+    """Processes that tokenise text, count its words, switch and pack it. They change no result, and no fingerprint."""
     source: SourceText
     targets: list[TargetText] = Field(min_length=1)
     split: SplitSection = SplitSection()

@@ -36,6 +36,7 @@ from prealign.mixing import mixture_record, switched_mixture
 from prealign.models import save_weights
 from prealign.packing import write_blocks
 from prealign.pretraining import pretrain
+from prealign.processes import Pool
 from prealign.runfolder import (
     SCRATCH,
     RunFolder,
@@ -50,7 +51,7 @@ from prealign.runfolder import (
     share_stage,
     write_json,
 )
-from prealign.text.corpus import load_arrow
+from prealign.text.arrow import load_arrow
 from prealign.training import OnProgress, Progress, deciding, precision
 
 TRAINED = ("align", "pretrain")
@@ -198,9 +199,11 @@ class ArmRun(ArmInputs):
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
         own = self.recipe
-        mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed)
         blocks = self.steps * own.pretrain.batch_size * self.devices
-        _, counts = write_blocks(mixture, folder, blocks=blocks, context=own.pretrain.context, seed=self.seed)
+        size: dict[str, int] = {"blocks": blocks, "context": own.pretrain.context, "seed": self.seed}
+        with Pool(own.processes) as pool:
+            mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed, pool.map)
+            _, counts = write_blocks(mixture, folder, **size, spread=pool.map)
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
         coverage = known[mixture.source].coverage if mixture.switcher else None
         rates = mixture_record(mixture, counts, known, sizes)
@@ -213,7 +216,9 @@ class ArmRun(ArmInputs):
         def write(blocks: Path) -> dict[str, Any]:
             number = own.align.steps * own.align.lm_batch_size * self.devices
             mixture = self.prepared.mixture(own)
-            _, counts = write_blocks(mixture, blocks, blocks=number, context=own.pretrain.context, seed=self.seed)
+            size: dict[str, int] = {"blocks": number, "context": own.pretrain.context, "seed": self.seed}
+            with Pool(own.processes) as pool:
+                _, counts = write_blocks(mixture, blocks, **size, spread=pool.map)
             return counts.record(mixture.source)
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.

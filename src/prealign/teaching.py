@@ -15,7 +15,8 @@ from datasets import Dataset
 
 from prealign.lexicon import Group, Lexicon
 from prealign.recipe import Recipe
-from prealign.text.corpus import SPLITS, count_words, load_arrow, tokenise_splits
+from prealign.text.arrow import load_arrow
+from prealign.text.corpus import SPLITS, count_words, tokenise_splits
 from prealign.text.facts import LEXICON, documents, make_world, questions, save_questions
 from prealign.text.languages import encode_words, is_clone
 from prealign.text.segment import Segmenter

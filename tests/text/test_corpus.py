@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
 from prealign.errors import CorpusError
+from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     count_segmented,
     count_words,
-    load_arrow,
     load_text,
     map_tokens,
     read_documents,

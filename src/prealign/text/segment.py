@@ -16,6 +16,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -107,12 +108,12 @@ def target_segmenters(targets: Iterable[TargetText]) -> dict[str, str]:
 def load_segmenter(name: str, language: str, words: Iterable[str] = ()) -> Segmenter:
     """Return a segmenter by its resolved name; `words` are those that longest_match knows."""
     if name in _PACKAGES:
-        package, titled = _package(name), f"{name} {version(_PACKAGES[name])}"
-        return Segmenter(titled, _rjieba(package) if name == "rjieba" else _icu(package, language))
+        _package(name)
+        return Segmenter(f"{name} {version(_PACKAGES[name])}", _rjieba if name == "rjieba" else partial(_icu, language))
     if name == "longest_match":
         return Segmenter(name, LongestMatch(words))
     if name == "whitespace":
-        return Segmenter(name, lambda text: (), joins_space=True)
+        return Segmenter(name, _nowhere, joins_space=True)
     raise RecipeError(f"there is no segmenter {name!r}; use whitespace, rjieba, icu or longest_match")
 
 
@@ -132,16 +133,17 @@ def _package(name: str) -> Any:
         ) from None
 
 
-def _rjieba(package: Any) -> Callable[[str], Iterable[int]]:
-    return lambda text: (start for _, start, _ in package.tokenize(text))
+def _rjieba(text: str) -> Iterable[int]:
+    return (start for _, start, _ in _package("rjieba").tokenize(text))
 
 
-def _icu(package: Any, language: str) -> Callable[[str], Iterable[int]]:
-    def cuts(text: str) -> Iterable[int]:
-        # Its own positions count UTF-16 units, where an emoji is two; the pieces are text.
-        return accumulate(map(len, package.WordBreaker(text, language)))
+def _icu(language: str, text: str) -> Iterable[int]:
+    # Its own positions count UTF-16 units, where an emoji is two; the pieces are text.
+    return accumulate(map(len, _package("icu").WordBreaker(text, language)))
 
-    return cuts
+
+def _nowhere(text: str) -> Iterable[int]:
+    return ()
 
 
 class LongestMatch:
