@@ -96,7 +96,12 @@ def test_the_stages_have_verbs_of_their_own(folder: Path) -> None:
     assert "coverage en-clone" in prealign("lexicon", "recipe.yaml").output
     aligned = prealign("align", "recipe.yaml")
     assert aligned.exit_code == 0 and not (folder / "runs/toy/arms/prealign/seed-0/pretrain").exists()
+    assert "pretrain: not trained yet" in refused("harness", "recipe.yaml")
     assert prealign("pretrain", "recipe.yaml").exit_code == 0
+    printed = prealign("harness", "recipe.yaml").output
+    assert "no `knowledge`, so no tasks" in printed and "other settings" not in printed
+    assert "lm_eval run --model hf" in printed and "pretrained=runs/toy/arms/prealign/seed-0/pretrain" in printed
+    assert "other settings" in prealign("harness", "recipe.yaml", "pretrain.steps=4").output
     assert "skipped: blocks, align, pretrain" in prealign("evaluate", "recipe.yaml").output
     assert "has no stage 'align'" in refused("align", "recipe.yaml", "--arm", "joint")
     assert "did you mean 'prealign'" in refused("align", "recipe.yaml", "--arm", "prelign")

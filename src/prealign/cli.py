@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from prealign import launch, lexicon_cli, lexicon_making_cli
-from prealign.errors import PrealignError, RecipeError
+from prealign.errors import PrealignError, RecipeError, RunFolderError
 from prealign.terminal import Watch, console, print_tables
 
 # Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
@@ -220,19 +220,25 @@ def switch(
 def _one_arm(
     path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str | None
 ) -> Any:
-    from prealign.execution import Event, run_arm, silent
+    from prealign.execution import Event, run_arm
+
+    arm_run = _open_arm(path, overrides, arm, seed, out)
+    with Watch(console) as watch:
+        if last is not None and last not in arm_run.marks():
+            raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
+        watch.show(Event(arm, arm_run.seed, stages=run_arm(arm_run, watch.show, last=last)))
+    console.print(f"→ {arm_run.folder(last or 'evaluate')}")
+    return arm_run
+
+
+def _open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None) -> Any:
+    from prealign.execution import silent
     from prealign.stages import ArmRun
 
     settings = _load(path, overrides)
     prepared, folder = _prepare(settings, out)
     chosen = settings.seeds[0] if seed is None else seed
-    arm_run = ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
-    with Watch(console) as watch:
-        if last is not None and last not in arm_run.marks():
-            raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, chosen, stages=run_arm(arm_run, watch.show, last=last)))
-    console.print(f"→ {arm_run.folder(last or 'evaluate')}")
-    return arm_run
+    return ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
 
 
 def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
@@ -263,6 +269,32 @@ def report(
     if markdown is not None:
         write_markdown(content, markdown, markdown.parent)
         console.print(f"page    {markdown}")
+
+
+@command
+def harness(
+    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
+) -> None:
+    """Write what lm-evaluation-harness needs to test a trained arm, and print the command that does."""
+    from prealign.evaluation.harness import harness_command, written_harness
+    from prealign.runfolder import finished
+
+    arm_run = _open_arm(recipe, overrides, arm, seed, out)
+    checkpoint = arm_run.folder("pretrain")
+    if not checkpoint.exists():
+        raise RunFolderError(
+            f"{checkpoint}: not trained yet. `prealign pretrain`, with the same recipe and options, does it."
+        )
+    if not finished(checkpoint, arm_run.marks()["pretrain"]):
+        console.print("[yellow]warning[/yellow] the model was trained with other settings, or on several devices")
+    place, record = written_harness(arm_run.run, arm_run.prepared)
+    told = f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
+    console.print(f"{told}; the tokenizer for lm-eval → {place}", soft_wrap=True, markup=False)
+    if number := record["otherwise"]:
+        console.print(
+            f"[yellow]warning[/yellow] lm-eval reads {number:,} items in other tokens than `prealign evaluate`"
+        )
+    typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
 
 
 @command

@@ -4,6 +4,7 @@
     RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
     RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl
     RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
+    RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
 A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
 when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.
@@ -71,6 +72,7 @@ class RunFolder:
     results = property(lambda self: self.root / "results.json")
     report = property(lambda self: self.root / "report.html")
     data = property(lambda self: self.root / "data")
+    harness = property(lambda self: self.root / "harness")
 
     def stage(self, arm: str, seed: int, name: str) -> Path:
         """Return the folder of a stage of one arm and seed."""
