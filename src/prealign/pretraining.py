@@ -23,6 +23,7 @@ from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
+from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, schedule, training_arguments
@@ -30,11 +31,12 @@ from prealign.training import OnProgress, run_trainer, schedule, training_argume
 
 def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, devices: int = 1) -> float:
     """Return the FLOPs of one step of stage 2 on one device of `devices`, averaged over steps with and without L_align."""
-    context = recipe.pretrain.context
-    text = training_flops(model, recipe.pretrain.batch_size * context, context)
+    context, frozen = recipe.pretrain.context, recipe.pretrain.freeze_body
+    text = training_flops(model, recipe.pretrain.batch_size * context, context, freeze_body=frozen)
     if words is None or not recipe.sustain.weight:
         return text
-    return text + words_flops(model, recipe.sustain.groups, words, devices) / recipe.sustain.every
+    aligned = words_flops(model, recipe.sustain.groups, words, devices, freeze_body=frozen)
+    return text + aligned / recipe.sustain.every
 
 
 def pretrain_step_tokens(recipe: Recipe, words: WordSizes | None) -> float:
@@ -84,7 +86,8 @@ def pretrain(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
+    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history,
+    and with `freeze_body` the share of frozen parameters.
 
     words: the lexicon's forms for sustained alignment; unused, and may be None, without it. folder: scratch space, where a
     whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
@@ -94,6 +97,7 @@ def pretrain(
     flops = devices * steps * pretrain_step_flops(model, recipe, words, devices)
     tokens = pretrain_step_tokens(recipe, words)
     settings: dict[str, Any] = {"steps": steps, "seed": seed, **schedule(section)}
+    frozen = {"frozen": freeze_body(model)} if section.freeze_body else {}
     trainer: Trainer
     if sustain.weight and words is not None:
         arguments = training_arguments(recipe, folder, batch_size=1, **settings)
@@ -131,4 +135,5 @@ def pretrain(
         "flops": flops,
         "seconds": seconds,
         "history": history,
+        **frozen,
     }

@@ -252,6 +252,7 @@ class ArmRun(ArmInputs):
             dynamics,
         )
         self._save(model, folder)
+        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows else {}
         return _with_dynamics(record, dynamics)
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
