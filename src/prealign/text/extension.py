@@ -47,7 +47,7 @@ def extend_tokenizer(
     """
     settings = _settings(base)
     lacking = _lacking(base, settings["model"], targets())
-    wide = _with(base, settings, lacking, [])
+    wide = _with(base, settings, lacking, []) if lacking else base
     strings = dict(enumerate(wide.convert_ids_to_tokens(list(range(len(wide))))))
     bpe = _Continued(
         _words(targets(), wide),
