@@ -15,7 +15,7 @@ from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.stage import similarity_flops, words_flops
 from prealign.alignment.states import encoded_word_states
 from prealign.compute import forward_flops_per_token, training_flops
-from prealign.models import build_model
+from prealign.models import build_model, freeze_body
 from prealign.recipe import ModelSection
 
 BATCH = 3
@@ -65,6 +65,9 @@ def test_equals_torchs_counter_to_one_percent(name: str, context: int) -> None:
     forward = counted(model, context, backward=False)
     assert tokens * forward_flops_per_token(model, context) == pytest.approx(forward, rel=0.01)
     assert training_flops(model, tokens, context) == pytest.approx(counted(model, context, backward=True), rel=0.01)
+    freeze_body(model)
+    frozen = counted(model, context, backward=True)
+    assert training_flops(model, tokens, context, freeze_body=True) == pytest.approx(frozen, rel=0.01)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -75,10 +78,13 @@ def test_without_logits_equals_the_body(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_alignment_step_equals_torchs_counter_to_five_percent(name: str) -> None:
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_alignment_step_equals_torchs_counter_to_five_percent(name: str, frozen: bool) -> None:
     """256 groups, so that no length of word is rare enough to be padded. A tied model is counted with the layer that it
     leaves out."""
     model = MODELS[name]()
+    if frozen:
+        freeze_body(model)
     generator = torch.Generator().manual_seed(0)
     words = toys.forms(*[[[1] * int(n) for n in torch.randint(1, 5, (2,), generator=generator)] for _ in range(256)])
     batch = words.batch(np.arange(256))
@@ -88,7 +94,8 @@ def test_the_alignment_step_equals_torchs_counter_to_five_percent(name: str) -> 
         WordAlignmentLoss()(states, batch["word_groups"], excluded).backward()
     layers = model.config.num_hidden_layers + 2
     left_out = similarity_flops(model, 256, words) * (layers - len(states)) / layers
-    assert words_flops(model, 256, words) - left_out == pytest.approx(counter.get_total_flops(), rel=0.05)
+    found = words_flops(model, 256, words, freeze_body=frozen) - left_out
+    assert found == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
 def test_similarities_of_a_joined_batch_are_counted_on_every_device() -> None:

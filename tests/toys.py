@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -42,22 +44,50 @@ def llama(rows: int = 64, *, tied: bool = False, seed: int = 0, **settings: Any)
     return LlamaForCausalLM(LlamaConfig(vocab_size=rows, tie_word_embeddings=tied, **_SHAPE | settings))
 
 
-def qwen2(rows: int = 64) -> Any:
+def qwen2(rows: int = 64, *, tied: bool = True) -> Any:
     torch.manual_seed(0)
-    return Qwen2ForCausalLM(Qwen2Config(vocab_size=rows, num_key_value_heads=1, tie_word_embeddings=True, **_SHAPE))
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=rows, num_key_value_heads=1, tie_word_embeddings=tied, **_SHAPE))
 
 
-def neox(rows: int = 64) -> Any:
+def neox(rows: int = 64, *, tied: bool = False) -> Any:
     torch.manual_seed(0)
-    return GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=rows, hidden_dropout=0.1, attention_dropout=0.1, **_SHAPE))
+    dropout = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
+    return GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=rows, tie_word_embeddings=tied, **dropout, **_SHAPE))
 
 
-def gpt2(rows: int = 64) -> Any:
+def gpt2(rows: int = 64, *, tied: bool = True) -> Any:
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=rows, n_embd=WIDTH, n_layer=BLOCKS, n_head=HEADS, n_positions=POSITIONS, initializer_range=0.3
+        bos_token_id=None,
+        eos_token_id=None,
+        vocab_size=rows,
+        n_embd=WIDTH,
+        n_layer=BLOCKS,
+        n_head=HEADS,
+        n_positions=POSITIONS,
+        initializer_range=0.3,
+        tie_word_embeddings=tied,
     )
     return GPT2LMHeadModel(config)
+
+
+def gemma(rows: int = 64, *, tied: bool = True) -> Any:
+    """Gemma 3's kind: scaled embeddings, a norm of queries and keys, and blocks that see a window."""
+    torch.manual_seed(0)
+    settings = {
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "sliding_window": 8,
+        "tie_word_embeddings": tied,
+        "pad_token_id": None,
+    }
+    return Gemma3ForCausalLM(
+        Gemma3TextConfig(vocab_size=rows, layer_types=["sliding_attention", "full_attention"], **settings, **_SHAPE)
+    )
+
+
+ARCHITECTURES = {"llama": llama, "neox": neox, "qwen2": qwen2, "gemma": gemma, "gpt2": gpt2}
+"""Each takes its number of rows, and whether input and output embedding are tied."""
 
 
 def forms(*groups: Sequence[Sequence[int]], count: Sequence[int] | None = None) -> WordForms:

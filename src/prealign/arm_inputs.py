@@ -14,6 +14,7 @@ import numpy as np
 from datasets import Dataset
 
 from prealign.alignment.anchored import anchor_vocabulary, anchored_languages, estimate_anchors, word_pairs
+from prealign.alignment.new_rows import NewRows, new_rows
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordForms, word_forms
 from prealign.arms import resolve_arm
@@ -80,9 +81,19 @@ class ArmInputs:
         prepared, context = self.prepared, self.recipe.pretrain.context
         return {"vocab_size": prepared.vocab_size, "context": context, "eos_token_id": prepared.eos}
 
+    @cached_property
+    def new_rows(self) -> NewRows | None:
+        """What tokens added to a pretrained model's tokenizer begin with: the same for arms with the same training words."""
+        pieces = self.prepared.new_tokens
+        if not pieces or not self.recipe.model.pretrained:
+            return None
+        return new_rows(word_pairs(self.words), pieces, len(self.prepared.tokenizer) - len(pieces))
+
     def start(self) -> Any:
         """Return the model that training starts from, its vocabulary anchored if the arm says so."""
         model = build_model(self.recipe.model, seed=self.seed, **self._model_needs)
+        if self.new_rows:
+            self.new_rows.write(model)
         return self.anchored(model, fresh=not self.recipe.model.pretrained)
 
     def load(self, folder: Path) -> Any:

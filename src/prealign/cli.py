@@ -152,7 +152,9 @@ def plan(
 @lexicon_cli.group.command()
 @_guarded
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
-    """Stage 0: prepare text and lexicon, and show what was read and how much of the text it covers."""
+    """Stage 0: prepare text and lexicon, and show what was read, how much of the text it covers, and in how many tokens."""
+    from prealign.report.amounts import tokenizer
+
     settings = _load(recipe, overrides)
     prepared, folder = _prepare(settings, out)
     record = prepared.record["lexicon"]
@@ -165,6 +167,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True, markup=False)
         console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: test dictionaries have them")
+    print_tables(tokenizer(prepared.record))
 
 
 app.add_typer(lexicon_cli.group, name="lexicon")

@@ -2,7 +2,9 @@
 
 Forward, per token: 2 FLOPs for each weight of a matrix multiplication (all linear layers; the output embedding only
 where logits are computed) plus 4 · L · T · D for attention over a context of T, masked or not, as
-`torch.utils.flop_counter` counts it. Backward costs twice the forward.
+`torch.utils.flop_counter` counts it. Backward costs twice the forward: once for the gradients of activations, once for those
+of weights. A frozen body still passes gradients of activations down to the input embedding; only those of its weights are
+not computed, and not counted.
 """
 
 from __future__ import annotations
@@ -17,14 +19,20 @@ BACKWARD = 2
 
 def forward_flops_per_token(model: Any, context: float, *, logits: bool = True) -> float:
     """Return the FLOPs of one token's forward pass with `context` tokens in its sequence."""
-    head = model.get_output_embeddings()
-    body = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
-    weights = body + (head.weight.numel() if logits else 0)
+    weights = _body_weights(model) + (model.get_output_embeddings().weight.numel() if logits else 0)
     config = model.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * weights + 4 * config.num_hidden_layers * context * config.num_attention_heads * width
 
 
-def training_flops(model: Any, tokens: float, context: float, *, logits: bool = True) -> float:
+def _body_weights(model: Any) -> int:
+    head = model.get_output_embeddings()
+    return sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
+
+
+def training_flops(
+    model: Any, tokens: float, context: float, *, logits: bool = True, freeze_body: bool = False
+) -> float:
     """Return the FLOPs of forward and backward over `tokens` tokens in sequences of `context`."""
-    return (1 + BACKWARD) * tokens * forward_flops_per_token(model, context, logits=logits)
+    saved = 2 * _body_weights(model) if freeze_body else 0
+    return (1 + BACKWARD) * tokens * forward_flops_per_token(model, context, logits=logits) - tokens * saved

@@ -171,17 +171,20 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
     """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
-    budget, history, dynamics, switching, mixture, transfer, scores = [], [], [], [], [], [], []
+    budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage in ("align", "pretrain"):
             if stage in stages:
                 name = {"arm": arm, "seed": seed, "stage": stage}
-                budget.append(name | {k: stages[stage][k] for k in ("tokens", "flops", "seconds", "steps")})
+                kept = ("tokens", "flops", "seconds", "steps", "frozen")
+                budget.append(name | {k: stages[stage][k] for k in kept if k in stages[stage]})
                 history.append(name | {"points": stages[stage]["history"]})
                 dynamics += [name | entry for entry in stages[stage]["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
+        if "new_rows" in stages["pretrain"]:
+            rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
         for task, made in stages.get("transfer", {}).get("tasks", {}).items():
@@ -205,8 +208,9 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "mixture": mixture,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
-        **{key: prepared.record[key] for key in ("knowledge", "tests") if key in prepared.record},
+        **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
         **({"transfer": transfer} if recipe.transfer else {}),
+        **({"new_rows": rows} if rows else {}),
     }
 
 

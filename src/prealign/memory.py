@@ -1,6 +1,7 @@
 """Bytes of memory that training a causal LM takes on one device, before there is any device to measure on.
 
-1. Weights and gradients are float32, 4 bytes a parameter each; AdamW keeps two more such tensors, 8 bytes.
+1. Weights and gradients are float32, 4 bytes a parameter each; AdamW keeps two more such tensors, 8 bytes. Parameters that
+   do not train have weights only.
 2. Activations are what autograd keeps for the backward pass. They are not estimated but counted: the model's own forward
    runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
 3. Logits: at the start of the backward pass three float32 tensors (B, T, V) exist at once, the log-probabilities and the
@@ -52,8 +53,9 @@ class Memory:
 
 def parameter_memory(model: Any, shards: int = 1) -> Memory:
     """Return the memory of weights, gradients and optimiser state, spread over `shards` devices."""
-    size = FLOAT * sum(parameter.numel() for parameter in model.parameters()) / shards
-    return Memory(weights=size, gradients=size, optimiser=_OPTIMISER_STATES * size)
+    sizes = [(FLOAT * p.numel() / shards, p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, trains in sizes if trains)
+    return Memory(sum(size for size, _ in sizes), gradients=trained, optimiser=_OPTIMISER_STATES * trained)
 
 
 @lru_cache(maxsize=64)  # most arms have the same steps

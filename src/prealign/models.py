@@ -1,4 +1,4 @@
-"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint; save and load it."""
+"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint; freeze, save and load it."""
 
 from __future__ import annotations
 
@@ -47,9 +47,22 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
 
 def load_weights(section: ModelSection, folder: str) -> Any:
     """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
     )
+    # Nothing is padded here but what is masked, and in many checkpoints the padding is EOS, whose row would never learn.
+    model.get_input_embeddings().padding_idx = None
+    return model
+
+
+def freeze_body(model: Any) -> float:
+    """Let the embeddings, input and output, train and nothing else. Returns the share of the parameters that is frozen."""
+    embeddings = model.get_input_embeddings(), model.get_output_embeddings()
+    trained = {id(parameter) for module in embeddings for parameter in module.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in trained)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(size for size, trains in sizes if not trains) / sum(size for size, _ in sizes)
 
 
 def save_weights(section: ModelSection, model: Any, folder: Path) -> None:

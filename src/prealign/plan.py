@@ -5,7 +5,7 @@
 3. Steps: as a run matches them, each arm to the FLOPs of PreAlign. Batch sizes are of one device, so N devices read N times
    as much in a step; the similarities of L_align grow with N, as every device scores the joined batch.
 4. Hours: FLOPs of a device / (its peak · utilisation). Similarities are float32 even in bf16 training: they go by that peak.
-5. Memory: that of the stage that takes more (`prealign.memory`).
+5. Memory: that of the stage that takes more (`prealign.memory`). Of a frozen body there are weights only.
 6. Disk: a float32 checkpoint a stage, and blocks of int32 ids and labels: 4 · parameters · stages + 8 · tokens of stage 2.
 
 Evaluation and fine-tuning are not counted. All numbers are of one seed; the last row adds up arms and seeds.
@@ -13,9 +13,11 @@ Evaluation and fine-tuning are not counted. All numbers are of one seed; the las
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,10 @@ from prealign.alignment.words import WordSizes, word_forms
 from prealign.arms import did_you_mean, resolve_arm
 from prealign.errors import CorpusError, RecipeError
 from prealign.memory import FLOAT, Memory, parameter_memory, text_memory, words_memory
-from prealign.models import model_shapes
+from prealign.models import freeze_body, model_shapes
 from prealign.preparation import Prepared, data_fingerprint
 from prealign.pretraining import budgeted_steps, pretrain_step_flops, pretrain_step_tokens
-from prealign.recipe import Recipe
+from prealign.recipe import AlignSection, PretrainSection, Recipe
 from prealign.report.formats import NONE, duration, quantity
 from prealign.report.tables import Table
 from prealign.runfolder import RunFolder, finished
@@ -135,6 +137,7 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
     notes = [
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {vocabulary:,} rows of the vocabulary",
         *assumed,
+        *_frozen_bodies(recipe, model),
         *_not_modelled(recipe),
     ]
     return [plan_arm(recipe, arm, model, by_arm[arm], devices) for arm in recipe.arms], devices, notes
@@ -174,10 +177,11 @@ def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devi
 def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) -> dict[str, Memory]:
     """Return the memory on one device of each stage of an arm, whose recipe is `own`."""
     shards = devices.number if own.trainer.get("fsdp") else 1
-    parameters, bf16, context = parameter_memory(model, shards), _bf16(own, devices), own.pretrain.context
+    bf16, context, whole = _bf16(own, devices), own.pretrain.context, model
     layers = range(model.config.num_hidden_layers + (1 if model.config.tie_word_embeddings else 2))
 
-    def stage(batch: int, groups: int) -> Memory:
+    def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
+        model = _frozen(whole)[0] if section.freeze_body else whole
         activations, logits = text_memory(model, batch, context, bf16=bf16) if batch else (0.0, 0.0)
         if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding
             activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
@@ -193,14 +197,34 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
                 tile=TILE,
                 micro=own.align.micro_pairs and own.align.micro_pairs * words.mean_forms_per_group,
             )
+        parameters = parameter_memory(model, shards)
         return replace(parameters, activations=activations, logits=logits, alignment=alignment)
 
-    memory = {"pretrain": stage(own.pretrain.batch_size, own.sustain.groups if own.sustain.weight else 0)}
+    sustained = own.sustain.groups if own.sustain.weight else 0
+    memory = {"pretrain": stage(own.pretrain, own.pretrain.batch_size, sustained)}
     if own.align.steps:
         # Anchored rows are written out before stage 2 and tied again: stage 1 has them too.
         text = own.align.lm_batch_size if own.align.lm_weight else 0
-        memory["align"] = stage(text, own.align.pairs_per_batch)
+        memory["align"] = stage(own.align, text, own.align.pairs_per_batch)
     return memory
+
+
+@lru_cache(maxsize=1)
+def _frozen(model: Any) -> tuple[Any, float]:
+    """Return the model with its body frozen, and the share of parameters that is."""
+    frozen = copy.deepcopy(model)
+    return frozen, freeze_body(frozen)
+
+
+def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
+    arms = {arm: resolve_arm(recipe, arm) for arm in recipe.arms}
+    for key, named in (
+        ("align", [arm for arm, own in arms.items() if own.align.steps and own.align.freeze_body]),
+        ("pretrain", [arm for arm, own in arms.items() if own.pretrain.freeze_body]),
+    ):
+        if named:
+            share = _frozen(model)[1]
+            yield f"{key}.freeze_body: {share:.1%} of the parameters do not train in that stage, in {', '.join(named)}"
 
 
 def _bf16(recipe: Recipe, devices: Devices) -> bool:
@@ -240,7 +264,7 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
     vocabulary = recipe.tokenizer.vocab_size
     if recipe.tokenizer.path is not None:
         trust = recipe.model.trust_remote_code
-        vocabulary = len(get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust))
+        vocabulary = len(get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)) + recipe.tokenizer.extend
     if any(target.is_clone for target in recipe.targets):
         vocabulary = 2 * vocabulary - 1  # a twin of every token but the separator
     note = (

@@ -1,7 +1,7 @@
 """What all arms of a run share: tokenizer, tokenised text of every language, and the lexicon.
 
 1. Read the text of source and targets and hold out documents.
-2. Load the tokenizer, or train a byte-level BPE on all training text.
+2. Load the tokenizer, and extend it if the recipe says so, or train a byte-level BPE on all training text.
 3. Tokenise; write a clone's documents in twin ids, and beside those of scripts without spaces where their words begin.
 4. Count the source's words; join the clone's dictionary and the files' into one lexicon of the words frequent enough.
 5. Refuse a lexicon that knows no word of the corpus.
@@ -58,13 +58,16 @@ from prealign.text.corpus import (
     split_documents,
     tokenise_splits,
 )
+from prealign.text.extension import extend_tokenizer
 from prealign.text.facts import Question, load_questions
 from prealign.text.languages import is_clone
 from prealign.text.parallel import read_sentences
 from prealign.text.segment import segmenter_version, target_segmenters
-from prealign.text.tokenizers import get_tokenizer
+from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, Progress
+
+_NEW_TOKENS = "new-tokens.json"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class Prepared:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of all languages."""
         return AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+
+    @cached_property
+    def new_tokens(self) -> list[list[int]]:
+        """What each token that the run added stood for, in ids of the tokenizer before; none without `tokenizer.extend`."""
+        path = self.folder / _NEW_TOKENS
+        return read_json(path) if path.exists() else []
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -238,9 +247,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
     for said in read_of:
         on_progress(Progress("prepare", 0, 4, note=said))
     tell(1)
-    written = (row["text"] for name, splits in text.items() if not is_clone(name) for row in splits["train"])
-    tokenizer = get_tokenizer(recipe.tokenizer, written, trust_remote_code=recipe.model.trust_remote_code)
-    tokenizer.save_pretrained(folder / "tokenizer")
+    tokenizer, told = _tokenizer(recipe, text, folder)
     tell(2)
     corpus = {
         language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language), spread)
@@ -272,6 +279,30 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
         "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
         **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
         "vocabulary": len(tokenizer),
+        "tokenizer": told,
+    }
+
+
+def _tokenizer(recipe: Recipe, text: dict[str, dict[str, Dataset]], folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """Make and save the tokenizer; return it, how many tokens are new, and what it makes of held-out text."""
+    section = recipe.tokenizer
+    own = {language: splits for language, splits in text.items() if not is_clone(language)}
+    training = {language: splits["train"]["text"] for language, splits in own.items()}
+    learned_on = balanced_texts(training, section.temperature)
+    tokenizer = get_tokenizer(section, learned_on, trust_remote_code=recipe.model.trust_remote_code)
+    base, pieces = None, list[list[int]]()
+    if section.extend:
+        source = training.pop(recipe.source.language)
+        base = tokenizer
+        tokenizer, pieces = extend_tokenizer(
+            base, section.extend, source, lambda: balanced_texts(training, section.temperature)
+        )
+        write_json(folder / _NEW_TOKENS, pieces)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    held_out = {language: [*splits["validation"]["text"], *splits["test"]["text"]] for language, splits in own.items()}
+    return tokenizer, {
+        "new_tokens": len(pieces),
+        "held_out": {language: written(texts, language, tokenizer, base) for language, texts in held_out.items()},
     }
 
 

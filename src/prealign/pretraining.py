@@ -21,6 +21,7 @@ from prealign.alignment.stage import align_step_flops, alignment_trainer, words_
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
+from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, training_arguments
@@ -28,11 +29,12 @@ from prealign.training import OnProgress, run_trainer, training_arguments
 
 def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, devices: int = 1) -> float:
     """Return the FLOPs of one step of stage 2 on one device of `devices`, averaged over steps with and without L_align."""
-    context = recipe.pretrain.context
-    text = training_flops(model, recipe.pretrain.batch_size * context, context)
+    context, frozen = recipe.pretrain.context, recipe.pretrain.freeze_body
+    text = training_flops(model, recipe.pretrain.batch_size * context, context, freeze_body=frozen)
     if words is None or not recipe.sustain.weight:
         return text
-    return text + words_flops(model, recipe.sustain.groups, words, devices) / recipe.sustain.every
+    aligned = words_flops(model, recipe.sustain.groups, words, devices, freeze_body=frozen)
+    return text + aligned / recipe.sustain.every
 
 
 def pretrain_step_tokens(recipe: Recipe, words: WordSizes | None) -> float:
@@ -82,7 +84,8 @@ def pretrain(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
+    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history,
+    and with `freeze_body` the share of frozen parameters.
 
     words: the lexicon's forms for sustained alignment; unused, and may be None, without it. folder: scratch space, where a
     whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
@@ -91,6 +94,7 @@ def pretrain(
     aligned = words if sustain.weight else None
     size = section.batch_size if aligned is None else 1  # there an example is a whole step
     arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=size, seed=seed)
+    frozen = {"frozen": freeze_body(model)} if section.freeze_body else {}
     trainer: Trainer
     if aligned is not None:
         trainer = alignment_trainer(
@@ -108,7 +112,7 @@ def pretrain(
         )
     else:
         trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
-    return run_trainer(
+    record = run_trainer(
         trainer,
         "pretrain",
         on_progress,
@@ -117,3 +121,4 @@ def pretrain(
         callbacks=callbacks,
         checkpoint=recipe.checkpoint,
     )
+    return {**record, **frozen}

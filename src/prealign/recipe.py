@@ -73,6 +73,10 @@ class TokenizerSection(Section):
 
     path: str | None = None
     vocab_size: Positive = 4000
+    extend: Count = 0
+    """New tokens for that of `path` (a BPE), learned on the targets' training text; the source's is tokenised as before."""
+    temperature: Annotated[float, Field(ge=1)] = 1.0
+    """What tokens are learned on: a language with the share q of the text counts as q^(1/temperature); 1: as it is."""
 
 
 class LexiconFile(Section):
@@ -145,6 +149,8 @@ class AlignSection(Section):
     warmup: Share = 0.05
     bos: bool = False
     """Encode each word after BOS; BOS itself is never part of a word's representation."""
+    freeze_body: bool = False
+    """Whether only the embeddings, input and output, are trained in this stage."""
 
 
 class SwitchSection(Section):
@@ -204,6 +210,8 @@ class PretrainSection(Section):
     validations: Positive = 8
     """How often validation perplexity is measured over the course of the stage."""
     validation_blocks: Positive = 64
+    freeze_body: bool = False
+    """Whether only the embeddings, input and output, are trained in this stage."""
 
 
 class CheckpointSection(Section):

@@ -96,6 +96,16 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
         yield ("model",), f"has {' and '.join(given)}: leave one, set the others to null"
     if model.pretrained and recipe.tokenizer.path is None:
         yield ("model", "pretrained"), "needs its own tokenizer: set tokenizer.path"
+    if recipe.tokenizer.extend and recipe.tokenizer.path is None:
+        yield (
+            ("tokenizer", "extend"),
+            "there is no tokenizer to extend: set tokenizer.path, or raise vocab_size instead",
+        )
+
+
+def _learned_tokens(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.tokenizer.extend and all(target.is_clone for target in recipe.targets):
+        yield ("tokenizer", "extend"), "no target has text of its own to learn new tokens on: remove it"
 
 
 def _window(recipe: Recipe) -> Iterator[Problem]:
@@ -257,6 +267,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("seeds", "arms", "baseline", "variants"), arm_problems),
     (("source", "targets", "lexicon", "arms"), _languages),
     (("model", "tokenizer"), _one_model),
+    (("tokenizer", "targets"), _learned_tokens),
     (("pretrain", "evaluate"), _window),
     (("source", "targets", "mixture", "switch"), _shares),
     (("source", "targets", "lexicon", "evaluate"), _parallel),

@@ -50,6 +50,12 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     vocabulary = TokenizerSection.model_fields["vocab_size"].default
     if recipe.tokenizer.path is not None and recipe.tokenizer.vocab_size != vocabulary:
         yield "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary"
+    own_text = sum(not target.is_clone for target in recipe.targets)
+    learned = own_text if recipe.tokenizer.path else 1 + own_text  # languages that tokens are learned on
+    if recipe.tokenizer.temperature != 1.0 and recipe.tokenizer.path and not recipe.tokenizer.extend:
+        yield "tokenizer.temperature: has no effect: the tokenizer of tokenizer.path learns no tokens"
+    elif recipe.tokenizer.temperature != 1.0 and learned == 1:
+        yield "tokenizer.temperature: has no effect: tokens are learned on one language"
     for i, target in enumerate(recipe.targets):
         if not target.is_clone and target.share != TargetText.model_fields["share"].default:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"

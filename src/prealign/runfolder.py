@@ -2,7 +2,7 @@
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
     RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
-    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl
+    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl, new-tokens.json
     RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 

@@ -234,6 +234,7 @@ class ArmRun(ArmInputs):
         blocks, dynamics, scratch = load_arrow(self.folder("blocks")), self.dynamics(), folder / SCRATCH
         text = (self.prepared.tokenizer, self.words, blocks, self.validation())
         record = pretrain(model, *text, self.recipe, self.steps, self.seed, scratch, self.on_progress, dynamics)
+        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows else {}
         return self._trained(model, folder, record, dynamics)
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:

@@ -19,13 +19,7 @@ from prealign.text.languages import encode_words
 from prealign.text.ragged import Ragged
 
 WORDS = [[3, 4, 5], [6], [7, 8], [9], [3, 4], [10, 11, 12, 13], [5]]
-MODELS = {
-    "llama": toys.llama,
-    "llama tied": lambda: toys.llama(tied=True),
-    "gpt2": toys.gpt2,
-    "neox": toys.neox,
-    "qwen2": toys.qwen2,
-}
+MODELS = {**toys.ARCHITECTURES, "llama tied": lambda: toys.llama(tied=True)}
 
 
 @pytest.fixture(params=MODELS)
@@ -69,9 +63,11 @@ def backward(model: Any, bos: int | None, micro: int | None) -> tuple[Tensor, li
 @pytest.mark.parametrize("bos", [None, 1])
 def test_micro_batches_change_neither_states_nor_gradients(model: Any, bos: int | None, micro: int) -> None:
     whole, parts = (backward(model.double(), bos, at_once) for at_once in (None, micro))
-    torch.testing.assert_close(parts[0], whole[0], rtol=1e-11, atol=1e-13)
+    # The norms of Gemma are float32 whatever its weights are.
+    single = type(model).__name__.startswith("Gemma")
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-5 if single else 1e-11, atol=1e-6 if single else 1e-13)
     for one, other in zip(parts[1], whole[1], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(one, other, rtol=1e-4 if single else 1e-9, atol=1e-5 if single else 1e-11)
 
 
 @pytest.mark.parametrize("make", [toys.neox, toys.gpt2])  # they have dropout

@@ -19,19 +19,21 @@ from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import BACKWARD, training_flops
+from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, run_trainer, training_arguments
 
 
-def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
+def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1, *, freeze_body: bool = False) -> float:
     """Return the training FLOPs of L_align on `groups` translation groups a device: word forwards, similarities, backward.
 
     FLOPs are those of one device. A batch never holds a group twice.
     """
     groups = min(groups, words.groups)
     length = words.mean_tokens_per_group / words.mean_forms_per_group
-    encode = training_flops(model, groups * words.mean_tokens_per_group, length, logits=False)
+    tokens = groups * words.mean_tokens_per_group
+    encode = training_flops(model, tokens, length, logits=False, freeze_body=freeze_body)
     return encode + similarity_flops(model, groups, words, devices)
 
 
@@ -46,9 +48,10 @@ def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int =
 
 def align_step_flops(model: Any, recipe: Recipe, words: WordSizes, devices: int = 1) -> float:
     """Return the FLOPs of one step of stage 1 on one device of `devices`."""
-    section, context = recipe.align, recipe.pretrain.context
-    text = training_flops(model, section.lm_batch_size * context, context) if section.lm_weight else 0.0
-    return text + words_flops(model, section.pairs_per_batch, words, devices)
+    section, context, frozen = recipe.align, recipe.pretrain.context, recipe.align.freeze_body
+    tokens = section.lm_batch_size * context if section.lm_weight else 0
+    text = training_flops(model, tokens, context, freeze_body=frozen)
+    return text + words_flops(model, section.pairs_per_batch, words, devices, freeze_body=frozen)
 
 
 def align_step_tokens(recipe: Recipe, words: WordSizes) -> float:
@@ -104,12 +107,14 @@ def align(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history.
+    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history,
+    and with `freeze_body` the share of frozen parameters.
 
     folder: scratch space, where a whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs
     are those of all devices.
     """
     section = recipe.align
+    frozen = {"frozen": freeze_body(model)} if section.freeze_body else {}
     trainer = alignment_trainer(
         model,
         tokenizer,
@@ -123,7 +128,7 @@ def align(
         weight=section.weight,
         lm_weight=section.lm_weight,
     )
-    return run_trainer(
+    record = run_trainer(
         trainer,
         "align",
         on_progress,
@@ -132,3 +137,4 @@ def align(
         callbacks=callbacks,
         checkpoint=recipe.checkpoint,
     )
+    return {**record, **frozen}

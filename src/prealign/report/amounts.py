@@ -1,12 +1,12 @@
-"""Tables of what went in: budgets, switched words, corpus, lexicon."""
+"""Tables of what went in: budgets, switched words, corpus, tokenizer, lexicon."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prealign.report import results as ask
-from prealign.report.formats import NONE, duration, quantity, share, times
+from prealign.report.formats import NONE, duration, number, quantity, share, times
 from prealign.report.results import Results, Row
 from prealign.report.tables import Table
 
@@ -24,10 +24,19 @@ def budget(results: Results) -> list[Table]:
         body += [(ask.arm_label(arm), name, *_amounts(own), ratio) for name, own, ratio in parts]
         seeds += [len(ask.group(own, "seed")) for _, own, _ in parts]
     columns = ["Arm", "Stage", "Steps", "Tokens", "FLOPs", "Time", f"FLOPs / {ask.arm_label(ask.baseline(results))}"]
+    note = " ".join(["Means over seeds.", *_frozen(results)])
     if len(set(seeds)) > 1:
         columns.append("Seeds")
         body = [(*cells, str(count)) for cells, count in zip(body, seeds, strict=True)]
-    return [Table("Training budget", tuple(columns), tuple(body), "Means over seeds.", 2)] if body else []
+    return [Table("Training budget", tuple(columns), tuple(body), note, 2)] if body else []
+
+
+def _frozen(results: Results) -> Iterator[str]:
+    """Say where only embeddings trained."""
+    rows = [row for row in results.get("budget", []) if row.get("frozen")]
+    for (stage, frozen), own in ask.group(rows, "stage", "frozen").items():
+        arms = ", ".join(dict.fromkeys(ask.arm_label(row["arm"]) for row in own))
+        yield f"{share(frozen)} of the parameters, all but the embeddings, did not train in {_STAGES[stage]} of {arms}."
 
 
 _STAGES = {"align": "1 · align", "pretrain": "2 · pretrain"}
@@ -139,6 +148,33 @@ def corpus(results: Results) -> list[Table]:
     )
     columns = ("Language", "Split", "Documents", "Tokens", "Bytes")
     return [Table("Corpus", columns, body, labels=2)] if body else []
+
+
+def tokenizer(results: Results) -> list[Table]:
+    """Tokens of a word and bytes of a token, by language, of the run's tokenizer and of the one that it extends."""
+    found = results.get("tokenizer")
+    if not found:
+        return []
+    kinds = {"tokens": "", "base_tokens": ", before"} if found["new_tokens"] else {"tokens": ""}
+    body = tuple(
+        (
+            ask.language_label(language),
+            *(number(counts[kind] / counts["words"]) if counts.get("words") else NONE for kind in kinds),
+            *(number(counts["bytes"] / counts[kind]) for kind in kinds),
+        )
+        for language, counts in found["held_out"].items()
+    )
+    columns = ("Language", *(f"{what}{when}" for what in ("Tokens a word", "Bytes a token") for when in kinds.values()))
+    note = ["Of held-out text. Words are parted by white space; in scripts without spaces there are only bytes."]
+    if found["new_tokens"]:
+        note.append(f"{found['new_tokens']:,} tokens are new.")
+    if rows := results.get("new_rows"):
+        begun = {what: ask.mean([row[what] for row in rows]) for what in ("translations", "pieces")}
+        note.append(
+            f"Their rows begin as those of their translations ({begun['translations']:,.0f}) or, without any, as the mean "
+            f"of the tokens they stand for ({begun['pieces']:,.0f}; means over arms and seeds)."
+        )
+    return [Table("Tokenizer", columns, body, " ".join(note))]
 
 
 def lexicon(results: Results) -> list[Table]:

@@ -95,7 +95,7 @@ def _context(results: Results) -> dict[str, Any]:
         "main_tables": main_tables(results),
         "more_tables": [
             *tables.retrieval(results, "csls_p_at_1"), *tables.retrieval_by_subwords(results),
-            *amounts.mixture(results), *amounts.corpus(results), *amounts.lexicon(results),
+            *amounts.mixture(results), *amounts.corpus(results), *amounts.tokenizer(results), *amounts.lexicon(results),
         ],
         "provenance": [*_provenance(results), *_signatures(results)],
         "recipe": yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),

@@ -1,15 +1,18 @@
-"""The tokenizer of a run: a pretrained fast one, or a byte-level BPE trained on the training text."""
+"""The tokenizer of a run: a pretrained fast one, or a byte-level BPE trained on the training text; and how many tokens it
+takes to write a language.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from math import floor
 
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prealign.errors import TokenizerError
-from prealign.recipe import TokenizerSection
+from prealign.recipe import UNSPACED_LANGUAGES, TokenizerSection
 from prealign.text.words import Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"
@@ -50,3 +53,33 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT)
+
+
+def balanced_texts(text: Mapping[str, Iterable[str]], temperature: float) -> Iterator[str]:
+    """Yield the texts of each language, those of small languages several times, to learn tokens on.
+
+    A language with n characters is read about n^(1/temperature) / n times as often as the others, the largest one once.
+    """
+    sizes = {language: sum(map(len, texts)) for language, texts in text.items()} if temperature != 1.0 else {}
+    times = {language: max(1, size) ** (1 / temperature - 1) for language, size in sizes.items()}
+    for language, texts in text.items():
+        factor = times[language] / min(times.values()) if times else 1.0
+        for i, one in enumerate(texts):
+            for _ in range(floor((i + 1) * factor) - floor(i * factor)):
+                yield one
+
+
+def written(texts: Iterable[str], language: str, tokenizer: Tokenizer, base: Tokenizer | None = None) -> dict[str, int]:
+    """Return the "bytes" of texts, their "tokens", those before the extension of `base`, and "words" parted by white space.
+
+    Languages without spaces have no such words.
+    """
+    texts = list(texts)
+    counts = {"bytes": sum(len(text.encode()) for text in texts), "tokens": _tokens(texts, tokenizer)}
+    counts |= {"base_tokens": _tokens(texts, base)} if base is not None else {}
+    spaced = language.split("-")[0] not in UNSPACED_LANGUAGES
+    return counts | ({"words": sum(len(text.split()) for text in texts)} if spaced else {})
+
+
+def _tokens(texts: list[str], tokenizer: Tokenizer) -> int:
+    return sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))

@@ -1,0 +1,56 @@
+"""What tokens are learned on, and how many a language takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tokenizers_in_memory as memory
+from prealign.text.extension import extend_tokenizer
+from prealign.text.tokenizers import balanced_texts, train_tokenizer, written
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(1, 9))
+def test_each_language_counts_as_its_share_to_the_power(one: int, other: int, temperature: float) -> None:
+    text = {"en": [f"e{i:04}" for i in range(one)], "de": [f"d{i:04}" for i in range(other)]}
+    read = Counter(balanced_texts(text, temperature))
+    assert set(read) == {*text["en"], *text["de"]}
+    sizes = {language: sum(read[own] for own in texts) for language, texts in text.items()}
+    larger, smaller = ("en", "de") if one >= other else ("de", "en")
+    assert sizes[larger] == max(one, other)
+    expected = max(one, other) * (min(one, other) / max(one, other)) ** (1 / temperature)
+    assert expected - 1.001 <= sizes[smaller] <= expected + 0.001
+    assert {read[own] for own in text[smaller]} <= {read[text[smaller][0]] + d for d in (-1, 0, 1)}
+
+
+def test_at_temperature_1_the_text_is_as_it_is() -> None:
+    text = {"en": ["a", "b", "a"], "de": ["c"]}
+    assert list(balanced_texts(text, 1.0)) == ["a", "b", "a", "c"]
+
+
+def test_balance_moves_tokens_from_the_large_language_to_the_small_one() -> None:
+    text = {"en": [f"{memory.EN} {i}" for i in range(20)], "ru": [memory.RU]}
+    takes = []
+    for temperature in (1.0, 5.0):
+        tokenizer = train_tokenizer(balanced_texts(text, temperature), 400)
+        takes.append([written([t], language, tokenizer)["tokens"] for language, (t, *_) in text.items()])
+    assert takes[1][0] >= takes[0][0] and takes[1][1] < takes[0][1]
+
+
+def test_what_a_language_takes_is_counted() -> None:
+    tokenizer = memory.load("byte_bpe")
+    texts = ["zu Zwickau", "über"]
+    counts = written(texts, "de", tokenizer)
+    expected = sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+    assert counts == {"bytes": 10 + 5, "tokens": expected, "words": 3}
+    extended, _ = extend_tokenizer(tokenizer, 5, [], lambda: ["Zwickau in Zwickau"] * 2)
+    counts = written(texts, "de", extended, tokenizer)
+    assert counts["base_tokens"] == expected > counts["tokens"]
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-hant", "ja"])
+def test_languages_without_spaces_have_no_words_to_count(language: str) -> None:
+    assert written([memory.ZH], language, memory.load("byte_bpe")).keys() == {"bytes", "tokens"}
