@@ -75,6 +75,12 @@ def test_the_recipes_of_the_project_are_valid_and_have_no_idle_setting(path: Pat
     assert not [warning for warning in ineffective(recipe) if "no effect" in warning]
 
 
+def test_xnli_on_the_clone_asks_the_models_of_en_clone() -> None:
+    one, other = (load_recipe(RECIPES / f"{name}.yaml").model_dump() for name in ("en-clone", "en-clone-xnli"))
+    assert {key for key in one if one[key] != other[key]} == {"name", "arms", "transfer"}
+    assert set(other["arms"]) <= set(one["arms"])
+
+
 def test_all_errors_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
 name: demo
