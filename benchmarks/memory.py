@@ -74,12 +74,13 @@ def run(material: Material, quick: bool) -> list[dict[str, object]]:
 
 def _measured(material: Material, size: int, processes: int) -> dict[str, float]:
     """Do the work in a process of its own; return its seconds and the most memory it had."""
+    tokenizer = material.prepared.folder / "tokenizer"
     text, out = material.folder / f"{size}.jsonl", material.folder / f"memory-{size}-{processes}"
     if not text.exists():
         _write(text, material, int(size * _MB))
     # Not as a module: processes that are spawned would import all of it once more.
     program = "import sys; from benchmarks.memory import measure; measure(*sys.argv[1:])"
-    command = [sys.executable, "-c", program, str(text), str(material.prepared.folder / "tokenizer"), str(out)]
+    command = [sys.executable, "-c", program, str(text), str(tokenizer), str(out)]
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
     made = subprocess.run([*command, str(processes)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
     shutil.rmtree(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
@@ -14,7 +15,7 @@ import pytest
 import tokenizers_in_memory as memory
 import toy_experiment
 from prealign.arms import with_settings
-from prealign.errors import CorpusError
+from prealign.errors import CorpusError, RankError
 from prealign.processes import Pool
 from prealign.recipe import Recipe
 from prealign.stages import ArmRun
@@ -54,6 +55,11 @@ def test_tasks_are_drawn_a_few_ahead() -> None:
 def test_an_error_is_that_of_the_task(processes: int) -> None:
     with Pool(processes) as pool, pytest.raises(CorpusError, match="three is not a task"):
         list(pool.map(refuse, range(9)))
+
+
+def test_a_process_that_is_killed_is_one_message() -> None:
+    with Pool(2) as pool, pytest.raises(RankError, match=r"one of the 2 processes .* ended from outside"):
+        list(pool.map(os._exit, range(9)))
 
 
 def chinese(folder: Path) -> Recipe:

@@ -16,11 +16,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from prealign.errors import RankError
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """What `map` is, and `Pool.map`."""
@@ -66,7 +69,14 @@ class Pool:
                 pending.append(self._executor.submit(_work, path, task))
             if not pending:
                 return
-            yield pending.popleft().result()
+            try:
+                result = pending.popleft().result()
+            except BrokenProcessPool:
+                raise RankError(
+                    f"one of the {self._processes} processes that read the text was ended from outside, perhaps for want of "
+                    "memory. Run again with less of them (`processes`)."
+                ) from None
+            yield result
 
 
 def _work(path: Path, task: Any) -> Any:

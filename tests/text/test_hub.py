@@ -83,7 +83,9 @@ def test_a_mistake_is_one_message(folder: Path, source: str, message: str) -> No
 def test_without_a_network_the_message_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CorpusError, match=r"hub:someone/text: cannot be read \(.*hf download .* someone/text") as found:
+    with pytest.raises(
+        CorpusError, match=r"hub:someone/text\S*: cannot be read \(.*hf download .* someone/text"
+    ) as found:
         list(read_documents(["hub:someone/text?documents=3"]))
     assert "\n" not in str(found.value)
 
