@@ -198,7 +198,8 @@ def test_dictionaries_are_inspected_merged_and_measured(folder: Path) -> None:
 
 
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
-    assert "translation groups" in prealign("lexicon", "build", "recipe.yaml").output
+    built = prealign("lexicon", "build", "recipe.yaml").output
+    assert "translation groups" in built and "Tokens a word" in built
     assert "unchanged, skipped: prepare" in prealign("lexicon", "recipe.yaml").output
 
 

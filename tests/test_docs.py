@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from prealign.recipe_effects import ineffective
+from prealign.recipe_file import load_recipe
 from prealign.report.applied import transfer
 from prealign.report.page import write_markdown
 from prealign.report.results import Results, read_results
@@ -37,6 +41,16 @@ def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) ->
     write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
     for made in tmp_path.iterdir():
         assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
+
+
+def test_the_recipe_excerpts_of_real_languages_can_be_added_to_a_recipe() -> None:
+    text = (ROOT / "docs/real-languages.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        sections = yaml.safe_load(block)
+        recipe = load_recipe(ROOT / "recipes/en-de.yaml", [f"{key}={json.dumps(own)}" for key, own in sections.items()])
+        assert not [warning for warning in ineffective(recipe) if warning.split(":")[0].split(".")[0] in sections]
 
 
 def test_the_files_and_links_that_the_docs_name_exist() -> None:

@@ -134,6 +134,29 @@ def test_micro_batches_take_less_memory_and_the_plan_says_what_they_cost(tmp_pat
     assert [any("align.micro_pairs" in note for note in each) for each in notes] == [False, True]
 
 
+def test_a_frozen_body_takes_weights_only_and_its_share_is_told(tmp_path: Path) -> None:
+    made = recipe(align={"steps": 50, "pairs_per_batch": 16, "lm_batch_size": 4, "freeze_body": True})
+    whole, frozen = plan(recipe()).memory["align"], plan(made).memory["align"]
+    model = shapes(made)
+    embeddings = 4 * 2 * model.get_input_embeddings().weight.numel()
+    assert frozen.weights == whole.weights == 4 * sum(p.numel() for p in model.parameters())
+    assert (frozen.gradients, frozen.optimiser) == (embeddings, 2 * embeddings)
+    assert frozen.activations < whole.activations and plan(made).memory["pretrain"] == plan(recipe()).memory["pretrain"]
+    _, _, notes = plan_recipe(toy_experiment.recipe(tmp_path, **{"align.freeze_body": True}), ONE, tmp_path / "run")
+    (told,) = [note for note in notes if "freeze_body" in note]
+    assert told.startswith("align.freeze_body: ") and told.endswith("do not train in that stage, in prealign")
+
+
+def test_freezing_saves_steps_of_no_arm_and_flops_of_all() -> None:
+    """Joint training has the budget of PreAlign, whose stage 1 costs less."""
+    made = recipe(align={"steps": 50, "pairs_per_batch": 16, "lm_batch_size": 4, "freeze_body": True})
+    for arm in ("joint", "prealign"):
+        assert plan(made, arm).flops < plan(recipe(), arm).flops
+    assert plan(made).steps == plan(recipe()).steps and plan(made, "joint").steps < plan(recipe(), "joint").steps
+    step = pretrain_step_flops(shapes(made), made, None)
+    assert 0 <= plan(made).flops - plan(made, "joint").flops < step
+
+
 def test_what_does_not_fit_is_said_under_the_table_with_what_to_do() -> None:
     made = recipe()
     need = plan(made).peak[1].total

@@ -480,6 +480,9 @@ def test_settings_of_several_targets_and_of_test_data_are_read(tmp_path: Path) -
         ("switch.targets={de: 0, nl: 0}", "switch.targets: every target has the weight 0"),
         ("switch.targets.en=1", "switch.targets.en: 'en' is not one of its languages"),
         ("variants.x={extends: joint, set: {evaluate.dictionaries: []}}", "all arms share `evaluate`"),
+        ("variants.x={extends: joint, set: {tokenizer.extend: 9}}", "all arms share `tokenizer`"),
+        ("tokenizer.extend=9", "tokenizer.extend: there is no tokenizer to extend: set tokenizer.path"),
+        ("tokenizer.temperature=0.9", "tokenizer.temperature: 0.9 is not at least 1"),
     ],
 )
 def test_what_is_wrong_with_several_targets_and_test_data(tmp_path: Path, override: str, message: str) -> None:
@@ -496,6 +499,26 @@ def test_what_holds_together(demo: Path) -> None:
         ["trainer={bf16: true, use_cpu: true, report_to: none, dataloader_num_workers: 2}"],
     ):
         assert contradictions(load_recipe(demo, overrides)) == []
+
+
+def test_a_clone_has_no_text_to_learn_new_tokens_on(demo: Path) -> None:
+    (found,) = errors(demo, "tokenizer={path: x, extend: 9}")
+    assert "tokenizer.extend: no target has text of its own to learn new tokens on: remove it" in found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["tokenizer={path: x, temperature: 3}"], "the tokenizer of tokenizer.path learns no tokens"),
+        (["tokenizer={path: x, temperature: 3, extend: 9}"], None),
+        (["tokenizer.temperature=3"], None),
+    ],
+)
+def test_what_the_balance_of_the_tokenizers_text_needs(tmp_path: Path, overrides: list[str], why: str | None) -> None:
+    found = [
+        warning for warning in ineffective(load_recipe(write(tmp_path, TWO), overrides)) if "temperature" in warning
+    ]
+    assert found == ([f"tokenizer.temperature: has no effect: {why}"] if why else [])
 
 
 def test_the_default_baseline_must_be_an_arm(demo: Path) -> None:
@@ -571,6 +594,11 @@ def test_presets_are_those_that_can_be_built() -> None:
         (
             ["tokenizer={path: x, vocab_size: 9}"],
             "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary",
+        ),
+        (["tokenizer.temperature=2"], "tokenizer.temperature: has no effect: tokens are learned on one language"),
+        (
+            ["arms=[joint, joint_input_cs]", "align.freeze_body=true"],
+            "align.freeze_body: True has no effect: no arm of this recipe has align.steps",
         ),
         (
             ["arms=[joint]", "baseline=joint", "lexicon.inflect=true", "switch.ratio=0"],

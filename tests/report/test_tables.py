@@ -193,6 +193,20 @@ def test_corpus_and_lexicon() -> None:
     assert amounts.lexicon(made)[0].rows == (("English-Clone", "6,120", "306", "93.80 %"),)
 
 
+def test_the_tokenizer_takes_tokens_for_words_and_bytes() -> None:
+    held_out = {"en": {"bytes": 50, "tokens": 15, "words": 10}, "zh": {"bytes": 30, "tokens": 20}}
+    (table,) = amounts.tokenizer({"tokenizer": {"new_tokens": 0, "held_out": held_out}})
+    assert table.columns == ("Language", "Tokens a word", "Bytes a token")
+    assert table.rows == (("English", "1.500", "3.333"), ("Chinese", "–", "1.500"))
+    for counts, before in zip(held_out.values(), (15, 30), strict=True):
+        counts["base_tokens"] = before
+    rows = [{"arm": arm, "seed": 0, "translations": 7, "pieces": 3} for arm in ("joint", "prealign")]
+    (table,) = amounts.tokenizer({"tokenizer": {"new_tokens": 10, "held_out": held_out}, "new_rows": rows})
+    assert table.columns[1:] == ("Tokens a word", "Tokens a word, before", "Bytes a token", "Bytes a token, before")
+    assert table.rows == (("English", "1.500", "1.500", "3.333", "3.333"), ("Chinese", "–", "–", "1.500", "1.000"))
+    assert "10 tokens are new." in table.note and "translations (7)" in table.note and "(3; means" in table.note
+
+
 def test_what_the_file_does_not_have_gives_no_table() -> None:
     empty = {"schema": 1, "name": "t", "recipe": {}, "scores": []}
     makers = (
@@ -205,9 +219,10 @@ def test_what_the_file_does_not_have_gives_no_table() -> None:
         amounts.budget,
         amounts.switching,
         amounts.corpus,
+        amounts.tokenizer,
         amounts.lexicon,
     )
-    assert [make(empty) for make in makers] == [[]] * 10
+    assert [make(empty) for make in makers] == [[]] * 11
 
 
 # --- transfer, knowledge, tokens to parity ------------------------------------------------------------------

@@ -35,7 +35,7 @@ def _frozen(results: Results) -> Iterator[str]:
     """Say where only embeddings trained."""
     rows = [row for row in results.get("budget", []) if row.get("frozen")]
     for (stage, frozen), own in ask.group(rows, "stage", "frozen").items():
-        arms = ", ".join(dict.fromkeys(ask.arm_label(row["arm"]) for row in own))
+        arms = "; ".join(dict.fromkeys(ask.arm_label(row["arm"]) for row in own))
         yield f"{share(frozen)} of the parameters, all but the embeddings, did not train in {_STAGES[stage]} of {arms}."
 
 
