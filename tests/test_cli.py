@@ -232,7 +232,7 @@ def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(fold
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and not list(folder.glob("runs/toy/arms/*/seed-0/pretrain.partial")):
                 time.sleep(0.2)
-            for _ in range(4):  # Python drops an interrupt that meets it within a callback; one presses again
+            for _ in range(8):  # Python drops an interrupt that meets it within a callback; one presses again
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     _, errors = process.communicate(timeout=30)

@@ -66,7 +66,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
         "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
-        "comparisons", "history", "dynamics", "switching", "mixture", "lexicon", "corpus",
+        "comparisons", "history", "dynamics", "switching", "mixture", "lexicon", "corpus", "tokenizer",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")
     assert Recipe.model_validate(results["recipe"]) == recipe

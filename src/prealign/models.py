@@ -47,9 +47,7 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
 
 def load_weights(section: ModelSection, folder: str) -> Any:
     """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
-    )
+    model = AutoModelForCausalLM.from_pretrained(folder, **_loading(section))
     # Nothing is padded here but what is masked, and in many checkpoints the padding is EOS, whose row would never learn.
     model.get_input_embeddings().padding_idx = None
     return model
@@ -87,9 +85,12 @@ def save_weights(section: ModelSection, model: Any, folder: Path) -> None:
 
 
 def _from_config(section: ModelSection, config: Any) -> Any:
-    return AutoModelForCausalLM.from_config(
-        config, dtype=torch.float32, attn_implementation=section.attention, trust_remote_code=section.trust_remote_code
-    )
+    return AutoModelForCausalLM.from_config(config, **_loading(section))
+
+
+def _loading(section: ModelSection) -> dict[str, Any]:
+    trust = section.trust_remote_code
+    return {"dtype": torch.float32, "attn_implementation": section.attention, "trust_remote_code": trust}
 
 
 def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from prealign.report import drawing as draw
 from prealign.report import results as ask
 from prealign.report.drawing import Picture
-from prealign.report.formats import quantity
+from prealign.report.formats import quantity, span
 from prealign.report.results import SPLITS, Results
 from prealign.report.tables import layer_names
 
@@ -85,10 +85,9 @@ def _dynamics_picture(results: Results, language: str, found: dict[str, list[Mom
         for split in splits
         if split in own[-1].layers
     )
-    span = " to ".join(map(str, sorted({min(seeds), max(seeds)})))
     caption = (
         f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; the line is the border "
-        f"between stage 1 and stage 2. Mean over seeds ({span})."
+        f"between stage 1 and stage 2. Mean over seeds ({span(seeds)})."
     )
     title = f"Word alignment with {target} in the course of training"
     return Picture(name, title, f"{title}. {means}", caption, draw.svg_text(figure, name))
