@@ -226,7 +226,13 @@ def test_a_plan_needs_no_data_and_leaves_none(folder: Path) -> None:
 def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(folder: Path) -> None:
     command = [sys.executable, "-m", "prealign", "run", "recipe.yaml", "jobs=2", "pretrain.steps=100000"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        # A shell starts what runs in its background with interrupts ignored, and processes hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             deadline = time.monotonic() + 120
