@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
@@ -55,6 +57,12 @@ def test_tasks_are_drawn_a_few_ahead() -> None:
 def test_an_error_is_that_of_the_task(processes: int) -> None:
     with Pool(processes) as pool, pytest.raises(CorpusError, match="three is not a task"):
         list(pool.map(refuse, range(9)))
+
+
+def test_what_processes_import_has_no_torch() -> None:
+    """Each would take half a gigabyte, and seconds to start."""
+    program = "import sys, prealign.packing, prealign.text.corpus; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_process_that_is_killed_is_one_message() -> None:

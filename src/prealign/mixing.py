@@ -15,16 +15,14 @@ from functools import partial
 from typing import Any
 
 import xxhash
-from datasets import Dataset
 
 from prealign.codeswitch import CodeSwitcher, Known
 from prealign.lexicon import Lexicon
-from prealign.packing import LanguageCounts, Mixture, MixtureCounts
+from prealign.packing import LanguageCounts, Mixture, MixtureCounts, tally
 from prealign.preparation import Prepared
 from prealign.processes import Spread
 from prealign.recipe import Recipe
-from prealign.text.arrow import parts, read_tokens
-from prealign.text.ragged import IntArray
+from prealign.text.arrow import parts
 
 
 def switched_mixture(
@@ -66,12 +64,8 @@ def switched_mixture(
     found = {}
     for language, own in {mixture.source: switcher, **others}.items():
         rows = mixture.tokens[language]
-        found[language] = own.total(spread(partial(_tally, own, rows), parts(rows)))
+        found[language] = own.total(spread(partial(tally, own, rows), parts(rows)))
     return replace(mixture, switcher=switcher, others=others), found, forms
-
-
-def _tally(switcher: CodeSwitcher, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
-    return switcher.tally(read_tokens(tokens, rows))
 
 
 def mixture_record(

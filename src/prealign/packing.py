@@ -26,7 +26,7 @@ from datasets import Dataset, Features, Sequence, Value
 from prealign.codeswitch import CodeSwitcher
 from prealign.processes import Spread
 from prealign.text.arrow import arrow_from_tables, list_array, read_tokens, rows_at_once
-from prealign.text.ragged import edges
+from prealign.text.ragged import IntArray, edges
 
 BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
 _STRETCH = 2**22
@@ -269,6 +269,12 @@ def write_blocks(
                 return
 
     return arrow_from_tables(tables, BLOCKS, folder), counts
+
+
+def tally(switcher: CodeSwitcher, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
+    """Return what `CodeSwitcher.tally` does of some tokenised documents."""
+    # Here, as a process that is given it imports this module, and need not import torch.
+    return switcher.tally(read_tokens(tokens, rows))
 
 
 def block_table(blocks: Pair) -> pa.Table:
