@@ -26,15 +26,9 @@ from prealign.text.facts import make_world
 from prealign.text.languages import encode_words
 from prealign.text.templates import read_templates
 
-TEMPLATES = """\
-neutral:
-  en: ["see {subject}.", "oh {subject}."]
-relations:
-  born:
-    subject: person
-    object: city
-    teach: {en: ["{subject} of {object}.", "{subject} at {object}."]}
-    ask: {en: "the {subject} is {object}"}
+TEMPLATES = (
+    toy_experiment.TEMPLATES
+    + """\
   lies:
     subject: city
     object: land
@@ -42,6 +36,7 @@ relations:
     ask: {en: "a {subject} is {object}"}
     through: {born: {en: "but {subject} is {object}"}}
 """
+)
 KNOWLEDGE = {"exposures": [1, 3], "facts": 8, "objects": 2, "candidates": 2, "two_hop": 2}
 ARMS = ("joint", "prealign", "merged_ids", "target_only")
 LEVELS = ("k=1", "k=3", "control", "two_hop")

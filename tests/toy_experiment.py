@@ -14,6 +14,18 @@ from prealign.recipe import Recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, read_json
 from prealign.stages import ArmRun
 
+TEMPLATES = """\
+neutral:
+  en: ["see {subject}.", "oh {subject}."]
+relations:
+  born:
+    subject: person
+    object: city
+    teach: {en: ["{subject} of {object}.", "{subject} at {object}."]}
+    ask: {en: "the {subject} is {object}"}
+"""
+"""One relation of made-up facts."""
+
 _SYLLABLES = ("ka", "lo", "mi", "ren", "tu", "sol", "be", "nar")
 
 

@@ -146,7 +146,8 @@ class SwitchAndPack(PipelineStep):
         self.stat_update("switched words", value=record["switched_words"])
 
     def _write(self, folder: Path, rank: int, world_size: int) -> dict[str, Any]:
-        shards = [load_arrow(shard(self.tokens, task)) for task in range(self._tasks(world_size))]
+        self._check_tokens(world_size)
+        shards = [load_arrow(shard(self.tokens, task)) for task in range(world_size)]
         tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
         lexicon = Lexicon.load(self.lexicon) if self.lexicon else None
         switcher = CodeSwitcher(tokenizer, lexicon, source=lexicon.source, **self.switcher) if lexicon else None
@@ -168,8 +169,8 @@ class SwitchAndPack(PipelineStep):
         arrow_from_tables(tables, BLOCKS, folder)
         return {**counts.record(language), "left_out_tokens": left}
 
-    def _tasks(self, world_size: int) -> int:
-        """Return the number of tasks; RunFolderError if the tokens are of another, or some of them are missing."""
+    def _check_tokens(self, world_size: int) -> None:
+        """RunFolderError if the tokens are of another number of tasks, or some of them are missing."""
         for task in range(world_size):
             record = shard(self.tokens, task) / "stage.json"
             if not record.exists() or read_json(record)["tasks"] != world_size:
@@ -177,4 +178,3 @@ class SwitchAndPack(PipelineStep):
                     f"{self.tokens}: the shards are not those of {world_size} tasks that are all complete (see {record}). "
                     "Run Tokenise to its end first, with as many tasks, into a folder of its own."
                 )
-        return world_size

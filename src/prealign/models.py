@@ -53,12 +53,16 @@ def load_weights(section: ModelSection, folder: str) -> Any:
     return model
 
 
-def freeze_body(model: Any) -> float:
-    """Let the embeddings, input and output, train and nothing else. Returns the share of the parameters that is frozen."""
+def freeze_body(model: Any) -> None:
+    """Let the embeddings, input and output, train and nothing else."""
     embeddings = model.get_input_embeddings(), model.get_output_embeddings()
     trained = {id(parameter) for module in embeddings for parameter in module.parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in trained)
+
+
+def frozen_share(model: Any) -> float:
+    """Return the share of the parameters that do not train."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(size for size, trains in sizes if not trains) / sum(size for size, _ in sizes)
 

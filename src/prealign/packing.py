@@ -288,5 +288,4 @@ def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Data
     """Return the first `blocks` blocks of unswitched documents (fewer if there are no more), in memory."""
     stream = ((ids, ids) for row in tokens.with_format("numpy") for ids in [np.append(row["input_ids"], eos)])
     ids, labels = next(cut_blocks([stream], context, stretch=blocks * context))
-    rows = {"input_ids": ids[:blocks].astype(np.int32), "labels": labels[:blocks].astype(np.int32)}
-    return Dataset.from_dict({name: list(values) for name, values in rows.items()}, features=BLOCKS)
+    return Dataset(block_table((ids[:blocks], labels[:blocks])))

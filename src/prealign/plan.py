@@ -28,7 +28,7 @@ from prealign.alignment.words import WordSizes, word_forms
 from prealign.arms import did_you_mean, resolve_arm
 from prealign.errors import CorpusError, RecipeError
 from prealign.memory import FLOAT, Memory, parameter_memory, text_memory, words_memory
-from prealign.models import freeze_body, model_shapes
+from prealign.models import freeze_body, frozen_share, model_shapes
 from prealign.preparation import Prepared, data_fingerprint
 from prealign.pretraining import budgeted_steps, pretrain_step_flops, pretrain_step_tokens
 from prealign.recipe import AlignSection, PretrainSection, Recipe
@@ -181,7 +181,7 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
     layers = range(model.config.num_hidden_layers + (1 if model.config.tie_word_embeddings else 2))
 
     def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
-        model = _frozen(whole)[0] if section.freeze_body else whole
+        model = _frozen(whole) if section.freeze_body else whole
         activations, logits = text_memory(model, batch, context, bf16=bf16) if batch else (0.0, 0.0)
         if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding
             activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
@@ -210,10 +210,11 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
 
 
 @lru_cache(maxsize=1)
-def _frozen(model: Any) -> tuple[Any, float]:
-    """Return the model with its body frozen, and the share of parameters that is."""
+def _frozen(model: Any) -> Any:
+    """Return a copy of the model with its body frozen."""
     frozen = copy.deepcopy(model)
-    return frozen, freeze_body(frozen)
+    freeze_body(frozen)
+    return frozen
 
 
 def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
@@ -223,7 +224,7 @@ def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
         ("pretrain", [arm for arm, own in arms.items() if own.pretrain.freeze_body]),
     ):
         if named:
-            share = _frozen(model)[1]
+            share = frozen_share(_frozen(model))
             yield f"{key}.freeze_body: {share:.1%} of the parameters do not train in that stage, in {', '.join(named)}"
 
 

@@ -84,8 +84,7 @@ def pretrain(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 2 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history,
-    and with `freeze_body` the share of frozen parameters.
+    """Train stage 2 in place. Returns its record, as `run_trainer`; tokens are those of text and words.
 
     words: the lexicon's forms for sustained alignment; unused, and may be None, without it. folder: scratch space, where a
     whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs are those of all devices.
@@ -94,7 +93,8 @@ def pretrain(
     aligned = words if sustain.weight else None
     size = section.batch_size if aligned is None else 1  # there an example is a whole step
     arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=size, seed=seed)
-    frozen = {"frozen": freeze_body(model)} if section.freeze_body else {}
+    if section.freeze_body:
+        freeze_body(model)
     trainer: Trainer
     if aligned is not None:
         trainer = alignment_trainer(
@@ -112,7 +112,7 @@ def pretrain(
         )
     else:
         trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
-    record = run_trainer(
+    return run_trainer(
         trainer,
         "pretrain",
         on_progress,
@@ -121,4 +121,3 @@ def pretrain(
         callbacks=callbacks,
         checkpoint=recipe.checkpoint,
     )
-    return {**record, **frozen}

@@ -21,6 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from prealign import ranks
 from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.errors import PrealignError
+from prealign.models import frozen_share
 from prealign.recipe import AlignSection, CheckpointSection, PretrainSection, Recipe
 from prealign.recipe_measures import TransferTask
 from prealign.runfolder import read_json
@@ -177,7 +178,8 @@ def run_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     checkpoint: CheckpointSection | None = None,
 ) -> dict[str, Any]:
-    """Train; return the record: steps, tokens and FLOPs of all devices, seconds, and the history, a point a log entry.
+    """Train; return the record: steps, tokens and FLOPs of all devices, seconds, and the history, a point a log entry; and
+    which share of the parameters was `frozen`, where any was.
 
     tokens, flops: of a step on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the
     newest that is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
@@ -185,6 +187,7 @@ def run_trainer(
     (perplexity by language).
     """
     devices, steps = trainer.args.world_size, trainer.args.max_steps
+    frozen = frozen_share(trainer.model)  # now: sharding may take weights apart
     begin = _where_it_was(trainer, stage, on_progress) if checkpoint else None
     seconds = begin.seconds if begin else 0.0
     own = list(callbacks)
@@ -208,6 +211,7 @@ def run_trainer(
         "flops": devices * steps * flops,
         "seconds": seconds + float(output.metrics["train_runtime"]),
         "history": history_points(trainer.state.log_history, devices * tokens),
+        **({"frozen": frozen} if frozen else {}),
     }
 
 

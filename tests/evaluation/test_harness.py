@@ -94,22 +94,11 @@ def test_the_mean_over_tokens_decides() -> None:
 
 # A whole run, asked by lm-eval
 
-TEMPLATES = """\
-neutral:
-  en: ["see {subject}.", "oh {subject}."]
-relations:
-  born:
-    subject: person
-    object: city
-    teach: {en: ["{subject} of {object}.", "{subject} at {object}."]}
-    ask: {en: "the {subject} is {object}"}
-"""
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("harness")
-    (folder / "own.yaml").write_text(TEMPLATES)
+    (folder / "own.yaml").write_text(toy_experiment.TEMPLATES)
     knowledge = {"exposures": [1, 2], "facts": 12, "objects": 3, "candidates": 3, "templates": str(folder / "own.yaml")}
     recipe = toy_experiment.recipe(
         folder, knowledge=knowledge, arms=["joint", "merged_ids"], pretrain__learning_rate=3e-2, pretrain__steps=12

@@ -107,14 +107,14 @@ def align(
     on_progress: OnProgress,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train stage 1 in place. Returns its record: steps, tokens (text and words), FLOPs, seconds, history,
-    and with `freeze_body` the share of frozen parameters.
+    """Train stage 1 in place. Returns its record, as `run_trainer`; tokens are those of text and words.
 
     folder: scratch space, where a whole checkpoint of the same training is gone on from. Under a launcher tokens and FLOPs
     are those of all devices.
     """
     section = recipe.align
-    frozen = {"frozen": freeze_body(model)} if section.freeze_body else {}
+    if section.freeze_body:
+        freeze_body(model)
     trainer = alignment_trainer(
         model,
         tokenizer,
@@ -128,7 +128,7 @@ def align(
         weight=section.weight,
         lm_weight=section.lm_weight,
     )
-    record = run_trainer(
+    return run_trainer(
         trainer,
         "align",
         on_progress,
@@ -137,4 +137,3 @@ def align(
         callbacks=callbacks,
         checkpoint=recipe.checkpoint,
     )
-    return {**record, **frozen}
