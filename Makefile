@@ -1,5 +1,5 @@
 # make env    a virtual environment in .venv, with everything below (idempotent)
-# make demo   the whole method on real text: two arms, about six minutes on two cores
+# make demo   the whole method on real text: two arms, about five minutes on two cores
 # make test   linters, types, layers and the whole test suite
 # make bench  the figures of docs/performance.md
 PYTHON ?= python3
