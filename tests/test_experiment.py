@@ -16,8 +16,9 @@ import toy_experiment
 from prealign import processes
 from prealign.arms import with_settings
 from prealign.errors import RecipeError, RunFolderError
+from prealign.evaluation.comparisons import compare
 from prealign.execution import Event
-from prealign.experiment import compare, run_experiment
+from prealign.experiment import over_items, run_experiment
 from prealign.recipe import Recipe
 from prealign.runfolder import RunFolder, write_json
 
@@ -263,6 +264,10 @@ def test_over_seeds_arms_are_compared_in_pairs(recipe: Recipe, tmp_path: Path) -
     assert found["difference"] == pytest.approx(np.mean(own) - np.mean(base))
 
 
+def compared(recipe: Recipe, folder: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(folder, recipe.baseline))
+
+
 def transfer_score(arm: str, seed: int, value: float, language: str = "de") -> dict[str, Any]:
     return {
         "arm": arm, "seed": seed, "task": "transfer", "language": language, "metric": "accuracy", "condition": "xnli",
@@ -273,8 +278,8 @@ def transfer_score(arm: str, seed: int, value: float, language: str = "de") -> d
 
 def test_numbers_measured_otherwise_are_not_compared(recipe: Recipe, tmp_path: Path) -> None:
     scores = [transfer_score(arm, 0, 0.5) for arm in ("joint", "prealign")]
-    assert len(compare(recipe, RunFolder(tmp_path), scores)) == 1
-    assert not compare(recipe, RunFolder(tmp_path), [scores[0], scores[1] | {"signature": "items:9"}])
+    assert len(compared(recipe, RunFolder(tmp_path), scores)) == 1
+    assert not compared(recipe, RunFolder(tmp_path), [scores[0], scores[1] | {"signature": "items:9"}])
 
 
 def test_one_seed_compares_over_the_items_it_kept(recipe: Recipe, tmp_path: Path) -> None:
@@ -289,7 +294,7 @@ def test_one_seed_compares_over_the_items_it_kept(recipe: Recipe, tmp_path: Path
         write_json(folder.stage(arm, 0, "transfer") / "transfer.json", items)
     accuracy = {"joint": 3 / 8, "prealign": 5 / 8, "anchored": 0.5}
     scores = [transfer_score(arm, 0, value, tag) for arm, value in accuracy.items() for tag in ("de", "fr", "it")]
-    found = {(c["arm"], c["language"]): c for c in compare(recipe, folder, scores)}
+    found = {(c["arm"], c["language"]): c for c in compared(recipe, folder, scores)}
     assert found["prealign", "de"]["difference"] == 0.25
     assert found["prealign", "de"]["p"] == found["prealign", "de"]["p_holm"] == pytest.approx(5 / 8)
     assert found["prealign", "de"]["unit"] == "items"
@@ -310,7 +315,7 @@ def test_holm_corrects_among_the_arms_of_one_number(recipe: Recipe, tmp_path: Pa
         for seed, gain in enumerate(by_seed)
         if (language, arm) != ("fr", "merged_ids")
     ]
-    rows = compare(recipe, RunFolder(tmp_path / "run"), scores)
+    rows = compared(recipe, RunFolder(tmp_path / "run"), scores)
     p = {arm: stats.ttest_1samp(gains[arm], 0).pvalue for arm in arms[1:]}
     assert p["anchored"] < p["prealign"] < p["merged_ids"]
     three = {"anchored": 3 * p["anchored"], "prealign": 2 * p["prealign"], "merged_ids": p["merged_ids"]}

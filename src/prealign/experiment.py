@@ -11,10 +11,8 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,10 @@ import torch
 from prealign import __version__, launch, ranks
 from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
+from prealign.evaluation.comparisons import OneSeed, compare
 from prealign.evaluation.coverage import KINDS
-from prealign.evaluation.score import Comparison, Unit
-from prealign.evaluation.statistics import Difference, holm, paired_bootstrap, paired_items, paired_seeds
+from prealign.evaluation.score import Unit
+from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
 from prealign.execution import Event, OnEvent, run_arms, silent
 from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.preparation import Prepared, prepare
@@ -201,7 +200,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "environment": origin["environment"],
         "scores": scores,
         "budget": budget,
-        "comparisons": compare(recipe, run, scores),
+        "comparisons": compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(run, recipe.baseline)),
         "history": history,
         "dynamics": dynamics,
         "switching": switching,
@@ -234,71 +233,34 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
 
 
 _OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
-_COMPARED = ("task", "language", "metric", "condition", "layer", "stage", "split")
-
-
-def compare(recipe: Recipe, run: RunFolder, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare every arm's final numbers with the baseline's: paired over seeds, or over what one seed was measured on."""
-    values: dict[tuple[Any, ...], dict[tuple[str, int], dict[str, Any]]] = {}
-    for score in scores:
-        if score["stage"] == "pretrain":
-            key = tuple(score[k] for k in _COMPARED)
-            values.setdefault(key, {})[score["arm"], score["seed"]] = score
-    comparisons: list[dict[str, Any]] = []
-    read = cache(read_json)  # one file of items serves many numbers
-    for key, by_arm in values.items():
-        named, family = dict(zip(_COMPARED, key, strict=True)), []
-        for arm in recipe.arms:
-            seeds = [s for s in recipe.seeds if _compare(by_arm.get((arm, s)), by_arm.get((recipe.baseline, s)))]
-            if arm == recipe.baseline or not seeds:
-                continue
-            own, base = ([by_arm[name, s]["value"] for s in seeds] for name in (arm, recipe.baseline))
-            single = _one_seed(run, arm, recipe.baseline, seeds[0], named, read) if len(seeds) == 1 else None
-            found, unit = single or (paired_seeds(own, base), "seeds")
-            ratio = float(np.mean(own) / np.mean(base)) if np.mean(base) else None
-            family.append(
-                Comparison(arm=arm, baseline=recipe.baseline, **named, **found._asdict(), unit=unit, ratio=ratio)
-            )
-        comparisons += map(asdict, _corrected(family))
-    return comparisons
-
-
-def _compare(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool:
-    """Whether two scores compare: both are there, and measured on the same things in the same way."""
-    return own is not None and base is not None and own["signature"] == base["signature"]
-
-
-def _corrected(family: list[Comparison]) -> list[Comparison]:
-    """The arms that meet the baseline on one number, with Holm's p among them."""
-    adjusted = iter(holm([comparison.p for comparison in family if comparison.p is not None]))
-    return [comparison if comparison.p is None else replace(comparison, p_holm=next(adjusted)) for comparison in family]
-
-
 _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
 """Tasks whose stage keeps what it measured item by item, in TASK.json."""
 
 
-def _one_seed(
-    run: RunFolder, arm: str, baseline: str, seed: int, named: dict[str, Any], read: Callable[[Path], Any]
-) -> tuple[Difference, Unit] | None:
-    """Compare two arms of one seed on the items that both kept; None where there are none for this number."""
-    task, metric = named["task"], named["metric"]
-    paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
-    if task not in _ITEMS or not all(path.exists() for path in paths):
-        return None
-    ours, theirs = (read(path) for path in paths)
-    if task == "lm":
-        sides = [side.get(named["language"]) for side in (ours, theirs)]
-        if kind := _OF_WORDS.get(metric):
-            sides = [side and side.get(kind) for side in sides]
-        perplexity = metric != "bits_per_byte"
-        return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
-    ours, theirs = (side.get(named["condition"], {}).get(named["language"], {}) for side in (ours, theirs))
-    own, base = (side.get("correct") or [] for side in (ours, theirs))
-    if metric != "accuracy" or not own or len(own) != len(base):
-        return None
-    documents = ours.get("document")
-    return paired_items(own, base, documents), "documents" if documents else "items"
+def over_items(run: RunFolder, baseline: str) -> OneSeed:
+    """How two arms of one seed compare: on the items that both kept; None where there are none for a number."""
+    read = cache(read_json)  # one file of items serves many numbers
+
+    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
+        task, metric = number["task"], number["metric"]
+        paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
+        if task not in _ITEMS or not all(path.exists() for path in paths):
+            return None
+        ours, theirs = (read(path) for path in paths)
+        if task == "lm":
+            sides = [side.get(number["language"]) for side in (ours, theirs)]
+            if kind := _OF_WORDS.get(metric):
+                sides = [side and side.get(kind) for side in sides]
+            perplexity = metric != "bits_per_byte"
+            return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
+        ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
+        own, base = (side.get("correct") or [] for side in (ours, theirs))
+        if metric != "accuracy" or not own or len(own) != len(base):
+            return None
+        documents = ours.get("document")
+        return paired_items(own, base, documents), "documents" if documents else "items"
+
+    return compared
 
 
 def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, perplexity: bool) -> Difference:
