@@ -14,7 +14,7 @@ import toys
 from prealign.alignment.stage import align_step_flops, similarity_flops
 from prealign.arms import resolve_arm
 from prealign.errors import RecipeError
-from prealign.memory import parameter_memory
+from prealign.memory import fused_loss_memory, parameter_memory
 from prealign.models import model_shapes
 from prealign.plan import (
     DEVICES,
@@ -124,6 +124,17 @@ def test_the_stages_of_an_arm_hold_what_they_use() -> None:
     assert set(joint) == {"pretrain"} and joint["pretrain"].alignment == 0
     assert no_lm["align"].activations == no_lm["align"].logits == 0 < no_lm["align"].alignment
     assert 0 < sustained["pretrain"].alignment < sustained["align"].alignment
+
+
+def test_liger_holds_the_logits_of_a_chunk() -> None:
+    """Width 128 and 2,000 rows are 16 chunks: of 2,000 tokens, 125 each, rounded up to 128."""
+    assert fused_loss_memory(2_000, 128, 2_000) == 4 * (3 * 128 * 2_000 + 2_000 * 128 + 2_000 * 128)
+    assert fused_loss_memory(2_048, 128, 2_048) == 4 * (3 * 128 * 2_048 + 2 * 2_048 * 128), "a power of two stays"
+    assert fused_loss_memory(8, 64, 32) == 4 * (3 * 8 * 32 + 8 * 64 + 32 * 64), "rows fewer than the width: one chunk"
+    plain, fused = plan(recipe()).memory, plan(recipe(trainer={"use_liger_kernel": True})).memory
+    for stage in ("align", "pretrain"):
+        assert 0 < fused[stage].logits < plain[stage].logits
+        assert replace(fused[stage], logits=plain[stage].logits) == plain[stage]
 
 
 def test_micro_batches_take_less_memory_and_the_plan_says_what_they_cost(tmp_path: Path) -> None:

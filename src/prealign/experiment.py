@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import is_liger_kernel_available
 
 from prealign import __version__, launch, ranks
 from prealign.arms import resolve_arm
@@ -81,6 +82,10 @@ def check_launch(recipe: Recipe) -> None:
         raise RecipeError(
             f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
             "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+        )
+    if recipe.trainer.get("use_liger_kernel") and not (is_liger_kernel_available() and torch.cuda.is_available()):
+        raise RecipeError(
+            "trainer.use_liger_kernel needs a GPU and a package: `pip install 'prealign[liger]'`, or leave it out."
         )
     _check_sharding(recipe)
     if launch.count() > 1 and recipe.jobs > 1:

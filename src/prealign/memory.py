@@ -6,6 +6,8 @@
    runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
 3. Logits: at the start of the backward pass three float32 tensors (B, T, V) exist at once, the log-probabilities and the
    gradients on both sides of log-softmax: 12 · B · T · V bytes, in bf16 autocast too, where the loss is float32.
+   liger-kernel's loss (`trainer.use_liger_kernel`) has those of a chunk of tokens alone, and the gradient of the weights
+   from the forward pass on.
 4. L_align keeps the words' activations, of one micro-batch if words are encoded in such, and their states (L + 2, W, D) in
    float32: three copies while they are put in order, then one, and beside it unit vectors, gradient and a copy of the layers
    that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that as well.
@@ -17,6 +19,7 @@ the gradients all the time. Neither the CUDA context nor fragmentation is counte
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -69,6 +72,16 @@ def text_memory(model: Any, batch: int, context: int, *, bf16: bool) -> tuple[fl
     # Both the saved log-probabilities and what the backward pass adds to them belong to the logits.
     logits = FLOAT * batch * context * model.get_output_embeddings().weight.shape[0]
     return saved_bytes(model, loss, bf16=bf16) - logits, _LOGITS_AT_ONCE * logits
+
+
+def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
+    """Return the bytes of liger-kernel's fused loss: what takes the place of the logits in `text_memory`.
+
+    rows: of the output embedding. A chunk has ceil(tokens / ceil(rows / width)) tokens, rounded up to a power of two (its
+    `fused_linear_cross_entropy_forward`); kept are the gradients of hidden states and weights.
+    """
+    chunk = min(tokens, 1 << (math.ceil(tokens / math.ceil(rows / width)) - 1).bit_length())
+    return FLOAT * (_LOGITS_AT_ONCE * chunk * rows + tokens * width + rows * width)
 
 
 @lru_cache(maxsize=64)

@@ -27,7 +27,7 @@ from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordSizes, word_forms
 from prealign.arms import did_you_mean, resolve_arm
 from prealign.errors import CorpusError, RecipeError
-from prealign.memory import FLOAT, Memory, parameter_memory, text_memory, words_memory
+from prealign.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory, words_memory
 from prealign.models import freeze_body, frozen_share, model_shapes
 from prealign.preparation import Prepared, data_fingerprint
 from prealign.pretraining import budgeted_steps, pretrain_step_flops, pretrain_step_tokens
@@ -183,6 +183,9 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
     def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
         model = _frozen(whole) if section.freeze_body else whole
         activations, logits = text_memory(model, batch, context, bf16=bf16) if batch else (0.0, 0.0)
+        if batch and own.trainer.get("use_liger_kernel"):
+            rows, width = model.get_output_embeddings().weight.shape
+            logits = fused_loss_memory(batch * context, width, rows)
         if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding
             activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
         alignment = 0.0

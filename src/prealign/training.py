@@ -129,7 +129,10 @@ def training_arguments(
     # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
-    return TrainingArguments(**settings | recipe.trainer)
+    settings |= recipe.trainer
+    if isinstance(section, TransferTask):  # liger-kernel would put a language model's forward into a classifier
+        settings["use_liger_kernel"] = False
+    return TrainingArguments(**settings)
 
 
 def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
