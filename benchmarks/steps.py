@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from prealign.forward import training_forward
 from prealign.recipe import Recipe
 from prealign.training import training_arguments
 
@@ -41,6 +42,8 @@ def train(model: Any, blocks: Dataset, recipe: Recipe, steps: int, folder: Path,
     """Train as stage 2 does, without validation."""
     section = recipe.pretrain
     arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=section.batch_size, seed=0)
-    trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset={}, callbacks=[clock])
+    trainer = Trainer(
+        training_forward(model, recipe.trainer), arguments, train_dataset=blocks, eval_dataset={}, callbacks=[clock]
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -37,7 +37,6 @@ def run(folder: Path, model: Any, words: Any = WORDS, **sections: Any) -> dict[s
 def test_without_sustained_alignment_it_is_the_stock_trainer(tmp_path: Path) -> None:
     ours, theirs = toys.llama(), toys.llama()
     record = run(tmp_path / "ours", ours, words=None)
-    assert type(ours) is type(theirs), "no forward was replaced"
     made = recipe()
     assert made.pretrain.learning_rate == 1e-3
     arguments = training_arguments(made, tmp_path, made.pretrain, steps=STEPS, batch_size=BATCH, seed=0)

@@ -21,6 +21,7 @@ from prealign.alignment.stage import align_step_flops, alignment_trainer, words_
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import training_flops
 from prealign.errors import RecipeError
+from prealign.forward import training_forward
 from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
@@ -111,6 +112,7 @@ def pretrain(
             every=sustain.every,
         )
     else:
+        model = training_forward(model, recipe.trainer)
         trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
     return run_trainer(
         trainer,

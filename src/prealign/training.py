@@ -21,6 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from prealign import ranks
 from prealign.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.errors import PrealignError
+from prealign.forward import LIGER
 from prealign.models import frozen_share
 from prealign.recipe import AlignSection, CheckpointSection, PretrainSection, Recipe
 from prealign.recipe_measures import TransferTask
@@ -129,10 +130,7 @@ def training_arguments(
     # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
-    settings |= recipe.trainer
-    if isinstance(section, TransferTask):  # liger-kernel would put a language model's forward into a classifier
-        settings["use_liger_kernel"] = False
-    return TrainingArguments(**settings)
+    return TrainingArguments(**settings | {name: value for name, value in recipe.trainer.items() if name not in LIGER})
 
 
 def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:

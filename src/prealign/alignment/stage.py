@@ -19,6 +19,7 @@ from prealign.alignment.states import bos_id
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms, WordSizes
 from prealign.compute import BACKWARD, training_flops
+from prealign.forward import training_forward
 from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
@@ -79,7 +80,7 @@ def alignment_trainer(
     """Return what trains with L_align of `groups` groups in every `every`-th step, taken as `align` of the recipe says."""
     section, seed, ranks = recipe.align, arguments.seed, arguments.world_size
     return AlignmentTrainer(
-        with_word_states(model),
+        with_word_states(training_forward(model, recipe.trainer)),
         arguments,
         data_collator=collate,
         train_dataset=AlignmentSteps(

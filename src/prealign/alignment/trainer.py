@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import wraps
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,31 +28,30 @@ from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states, tied
 from prealign.alignment.words import WordForms
 from prealign.errors import RecipeError
+from prealign.forward import replace_forward
 
 
 def with_word_states(model: Any) -> Any:
     """Give this model instance a forward that, called with `word_ids` and `word_lengths`, also returns `word_states`.
 
-    Its class becomes a subclass of the same name, so checkpoints are those of the class it was. Calls without word
-    inputs are the class's own. Returns the model.
+    Calls without word inputs are those of the forward it had. Returns the model.
     """
-    cls = type(model)
 
-    # Under `trainer.torch_compile` this frame is left as it is and the class's forward is compiled, whose text always has
-    # the same shape: a graph that saw the words would be compiled again for each new shape of theirs.
-    # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
-    @torch.compiler.disable(recursive=False)
-    @wraps(cls.forward)
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        words = kwargs.pop("word_ids", None)
-        if words is None:
-            return cls.forward(self, *args, **kwargs)
-        inputs = words, kwargs.pop("word_lengths"), kwargs.pop("bos", None), kwargs.pop("word_micro", None)
-        output = dict(cls.forward(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-        return {**output, "word_states": encoded_word_states(self, *inputs)}
+    def make(inner: Callable[..., Any]) -> Callable[..., Any]:
+        # Under `trainer.torch_compile` this frame is left as it is and the inner forward is compiled, whose text always
+        # has the same shape: a graph that saw the words would be compiled again for each new shape of theirs.
+        @torch.compiler.disable(recursive=False)
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            words = kwargs.pop("word_ids", None)
+            if words is None:
+                return inner(self, *args, **kwargs)
+            inputs = words, kwargs.pop("word_lengths"), kwargs.pop("bos", None), kwargs.pop("word_micro", None)
+            output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
+            return {**output, "word_states": encoded_word_states(self, *inputs)}
 
-    model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
-    return model
+        return forward
+
+    return replace_forward(model, make)
 
 
 def layer_slice(layers: str, model: Any) -> slice:

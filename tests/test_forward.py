@@ -1,0 +1,80 @@
+"""The forward of training: the class's loss and nothing else, on top of whatever forward the instance has."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import toy_experiment
+import toys
+from prealign.alignment.trainer import with_word_states
+from prealign.forward import training_forward
+from prealign.training import training_arguments
+
+IDS = torch.arange(12).reshape(2, 6)
+
+
+@pytest.mark.parametrize("make", [toys.llama, lambda: toys.llama(tied=True), toys.gpt2, toys.neox, toys.qwen2])
+def test_training_gets_the_same_loss_and_gradients_without_logits(make: Any) -> None:
+    plain = make().train()
+    lean = training_forward(copy.deepcopy(plain), {})
+    outputs = []
+    for model in (plain, lean):
+        torch.manual_seed(0)  # some drop out
+        outputs.append(model(input_ids=IDS, labels=IDS))
+    expected, found = outputs
+    assert expected.logits is not None and list(found.keys()) == ["loss"]
+    for model, output in ((plain, expected), (lean, found)):
+        output.loss.backward()
+        assert output.loss.item() == expected.loss.item()
+        for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+            assert torch.equal(ours.grad, theirs.grad), name  # type: ignore[arg-type]
+    assert lean(input_ids=IDS).logits is not None, "no labels, no loss"
+
+
+def test_measuring_gets_everything_and_a_checkpoint_is_that_of_the_class(tmp_path: Path) -> None:
+    plain, lean = toys.llama().eval(), training_forward(toys.llama(), {}).eval()
+    assert torch.equal(lean(input_ids=IDS, labels=IDS).logits, plain(input_ids=IDS).logits)
+    assert training_forward(toys.llama(), {}).__class__ is not lean.__class__, "one instance, not its class"
+    lean.save_pretrained(tmp_path)
+    assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is type(plain)
+
+
+def test_a_forward_that_a_kernel_put_into_the_instance_is_the_one_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """liger-kernel needs a GPU; here stands what it does: it sets `forward` of the instance."""
+    seen = []
+
+    def apply(model: Any, config: Any) -> None:
+        inner = type(model).forward
+
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append((config, sorted(kwargs)))
+            return inner(self, *args, **kwargs)
+
+        model.forward = MethodType(forward, model)
+
+    monkeypatch.setattr("prealign.forward.apply_liger_kernel", apply)
+    settings = {"use_liger_kernel": True, "liger_kernel_config": {"rope": False}}
+    model = with_word_states(training_forward(toys.llama().train(), settings))
+    output = model(input_ids=IDS, labels=IDS, word_ids=IDS[:1, :2], word_lengths=torch.tensor([2]))
+    assert output.keys() == {"loss", "word_states"}
+    assert seen == [({"rope": False}, ["input_ids", "labels"])]
+    training_forward(toys.llama(), {})(input_ids=IDS)
+    assert len(seen) == 1, "only where it is asked for"
+
+
+def test_the_trainer_and_the_classifier_are_not_told_of_kernels(tmp_path: Path) -> None:
+    """The Trainer would put the kernel's forward over ours, and a language model's into a classifier."""
+    task = {"name": "nli", "train": "a.tsv", "tests": {"en": "b.tsv"}}
+    settings = {"use_liger_kernel": True, "liger_kernel_config": {"rope": False}, "seed": 3}
+    recipe = toy_experiment.recipe(tmp_path, transfer=[task])
+    recipe = recipe.model_copy(update={"trainer": recipe.trainer | settings})
+    for section in (recipe.pretrain, recipe.align, recipe.transfer[0]):
+        made = training_arguments(recipe, tmp_path, section, steps=1, batch_size=1, seed=0)
+        assert (made.use_liger_kernel, made.liger_kernel_config, made.bf16) == (False, None, False)
