@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -286,6 +287,28 @@ def test_a_changed_file_makes_them_stale(tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("a") as file:
         file.write("\n")
     assert data_fingerprint(recipe) != before
+
+
+def test_signatures_name_the_same_data_by_what_is_in_them(tmp_path: Path) -> None:
+    """Machines that unpacked the same text at other times must find each other's numbers comparable."""
+    sections = corpus(tmp_path)
+    here, (german, english) = prepared(sections, tmp_path / "here")[0], (tmp_path / "de.txt", tmp_path / "en.jsonl")
+    os.utime(english, (1, 1))
+    there = prepared(sections, tmp_path / "there")[0]
+    assert here.mark != there.mark
+    assert here.identity == there.identity
+    assert here.identity["tok"].startswith(f"{here.record['vocabulary']}.")
+    (tested, *_) = here.tokens("de", "test")["document"]
+    lines = german.read_text(encoding="utf-8").splitlines()
+    number = int(tested.rpartition(":")[2]) - 1
+    lines[number] = " ".join(reversed(lines[number].split(" ")))
+    german.write_text("\n".join(lines), encoding="utf-8")
+    sections["tokenizer"] = {"path": str(tmp_path / "here" / "data" / "tokenizer")}
+    other = prepared(sections, tmp_path / "other")[0]
+    assert (other.folder / "tokenizer" / "tokenizer.json").read_bytes() == (
+        here.folder / "tokenizer" / "tokenizer.json"
+    ).read_bytes()
+    assert here.identity != other.identity, "other test text in the same tokenizer"
 
 
 def test_stale_data_are_replaced(tmp_path: Path) -> None:

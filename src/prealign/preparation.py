@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
@@ -111,10 +112,17 @@ class Prepared:
         """Fingerprint of everything in the folder."""
         return self.record["fingerprint"]
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str]:
-        """What ends every signature: the tokenizer (its size, and the data it is of) and the version."""
-        return {"tok": f"{self.record['vocabulary']}.{self.mark[:8]}", "v": __version__}
+        """What ends every signature: the version, and the tokenizer: its size, and a hash of it and of what it tests.
+
+        Files of the same content give the same on any machine, where `mark` does not: it goes by their times.
+        """
+        content = xxhash.xxh3_64((self.folder / "tokenizer" / "tokenizer.json").read_bytes())
+        for language in self.languages:
+            for document in self.tokens(language, "test").with_format("numpy")["input_ids"]:
+                content.update(np.append(document, len(document)).astype(np.int64).tobytes())
+        return {"tok": f"{self.record['vocabulary']}.{content.hexdigest()[:8]}", "v": __version__}
 
     @property
     def languages(self) -> list[str]:
