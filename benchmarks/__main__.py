@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import alignment, batches, lexicon, memory, stage2, switching, training
+from benchmarks import alignment, batches, lexicon, memory, ranks, stage2, switching, training
 from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
 from prealign.experiment import provenance
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "switching": switching,
     "stage2": stage2,
     "training": training,
+    "ranks": ranks,
     "alignment": alignment,
     "batches": batches,
     "lexicon": lexicon,

@@ -34,6 +34,7 @@ VALIDATION = {
     name: toys.blocks(number, CONTEXT, vocabulary=60, seed=number).map(lambda row: {"labels": row["input_ids"]})
     for name, number in (("en", 9), ("de", 15))
 }
+RATES = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0}
 WAYS = {"whole": None, "micro-batches": 2}  # word forms that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
@@ -57,14 +58,16 @@ def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None
 
 
 def train(
-    folder: Path, micro_pairs: int | None = None, **steps: int
+    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, **steps: int
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64.
 
-    Returns the weights, and the validation perplexities of each step.
+    embedding_alone: without L_LM, so that steps with words leave the blocks out. Returns the weights, and the validation
+    perplexities of each step.
     """
+    lm_weight, layers = (0.0, slice(0, 1)) if embedding_alone else (1.0, slice(None))
     recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd"}, evaluate={"batch_size": 4})
-    rates = recipe.align.model_copy(update={"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0})
+    rates = recipe.align.model_copy(update=RATES | {"lm_weight": lm_weight})
     arguments = training_arguments(recipe, folder, rates, steps=STEPS, batch_size=1, seed=0)
     trainer = AlignmentTrainer(
         with_word_states(model()),
@@ -73,6 +76,8 @@ def train(
         train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
         eval_dataset=VALIDATION,
         weight=1.0,
+        lm_weight=lm_weight,
+        layers=layers,
         micro_pairs=micro_pairs,
     )
     history = run_trainer(trainer, "align", lambda _: None, tokens=1, flops=1)["history"]
@@ -115,6 +120,9 @@ def one_rank(rank: int, folder: Path) -> None:
         found[f"{way}: weights"], found[f"{way}: validation"] = train(
             folder, micro_pairs=micro and 1, batch_size=2, groups=2
         )
+    found["embedding alone: weights"], found["embedding alone: validation"] = train(
+        folder, embedding_alone=True, batch_size=2, groups=2
+    )
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -152,11 +160,11 @@ def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> 
         assert all(torch.equal(rank["gathered"][name], weight) for name, weight in whole.items())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "embedding alone"])
 def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
     ranks: list[dict[str, Any]], way: str, tmp_path: Path
 ) -> None:
-    expected, validation = train(tmp_path, batch_size=4, groups=4)
+    expected, validation = train(tmp_path, embedding_alone=way == "embedding alone", batch_size=4, groups=4)
     start = dict(model().named_parameters())
     for name, weight in expected.items():
         assert not torch.equal(weight, start[name])
