@@ -123,8 +123,8 @@ def training_arguments(
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        # Every step uses all weights, but for one of L_align alone, which may be of some layers.
-        "ddp_find_unused_parameters": isinstance(section, AlignSection) and not section.lm_weight,
+        # Every step uses all weights: words have the states of all layers, of which L_align may score some.
+        "ddp_find_unused_parameters": False,
         "bf16": precision(recipe) == "bf16 autocast",
         "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
     }
