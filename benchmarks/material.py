@@ -61,12 +61,12 @@ class Material:
         size, context = steps * self.recipe.pretrain.batch_size, self.recipe.pretrain.context
         return write_blocks(mixture, self.folder / name, blocks=size, context=context, seed=SEED)[0]
 
-    def model(self, preset: str | None = None) -> Any:
-        """Return a fresh model: the recipe's, or another preset."""
+    def model(self, preset: str | None = None, rows: int | None = None) -> Any:
+        """Return a fresh model: the recipe's, or another preset, or with more rows of embeddings."""
         section = self.recipe.model.model_copy(update={"preset": preset} if preset else {})
         return build_model(
             section,
-            vocab_size=self.prepared.vocab_size,
+            vocab_size=rows or self.prepared.vocab_size,
             context=self.recipe.pretrain.context,
             seed=SEED,
             eos_token_id=self.prepared.eos,

@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prealign.errors import RecipeError
+from prealign.lexicon.formats.notation import TRADITIONAL
 from prealign.recipe import UNSPACED_LANGUAGES, SegmenterName, TargetText
 from prealign.text.ragged import IntArray
 from prealign.text.words import kind
 
 _PACKAGES = {"rjieba": "rjieba", "icu": "icu4py"}
-_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 _WITH_DICTIONARY = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue", "wuu"})
 """Languages without spaces whose words ICU knows; Tibetan and Dzongkha it cuts into syllables at best."""
 
@@ -94,7 +94,7 @@ def resolve_segmenter(setting: SegmenterName, language: str) -> str:
     base, *subtags = language.lower().split("-")
     if base not in UNSPACED_LANGUAGES:
         return "whitespace"
-    preferred = ["rjieba"] if base == "zh" and not _TRADITIONAL & set(subtags) else []
+    preferred = ["rjieba"] if base == "zh" and not TRADITIONAL & set(subtags) else []
     preferred += ["icu"] if base in _WITH_DICTIONARY else []
     return next((name for name in preferred if find_spec(_PACKAGES[name])), "longest_match")
 

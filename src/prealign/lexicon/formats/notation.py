@@ -22,7 +22,8 @@ _REFERENCE = re.compile(
     r"(?:\((?:old|dialect|coll\.)\) )?(?:(?:old |archaic |Japanese |erhua |ancient )?variant of |see (?:also )?[^\x00-\x7f]"
     r"|CL:|abbr\. (?:for|of) |also written |also pr\.|Taiwan pr\.|same as |used in [^\x00-\x7f]|surname )"
 )
-_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
+TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
+"""Subtags of Chinese in traditional characters."""
 
 
 def ding(line: str, account: Account) -> list[Entry] | None:
@@ -78,7 +79,7 @@ def cedict(line: str, account: Account) -> list[Entry] | None:
             else:
                 glosses.append(part)
     tag = account.source if base(account.source) == "zh" else account.target
-    word = traditional if _TRADITIONAL & set(tag.lower().split("-")[1:]) else simplified
+    word = traditional if TRADITIONAL & set(tag.lower().split("-")[1:]) else simplified
     return [([word], glosses, 0)]
 
 
