@@ -277,7 +277,7 @@ def report(
 @command
 def merge(
     results: Annotated[list[Path], typer.Argument(help="The results.json files of one recipe, or their run folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The results.json to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The results.json to write, or its folder.")],
 ) -> None:
     """Join the results of one recipe that were made in several places: other seeds elsewhere, arms added later."""
     from prealign.merging import merge_results
@@ -286,9 +286,10 @@ def merge(
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
     merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))
-    write_json(out, merged)
+    place = out / "results.json" if out.is_dir() else out
+    write_json(place, merged)
     runs = len({(row["arm"], row["seed"]) for row in merged["scores"]})
-    console.print(f"{len(paths)} results, {runs} runs of an arm and seed → {out}", soft_wrap=True)
+    console.print(f"{len(paths)} results, {runs} runs of an arm and seed → {place}", soft_wrap=True)
 
 
 @command

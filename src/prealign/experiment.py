@@ -33,7 +33,7 @@ from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
-from prealign.training import precision, settings_in
+from prealign.training import device, fused_loss, precision, settings_in
 
 # A list of the environment that changes numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
@@ -83,7 +83,7 @@ def check_launch(recipe: Recipe) -> None:
             f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
             "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
         )
-    if recipe.trainer.get("use_liger_kernel") and not (is_liger_kernel_available() and torch.cuda.is_available()):
+    if fused_loss(recipe) and not (is_liger_kernel_available() and torch.cuda.is_available()):
         raise RecipeError(
             "trainer.use_liger_kernel needs a GPU and a package: `pip install 'prealign[liger]'`, or leave it out."
         )
@@ -138,7 +138,7 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
     """
     check_launch(recipe)
     ranks.join(
-        cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        cpu=device().type == "cpu",
         timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),
     )
 

@@ -1,20 +1,25 @@
 """What a model's forward does while it trains, other than its class's.
 
 1. `replace_forward` gives one instance a forward of its own; name, signature and checkpoints stay those of its class.
-2. `training_forward` puts liger-kernel's in place, if the recipe asks for it, and lets a step return its loss alone.
+2. `training_forward` puts liger-kernel's fused loss in place, if the recipe asks for it, and lets a step return its loss
+   alone. Of liger-kernel it takes nothing else: its other kernels are put into the modules of transformers, and so into
+   every model of the process, also those that are measured on a CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
+from types import MethodType
 from typing import Any
 
-from transformers.integrations.liger import apply_liger_kernel
 from transformers.modeling_outputs import CausalLMOutput
 
-LIGER = ("use_liger_kernel", "liger_kernel_config")
-"""Settings of `trainer` that are followed here: the Trainer would put the forward over ours, and into classifiers too."""
+from prealign.errors import RecipeError
+
+LIGER = "use_liger_kernel"
+"""The setting of `trainer` that is followed here: the Trainer would put the forward over ours, and into classifiers too."""
+_KERNELS = ("rope", "rms_norm", "layer_norm", "swiglu", "geglu", "cross_entropy")
 
 
 def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
@@ -24,27 +29,39 @@ def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..
     """
     cls = type(model)
     own = vars(model).pop("forward", None)  # an instance's own would win over its class's
-    inner = own.__func__ if own else cls.forward
+    inner = own.__func__ if isinstance(own, MethodType) else cls.forward
     # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
     forward = wraps(inner)(make(inner))
     model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
     return model
 
 
-def training_forward(model: Any, trainer: Mapping[str, Any]) -> Any:
-    """Give this model the forward of a training stage. Returns the model. trainer: the recipe's.
+def training_forward(model: Any, *, fused: bool) -> Any:
+    """Give this model the forward of a training stage. Returns the model.
 
-    In training, and asked for a loss, it returns nothing else: logits would be kept to the end of the step, and under
-    autocast Accelerate would convert them to float32, for nobody.
+    In training, and asked for a loss, it returns nothing else: nobody reads the logits, and under autocast Accelerate would
+    convert them to float32. fused: by liger-kernel, which never has the logits of a whole batch; RecipeError for a model
+    that it does not know.
     """
-    if trainer.get("use_liger_kernel"):
-        apply_liger_kernel(model, trainer.get("liger_kernel_config"))
+    if fused:
+        _fuse_loss(model)
 
     def loss_alone(inner: Callable[..., Any]) -> Callable[..., Any]:
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             output = inner(self, *args, **kwargs)
-            return CausalLMOutput(loss=output.loss) if self.training and output.loss is not None else output
+            loss = output.get("loss") if isinstance(output, dict) else None
+            return CausalLMOutput(loss=loss) if self.training and loss is not None else output
 
         return forward
 
     return replace_forward(model, loss_alone)
+
+
+def _fuse_loss(model: Any) -> None:
+    from transformers.integrations.liger import apply_liger_kernel
+
+    apply_liger_kernel(model, dict.fromkeys(_KERNELS, False) | {"fused_linear_cross_entropy": True})
+    if "forward" not in vars(model):
+        raise RecipeError(
+            f"trainer.{LIGER}: liger-kernel has no fused loss for models of type {model.config.model_type!r}. Leave it out."
+        )

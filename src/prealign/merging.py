@@ -1,76 +1,90 @@
 """Results of one recipe that were made in several places: other seeds on other machines, arms that were added later.
 
-1. Their recipes must be one, but for arms, seeds, jobs and processes; and so must be the text that was read.
+1. Their recipes must be one, but for arms, seeds and what no number depends on; so must be version, number of devices and
+   precision, and the text that was read, as far as the files tell: its sizes, and the lexicon's size and coverage.
 2. An arm and seed that several have must have the same scores in all: it is taken once.
 3. Rows are joined in the order of seeds and arms, and comparisons made anew, as if one command had made them all.
-4. `parts` keeps who made what: command, time, version and environment of each.
+4. `parts` keeps who made what: command, time, version, environment, arms and seeds of each.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from prealign.evaluation.comparisons import OneSeed, compare
+from prealign.evaluation.comparisons import NUMBER, OneSeed, compare
 from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference
 from prealign.recipe import Recipe
-from prealign.report.results import Results, ResultsError, Row, select
+from prealign.report.results import Results, ResultsError, Row, finite, select
+from prealign.training import deciding
 
 _OF_RUNS = ("scores", "budget", "history", "dynamics", "switching", "mixture", "transfer", "new_rows")
 """Sections whose rows are of one arm and seed."""
 _SHARED = ("corpus", "tokenizer", "knowledge", "tests")
-"""Sections on what all arms and seeds share; `lexicon` counts the words that the first seed holds out."""
-_FREE = {"arms", "seeds", "jobs", "processes"}
-"""Settings in which parts may differ: no number depends on them."""
-_ORIGIN = ("command", "created", "version", "environment")
+"""Sections on what all arms and seeds share."""
+_FREE = {"arms", "seeds", "jobs", "processes", "checkpoint", "variants", "trainer"}
+"""Settings of the recipe in which parts may differ: variants if not those of one name, trainer in what decides nothing."""
+_NEEDED = {"scores": (*NUMBER, "signature"), "comparisons": ("unit", *NUMBER)}
+_ENVIRONMENT = ("devices", "precision")
+"""What of the environment must be equal: batches are of one device."""
 
+Part = tuple[Path, Results]
 Run = tuple[str, int]
 
 
-def merge_results(parts: Sequence[tuple[Path, Results]], command: str) -> Results:
+def merge_results(parts: Sequence[Part], command: str) -> Results:
     """Return one results.json of the parts, given with their paths. Arms keep the order in which the parts have them.
 
-    command: the one that merges, for the provenance. Raises ResultsError for parts of different recipes, of different
-    text, or with different scores of one arm and seed, naming both files.
+    command: the one that merges, for the provenance. Raises ResultsError, naming the files, for parts of different recipes,
+    of different text, trained in different ways, with different scores of one arm and seed, or without any score.
     """
     first_path, first = parts[0]
-    recipe = _recipe(first_path, first)
+    recipes = [_recipe(path, part) for path, part in parts]
     shared: dict[str, Any] = {}
-    for path, part in parts:
-        _check_recipe(first_path, recipe, path, _recipe(path, part))
+    for (path, part), recipe in zip(parts, recipes, strict=True):
+        _check_rows(path, part)
+        _check_alike(first_path, _ways(first, recipes[0]), path, _ways(part, recipe))
         for section in _SHARED:
             if section in part and part[section] != shared.setdefault(section, part[section]):
                 raise ResultsError(
                     f"{path}: its {section!r} is not that of the files before it: they read other text, so their numbers "
                     "do not compare. Run both on the same files."
                 )
-    owners = _owners(parts)
-    runs = sorted(owners, key=lambda run: run[1])
-    arms = list(dict.fromkeys(arm for arm, _ in owners))
-    seeds = list(dict.fromkeys(seed for _, seed in runs))
+    arms = list(dict.fromkeys(arm for recipe in recipes for arm in recipe["arms"]))
+    seeds = sorted({seed for recipe in recipes for seed in recipe["seeds"]})
+    _check_same_scores(parts)
     joined = {
-        section: [row for arm, seed in runs for row in select(owners[arm, seed].get(section, []), arm=arm, seed=seed)]
+        section: [row for seed in seeds for arm in arms for row in _rows(parts, section, (arm, seed))]
         for section in _OF_RUNS
         if any(section in part for _, part in parts)
     }
-    baseline = str(recipe["baseline"])
-    comparisons = compare(arms, seeds, baseline, joined["scores"], _as_before(parts, baseline))
-    lexicon = next(part for run, part in owners.items() if run[1] == seeds[0])["lexicon"]
+    if not joined["scores"]:
+        raise ResultsError(
+            f"{first_path}: no arm and seed of it is finished, nor of the others: there is nothing to merge."
+        )
+    baseline = str(recipes[0]["baseline"])
+    numbers = [row if finite(row["value"]) else row | {"value": math.nan} for row in joined["scores"]]
+    origins = _origins(parts)
     return {
-        **{key: first[key] for key in ("schema", "name", "version")},
+        "schema": first["schema"],
+        "name": first["name"],
+        "version": first.get("version"),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command,
-        "recipe": first["recipe"] | {"arms": arms, "seeds": seeds},
-        "environment": _common([origin["environment"] for origin in _origins(parts)]),
-        "parts": _origins(parts),
+        "recipe": first["recipe"] | {"arms": arms, "seeds": seeds, "variants": _variants(parts, recipes)},
+        "environment": _common([origin["environment"] for origin in origins]),
+        "parts": origins,
         **joined,
-        "comparisons": comparisons,
-        "lexicon": lexicon,
+        "comparisons": compare(arms, seeds, baseline, numbers, _as_before(parts, baseline)),
+        "lexicon": _lexicon(parts, seeds[0]),
         **shared,
     }
 
@@ -86,33 +100,72 @@ def _recipe(path: Path, results: Results) -> dict[str, Any]:
         ) from None
 
 
-def _check_recipe(first_path: Path, first: dict[str, Any], path: Path, recipe: dict[str, Any]) -> None:
-    differing = sorted(key for key in first.keys() - _FREE if recipe[key] != first[key])
+def _check_rows(path: Path, part: Results) -> None:
+    for section, keys in _NEEDED.items():
+        for i, row in enumerate(part.get(section, [])):
+            missing = [key for key in keys if key not in row]
+            if missing:
+                raise ResultsError(
+                    f"{path}: {section}[{i}]: `{missing[0]}` is missing. It is of another version of prealign; run it again."
+                )
+
+
+def _ways(part: Results, recipe: dict[str, Any]) -> dict[str, Any]:
+    """What must be equal in all parts, by how it is called; what a file does not tell is left out."""
+    environment = part.get("environment") or {}
+    lexicon = {key: own for key, own in (part.get("lexicon") or {}).items() if key in ("groups", "coverage")}
+    return {
+        **{f"recipe: {key}": own for key, own in recipe.items() if key not in _FREE},
+        "recipe: trainer": deciding(recipe["trainer"]),
+        **({"version": part["version"]} if "version" in part else {}),
+        **{key: environment[key] for key in _ENVIRONMENT if key in environment},
+        **({"lexicon": lexicon} if lexicon else {}),
+    }
+
+
+def _check_alike(first_path: Path, first: dict[str, Any], path: Path, own: dict[str, Any]) -> None:
+    differing = sorted(key for key in first.keys() & own.keys() if first[key] != own[key])
     if differing:
         raise ResultsError(
-            f"{path}: its recipe is not that of {first_path}: `{'`, `'.join(differing)}` differ, so their numbers do not "
+            f"{path}: it was not made as {first_path} was: `{'`, `'.join(differing)}` differ, so their numbers do not "
             "compare. Merge results of one recipe; arms and seeds may differ."
         )
 
 
-def _owners(parts: Sequence[tuple[Path, Results]]) -> dict[Run, Results]:
-    """The part that each arm and seed is taken from, in the order of the parts."""
-    owners: dict[Run, tuple[Path, Results]] = {}
+def _check_same_scores(parts: Sequence[Part]) -> None:
+    owners: dict[Run, tuple[Path, Counter[str]]] = {}
     for path, part in parts:
         for run in dict.fromkeys((row["arm"], row["seed"]) for row in part["scores"]):
-            other_path, other = owners.setdefault(run, (path, part))
-            arm, seed = run
-            if select(other["scores"], arm=arm, seed=seed) != select(part["scores"], arm=arm, seed=seed):
+            own = Counter(json.dumps(row, sort_keys=True) for row in _rows([(path, part)], "scores", run))
+            other_path, other = owners.setdefault(run, (path, own))
+            if own != other:
                 raise ResultsError(
-                    f"{path}: its scores of {arm} with seed {seed} are not those of {other_path}. Which are right, the "
+                    f"{path}: its scores of {run[0]} with seed {run[1]} are not those of {other_path}. Which are right, the "
                     "files cannot tell: leave one out, or run that arm again."
                 )
-    return {run: part for run, (_, part) in owners.items()}
 
 
-def _as_before(parts: Sequence[tuple[Path, Results]], baseline: str) -> OneSeed:
+def _rows(parts: Sequence[Part], section: str, run: Run) -> list[Row]:
+    """The rows of an arm and seed, of the first part that has some."""
+    arm, seed = run
+    found = (select(part.get(section, []), arm=arm, seed=seed) for _, part in parts)
+    return next((rows for rows in found if rows), [])
+
+
+def _variants(parts: Sequence[Part], recipes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for (path, _), recipe in zip(parts, recipes, strict=True):
+        for name, variant in recipe["variants"].items():
+            if joined.setdefault(name, variant) != variant:
+                raise ResultsError(
+                    f"{path}: its variant {name!r} is not that of the files before it. Rename one of them."
+                )
+    return joined
+
+
+def _as_before(parts: Sequence[Part], baseline: str) -> OneSeed:
     """Comparisons of a single seed: results.json has no items, so what a part found on its own is kept."""
-    known: dict[tuple[str, int], list[Row]] = {}
+    known: dict[Run, list[Row]] = {}
     for _, part in parts:
         seeds: dict[str, set[int]] = {}
         for score in part["scores"]:
@@ -129,8 +182,25 @@ def _as_before(parts: Sequence[tuple[Path, Results]], baseline: str) -> OneSeed:
     return compared
 
 
-def _origins(parts: Sequence[tuple[Path, Results]]) -> list[dict[str, Any]]:
-    return [origin for _, part in parts for origin in part.get("parts", [{key: part[key] for key in _ORIGIN}])]
+def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
+    """That of a part that begins with the first seed, as the words held out are counted for that; else without them."""
+    own = [part["lexicon"] for _, part in parts if part.get("lexicon") and part["recipe"]["seeds"][0] == seed]
+    rest = [part["lexicon"] for _, part in parts if part.get("lexicon")]
+    return own[0] if own else {key: value for told in rest[:1] for key, value in told.items() if key != "held_out"}
+
+
+def _origins(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    return [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
+
+
+def _origin(part: Results) -> dict[str, Any]:
+    done = [(row["arm"], row["seed"]) for row in part["scores"]]
+    return {
+        "arms": list(dict.fromkeys(arm for arm, _ in done)),
+        "seeds": sorted({seed for _, seed in done}),
+        **{key: part.get(key) for key in ("command", "created", "version")},
+        "environment": part.get("environment") or {},
+    }
 
 
 def _common(environments: list[dict[str, Any]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from prealign.report.formats import NONE, duration, quantity
 from prealign.report.tables import Table
 from prealign.runfolder import RunFolder, finished
 from prealign.text.tokenizers import get_tokenizer
-from prealign.training import precision
+from prealign.training import fused_loss, precision
 
 GIB = 2**30
 _BLOCK_BYTES = 8  # a token of a block: its id and its label, int32
@@ -183,7 +183,7 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
     def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
         model = _frozen(whole) if section.freeze_body else whole
         activations, logits = text_memory(model, batch, context, bf16=bf16) if batch else (0.0, 0.0)
-        if batch and own.trainer.get("use_liger_kernel"):
+        if batch and fused_loss(own):
             rows, width = model.get_output_embeddings().weight.shape
             logits = fused_loss_memory(batch * context, width, rows)
         if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding

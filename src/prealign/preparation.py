@@ -116,9 +116,13 @@ class Prepared:
     def identity(self) -> dict[str, str]:
         """What ends every signature: the version, and the tokenizer: its size, and a hash of it and of what it tests.
 
-        Files of the same content give the same on any machine, where `mark` does not: it goes by their times.
+        That is the lexicon, the questions and the test text. Files of the same content give the same on any machine, where
+        `mark` does not: it goes by their times.
         """
-        content = xxhash.xxh3_64((self.folder / "tokenizer" / "tokenizer.json").read_bytes())
+        content = xxhash.xxh3_64()
+        for name in ("tokenizer/tokenizer.json", "lexicon.jsonl", "tests.jsonl", "facts.jsonl"):
+            path = self.folder / name
+            content.update(path.read_bytes() if path.exists() else b"")
         for language in self.languages:
             for document in self.tokens(language, "test").with_format("numpy")["input_ids"]:
                 content.update(np.append(document, len(document)).astype(np.int64).tobytes())

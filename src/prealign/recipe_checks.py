@@ -195,6 +195,7 @@ _SET_BY_PROJECT = {
         "enable_jit_checkpoint",
     ): "a stage that was killed goes on by itself, to the same weights; set checkpoint.every",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
+    ("liger_kernel_config",): "use_liger_kernel takes the fused loss and nothing else",
 }
 
 

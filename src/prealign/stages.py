@@ -52,7 +52,7 @@ from prealign.runfolder import (
     write_json,
 )
 from prealign.text.arrow import load_arrow
-from prealign.training import OnProgress, Progress, deciding, precision
+from prealign.training import OnProgress, Progress, deciding, device, precision
 
 TRAINED = ("align", "pretrain")
 """The stages that all processes of a launch do together."""
@@ -85,15 +85,17 @@ class ArmRun(ArmInputs):
             marks["align"] = fingerprint(data, model, own.align.changes(), own.pretrain.validation_blocks, *dynamics)
         sustained = [own.sustain.changes(), own.align.changes()] if own.sustain.weight else []
         marks["pretrain"] = fingerprint(marks, model, own.pretrain.changes(), sustained, *dynamics)
+        # Scores carry what they were measured on.
+        identity = self.prepared.identity["tok"]
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
-        marks["evaluate"] = fingerprint(marks["pretrain"], measured, bos, *file_stats(sentences))
+        marks["evaluate"] = fingerprint(marks["pretrain"], identity, measured, bos, *file_stats(sentences))
         if own.knowledge:
-            marks["knowledge"] = fingerprint(marks["pretrain"], own.knowledge.changes())
+            marks["knowledge"] = fingerprint(marks["pretrain"], identity, own.knowledge.changes())
         if own.transfer:
             tasks = [task.changes() for task in own.transfer]
             files = [Path(path) for task in own.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(marks["pretrain"], tasks, file_stats(files))
+            marks["transfer"] = fingerprint(marks["pretrain"], identity, tasks, file_stats(files))
         return marks
 
     def execute(
@@ -239,13 +241,14 @@ class ArmRun(ArmInputs):
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
-        scores, items = evaluate_knowledge(self.load(self.folder("pretrain")), self.prepared, self.recipe)
+        model = self.load(self.folder("pretrain")).to(device())
+        scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._own(scores)}
 
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
-        final = self.load(self.folder("pretrain"))
+        final = self.load(self.folder("pretrain")).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         start = self.start()
@@ -256,10 +259,11 @@ class ArmRun(ArmInputs):
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
-                model, self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
+                model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
             )
             unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*found, *unseen])
+            model.cpu()  # room for the next
         write_json(folder / "lm.json", lm)
         write_json(folder / "retrieval.json", retrieval)
         write_json(folder / "parallel.json", parallel)

@@ -53,6 +53,16 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+def device() -> torch.device:
+    """Return where this process trains and measures: its accelerator, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fused_loss(recipe: Recipe) -> bool:
+    """Whether the loss of both stages is liger-kernel's."""
+    return bool(recipe.trainer.get(LIGER))
+
+
 def bf16_available() -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware."""
     if torch.cuda.is_available():
@@ -123,16 +133,16 @@ def training_arguments(
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        # Every step uses all weights: words have the states of all layers, of which L_align may score some.
-        "ddp_find_unused_parameters": False,
+        # L_align alone reaches all layers, but not, say, the bias of an output embedding.
+        "ddp_find_unused_parameters": isinstance(section, AlignSection) and not section.lm_weight,
         "bf16": precision(recipe) == "bf16 autocast",
-        "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        "use_cpu": device().type == "cpu",
     }
     # Arguments with torch_compile leave it in the environment, where it would compile the next training as well; and
     # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
-    return TrainingArguments(**settings | {name: value for name, value in recipe.trainer.items() if name not in LIGER})
+    return TrainingArguments(**settings | {name: value for name, value in recipe.trainer.items() if name != LIGER})
 
 
 def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:

@@ -3,11 +3,12 @@
 1. Scores that differ in arm and seed alone are one number: `NUMBER` names what tells numbers apart.
 2. Two arms meet in the seeds in which both were measured on the same things in the same way (equal signatures).
 3. Several seeds: paired over seeds. One seed: over what it was measured on, which the caller knows (`OneSeed`).
-4. All arms that meet the baseline on one number are one family for Holm's correction.
+4. All arms that meet the baseline on one number are one family for Holm's correction, but for those that diverged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -56,5 +57,6 @@ def _comparable(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool
 
 
 def _corrected(family: list[Comparison]) -> list[Comparison]:
-    adjusted = iter(holm([comparison.p for comparison in family if comparison.p is not None]))
-    return [comparison if comparison.p is None else replace(comparison, p_holm=next(adjusted)) for comparison in family]
+    tested = {i: found.p for i, found in enumerate(family) if found.p is not None and math.isfinite(found.p)}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return [replace(found, p_holm=adjusted.get(i)) for i, found in enumerate(family)]

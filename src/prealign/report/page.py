@@ -20,7 +20,7 @@ from prealign.report import amounts, applied, drawing, parity, tables, unseen
 from prealign.report import results as ask
 from prealign.report.figures import pictures
 from prealign.report.finding import finding
-from prealign.report.results import Results, Row
+from prealign.report.results import Results
 from prealign.report.tables import Table
 from prealign.runfolder import write_text
 
@@ -104,20 +104,22 @@ def _context(results: Results) -> dict[str, Any]:
 
 def _provenance(results: Results) -> list[Table]:
     parts = results.get("parts", [])
-    made = [_origin(results, results["scores"]), *(_origin(part, []) for part in parts)]
+    seeds = sorted({row["seed"] for row in results["scores"]})
+    made = [_origin(results | {"seeds": seeds}), *map(_origin, parts)]
     names = dict.fromkeys(name for facts in made for name in facts)
-    rows = [(name, *(str(facts.get(name, "")) for facts in made)) for name in names]
+    rows = [(name, *("" if facts.get(name) is None else str(facts[name]) for facts in made)) for name in names]
     columns = ("All", *(f"Part {i}" for i in range(1, len(made)))) if parts else ("Value",)
     shown = tuple(row for row in rows if any(row[1:]))
     return [Table("How these numbers were made", ("What", *columns), shown, labels=1)]
 
 
-def _origin(made: dict[str, Any], scores: list[Row]) -> dict[str, Any]:
+def _origin(made: dict[str, Any]) -> dict[str, Any]:
     return {
-        "command": made.get("command", ""),
-        "prealign": made.get("version", ""),
-        "created": made.get("created", ""),
-        "seeds": ", ".join(map(str, sorted({row["seed"] for row in scores}))),
+        "command": made.get("command"),
+        "prealign": made.get("version"),
+        "created": made.get("created"),
+        "arms": ", ".join(made.get("arms", [])),
+        "seeds": ", ".join(map(str, made.get("seeds", []))),
         **made.get("environment", {}),
     }
 
