@@ -71,7 +71,7 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("anchored", "joint training, target rows tied to their translations' rows", {**_JOINT, **_ANCHORED}),
     ("prealign_sustained_anchored", "PreAlign, sustained and anchored", {**_SUSTAINED, **_ANCHORED}),
     ("merged_ids", "the upper bound: a clone with source ids", {**_JOINT, "mixture.clone_ids": "merged"}),
-    ("target_only", "the lower bound: target text alone", {**_JOINT, "mixture.languages": "targets"}),
+    ("target_only", "target text alone, for the whole budget", {**_JOINT, "mixture.languages": "targets"}),
 )
 ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
 

@@ -57,7 +57,7 @@ def test_many_arms_share_a_heat_map_with_dashes_for_missing_stages(many: dict[st
 def test_an_arm_far_off_is_pointed_at_with_its_number(many: dict[str, figures.Picture]) -> None:
     found = words(many["perplexity"].svg)
     assert any(re.fullmatch(r"2,[89]\d\d", word) for word in found)
-    assert "Target only (lower bound) ↑" in words(many["validation"].svg)
+    assert "Target text alone ↑" in words(many["validation"].svg)
 
 
 def test_the_alternative_text_has_the_numbers(two: dict[str, figures.Picture]) -> None:

@@ -28,7 +28,7 @@ SCHEMA = 1
 STAGES = {"init": "at start", "align": "after stage 1", "pretrain": "after stage 2"}
 SPLITS = {"seen": "seen", "held_out": "held-out"}
 REFERENCES = ("merged_ids", "target_only")
-"""Bounds, not methods: never the subject of the finding."""
+"""For comparison, no methods: never the subject of the finding."""
 
 _LABELS = {
     "joint": "Joint training",
@@ -45,7 +45,7 @@ _LABELS = {
     "anchored": "Anchored vocabulary",
     "prealign_sustained_anchored": "PreAlign, sustained + anchored",
     "merged_ids": "Merged ids (upper bound)",
-    "target_only": "Target only (lower bound)",
+    "target_only": "Target text alone",
 }
 _LANGUAGES = {"en": "English", "de": "German", "ru": "Russian", "zh": "Chinese", "ar": "Arabic"}
 
