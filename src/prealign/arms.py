@@ -181,9 +181,8 @@ def arm_problems(recipe: Recipe) -> list[Problem]:
     for i, name in enumerate(recipe.arms):
         if name not in ARMS and name not in recipe.variants:
             problems.append((("arms", i), _unknown_arm(recipe, name)))
-    if recipe.baseline not in recipe.arms and len(recipe.arms) > 1:
-        hint = did_you_mean(recipe.baseline, recipe.arms)
-        problems.append((("baseline",), f"{recipe.baseline!r} is not among `arms`{hint}"))
+    if recipe.baseline not in ARMS and recipe.baseline not in recipe.variants:
+        problems.append((("baseline",), _unknown_arm(recipe, recipe.baseline)))
     for name in recipe.variants:
         problems += _variant_name_problems(recipe, name)
     return problems

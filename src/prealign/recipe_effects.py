@@ -37,8 +37,11 @@ def ineffective(recipe: Recipe) -> list[str]:
             warnings.append(f"{key}: {value!r} has no effect on the arms of this recipe, but on {having}")
         elif needs and not any(_value(arm, need) for arm in arms for need in needs):
             warnings.append(f"{key}: {value!r} has no effect: no arm of this recipe has {' or '.join(needs)}")
-    if recipe.baseline not in recipe.arms and "baseline" in recipe.model_fields_set:
-        warnings.append(f"baseline: {recipe.baseline!r} has no effect: there is one arm only")
+    if recipe.baseline not in recipe.arms and ("baseline" in recipe.model_fields_set or len(recipe.arms) > 1):
+        warnings.append(
+            f"baseline: {recipe.baseline!r} is not among `arms`, so nothing is compared: add it, or `prealign merge` the "
+            "results with some that have it"
+        )
     return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
 
 
