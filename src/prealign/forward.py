@@ -29,7 +29,8 @@ def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..
     """
     cls = type(model)
     own = vars(model).pop("forward", None)  # an instance's own would win over its class's
-    inner = own.__func__ if isinstance(own, MethodType) else cls.forward
+    assert own is None or isinstance(own, MethodType), "a forward that is no method would be lost"
+    inner = own.__func__ if own else cls.forward
     # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
     forward = wraps(inner)(make(inner))
     model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
