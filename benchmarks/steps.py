@@ -12,7 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from prealign.forward import training_forward
 from prealign.recipe import Recipe
-from prealign.training import fused_loss, training_arguments
+from prealign.training import training_arguments
 
 
 class RoundClock(TrainerCallback):
@@ -42,7 +42,7 @@ def train(model: Any, blocks: Dataset, recipe: Recipe, steps: int, folder: Path,
     """Train as stage 2 does, without validation."""
     section = recipe.pretrain
     arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=section.batch_size, seed=0)
-    model = training_forward(model, fused=fused_loss(recipe))
+    model = training_forward(model, recipe)
     trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset={}, callbacks=[clock])
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -15,16 +15,17 @@ import toy_experiment
 import toys
 from prealign.alignment.trainer import with_word_states
 from prealign.errors import RecipeError
-from prealign.forward import training_forward
-from prealign.training import fused_loss, training_arguments
+from prealign.forward import fused_loss, training_forward
+from prealign.training import training_arguments
 
+FUSED = toys.recipe(trainer={"use_liger_kernel": True})
 IDS = torch.arange(12).reshape(2, 6)
 
 
 @pytest.mark.parametrize("make", [toys.llama, lambda: toys.llama(tied=True), toys.gpt2, toys.neox, toys.qwen2])
 def test_training_gets_the_same_loss_and_gradients_without_logits(make: Any) -> None:
     plain = make().train()
-    lean = training_forward(copy.deepcopy(plain), fused=False)
+    lean = training_forward(copy.deepcopy(plain), toys.recipe())
     outputs = []
     for model in (plain, lean):
         torch.manual_seed(0)  # some drop out
@@ -40,9 +41,9 @@ def test_training_gets_the_same_loss_and_gradients_without_logits(make: Any) -> 
 
 
 def test_measuring_gets_everything_and_a_checkpoint_is_that_of_the_class(tmp_path: Path) -> None:
-    plain, lean = toys.llama().eval(), training_forward(toys.llama(), fused=False).eval()
+    plain, lean = toys.llama().eval(), training_forward(toys.llama(), toys.recipe()).eval()
     assert torch.equal(lean(input_ids=IDS, labels=IDS).logits, plain(input_ids=IDS).logits)
-    assert training_forward(toys.llama(), fused=False).__class__ is not lean.__class__, "one instance, not its class"
+    assert training_forward(toys.llama(), toys.recipe()).__class__ is not lean.__class__, "one instance, not its class"
     lean.save_pretrained(tmp_path)
     assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is type(plain)
 
@@ -61,20 +62,20 @@ def test_a_forward_that_a_kernel_put_into_the_instance_is_the_one_wrapped(monkey
         model.forward = MethodType(forward, model)
 
     monkeypatch.setattr("transformers.integrations.liger.apply_liger_kernel", apply)
-    model = with_word_states(training_forward(toys.llama().train(), fused=True))
+    model = with_word_states(training_forward(toys.llama().train(), FUSED))
     output = model(input_ids=IDS, labels=IDS, word_ids=IDS[:1, :2], word_lengths=torch.tensor([2]))
     assert output.keys() == {"loss", "word_states"}
     ((config, names),) = seen
     assert [name for name, on in config.items() if on] == ["fused_linear_cross_entropy"]
     assert names == ["input_ids", "labels"]
-    training_forward(toys.llama(), fused=False)(input_ids=IDS)
+    training_forward(toys.llama(), toys.recipe())(input_ids=IDS)
     assert len(seen) == 1, "only where it is asked for"
 
 
 def test_a_model_that_the_kernel_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.integrations.liger.apply_liger_kernel", lambda model, config: None)
     with pytest.raises(RecipeError, match="no fused loss for models of type 'gpt_neox'"):
-        training_forward(toys.neox(), fused=True)
+        training_forward(toys.neox(), FUSED)
 
 
 def test_the_trainer_and_the_classifier_are_not_told_of_kernels(tmp_path: Path) -> None:

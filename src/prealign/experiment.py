@@ -27,13 +27,14 @@ from prealign.evaluation.coverage import KINDS
 from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
 from prealign.execution import Event, OnEvent, run_arms, silent
+from prealign.forward import fused_loss
 from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.preparation import Prepared, prepare
 from prealign.recipe import Recipe
 from prealign.recipe_file import dump_recipe
 from prealign.runfolder import STAGE_FILE, RunFolder, finished, read_json, write_json
 from prealign.stages import ArmRun
-from prealign.training import device, fused_loss, precision, settings_in
+from prealign.training import device, precision, settings_in
 
 # A list of the environment that changes numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")

@@ -16,6 +16,7 @@ from typing import Any
 from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
+from prealign.recipe import Recipe
 
 LIGER = "use_liger_kernel"
 """The setting of `trainer` that is followed here: the Trainer would put the forward over ours, and into classifiers too."""
@@ -37,14 +38,19 @@ def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..
     return model
 
 
-def training_forward(model: Any, *, fused: bool) -> Any:
+def fused_loss(recipe: Recipe) -> bool:
+    """Whether the loss of both stages is liger-kernel's."""
+    return bool(recipe.trainer.get(LIGER))
+
+
+def training_forward(model: Any, recipe: Recipe) -> Any:
     """Give this model the forward of a training stage. Returns the model.
 
     In training, and asked for a loss, it returns nothing else: nobody reads the logits, and under autocast Accelerate would
-    convert them to float32. fused: by liger-kernel, which never has the logits of a whole batch; RecipeError for a model
-    that it does not know.
+    convert them to float32. If the recipe asks for liger-kernel's loss, which never has the logits of a whole batch, a
+    model that it does not know is a RecipeError.
     """
-    if fused:
+    if fused_loss(recipe):
         _fuse_loss(model)
 
     def loss_alone(inner: Callable[..., Any]) -> Callable[..., Any]:

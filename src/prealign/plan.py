@@ -27,6 +27,7 @@ from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordSizes, word_forms
 from prealign.arms import did_you_mean, resolve_arm
 from prealign.errors import CorpusError, RecipeError
+from prealign.forward import fused_loss
 from prealign.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory, words_memory
 from prealign.models import freeze_body, frozen_share, model_shapes
 from prealign.preparation import Prepared, data_fingerprint
@@ -36,7 +37,7 @@ from prealign.report.formats import NONE, duration, quantity
 from prealign.report.tables import Table
 from prealign.runfolder import RunFolder, finished
 from prealign.text.tokenizers import get_tokenizer
-from prealign.training import fused_loss, precision
+from prealign.training import precision
 
 GIB = 2**30
 _BLOCK_BYTES = 8  # a token of a block: its id and its label, int32

@@ -25,7 +25,7 @@ from prealign.forward import training_forward
 from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
-from prealign.training import OnProgress, fused_loss, run_trainer, training_arguments
+from prealign.training import OnProgress, run_trainer, training_arguments
 
 
 def pretrain_step_flops(model: Any, recipe: Recipe, words: WordSizes | None, devices: int = 1) -> float:
@@ -112,7 +112,7 @@ def pretrain(
             every=sustain.every,
         )
     else:
-        model = training_forward(model, fused=fused_loss(recipe))
+        model = training_forward(model, recipe)
         trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
     return run_trainer(
         trainer,

@@ -58,11 +58,6 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def fused_loss(recipe: Recipe) -> bool:
-    """Whether the loss of both stages is liger-kernel's."""
-    return bool(recipe.trainer.get(LIGER))
-
-
 def bf16_available() -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware."""
     if torch.cuda.is_available():

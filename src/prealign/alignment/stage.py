@@ -23,7 +23,7 @@ from prealign.forward import training_forward
 from prealign.models import freeze_body
 from prealign.recipe import Recipe
 from prealign.text.words import Tokenizer
-from prealign.training import OnProgress, fused_loss, run_trainer, training_arguments
+from prealign.training import OnProgress, run_trainer, training_arguments
 
 
 def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1, *, freeze_body: bool = False) -> float:
@@ -80,7 +80,7 @@ def alignment_trainer(
     """Return what trains with L_align of `groups` groups in every `every`-th step, taken as `align` of the recipe says."""
     section, seed, ranks = recipe.align, arguments.seed, arguments.world_size
     return AlignmentTrainer(
-        with_word_states(training_forward(model, fused=fused_loss(recipe))),
+        with_word_states(training_forward(model, recipe)),
         arguments,
         data_collator=collate,
         train_dataset=AlignmentSteps(
