@@ -1,11 +1,11 @@
 """Alignment: word pairs per second of stage 1's L_align, forward and backward.
 
-Measured is the way of the project: the forms of a batch of 256 translation pairs are encoded by length, nearly without
-padding, through the body of the model alone. The reference is the plain way: both sides are padded to their longest form
-and run through the whole model, vocabulary logits included, one forward a side. Model, batches, loss and precision are the
-same; both losses are checked to agree in fp32. The models are the demo's, with its 4,000 rows of embeddings, and the one of
-the recipes for real languages: micro, 8,000 rows. The larger the vocabulary, the more its logits cost the plain way. The
-target is 3 times the reference.
+Measured is the way of the project: the forms of a batch of 256 translation pairs are packed into rows, nearly without
+padding, and run through the body of the model alone. The reference is the plain way: both sides are padded to their longest
+form and run through the whole model, vocabulary logits included, one forward a side. Model, batches, loss and precision are
+the same; both losses are checked to agree in fp32. The models are the demo's, with its 4,000 rows of embeddings, and the
+one of the recipes for real languages: micro, 8,000 rows. The larger the vocabulary, the more its logits cost the plain way.
+The target is 3 times the reference.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _measure(model: Any, batches: list[Batch], temperature: float, name: str, qu
     loss = WordAlignmentLoss(temperature)
     with torch.no_grad():
         for batch in batches:
-            torch.testing.assert_close(by_length(model, loss, batch), side_by_side(model, loss, batch))
+            torch.testing.assert_close(in_rows(model, loss, batch), side_by_side(model, loss, batch))
 
     def step(way: Any) -> None:
         for batch in batches:
@@ -58,13 +58,13 @@ def _measure(model: Any, batches: list[Batch], temperature: float, name: str, qu
             value.backward()
             model.zero_grad(set_to_none=True)
 
-    taken = alternate([lambda: step(by_length), lambda: step(side_by_side)], 2 if quick else ROUNDS)
+    taken = alternate([lambda: step(in_rows), lambda: step(side_by_side)], 2 if quick else ROUNDS)
     pairs = sum(len(batch["word_groups"]) for batch in batches) / 2
     ours, theirs = (rates(pairs, t) for t in taken)
     return figure(name, "pairs/s", ours, references=theirs, against="the plain way", target=TARGET)
 
 
-def by_length(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
+def in_rows(model: Any, loss: WordAlignmentLoss, batch: Batch) -> Tensor:
     """Return L_align as stage 1 computes it."""
     states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])
     groups = batch["word_groups"]

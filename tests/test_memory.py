@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from prealign.alignment.loss import TILE, WordAlignmentLoss
+from prealign.alignment.states import ROW
 from prealign.memory import loss_memory, parameter_memory, saved_bytes, text_memory, words_memory
 from prealign.models import build_model, model_shapes
 from prealign.recipe import ModelSection
@@ -88,7 +89,9 @@ def test_parameters_worked_by_hand() -> None:
 
 def test_every_device_scores_the_forms_of_all() -> None:
     shapes = model_shapes(ModelSection(preset="nano"), **NEEDS)
-    one, two, three = (words_memory(shapes, 64, 2, layers=6, ranks=ranks, bf16=False, tile=TILE) for ranks in (1, 2, 3))
+    one, two, three = (
+        words_memory(shapes, 64, 2, layers=6, ranks=ranks, bf16=False, tile=TILE, row=ROW) for ranks in (1, 2, 3)
+    )
     losses = [loss_memory(ranks * 64, 128, 6, TILE) for ranks in (1, 2, 3)]
     assert two - one == pytest.approx(losses[1] - losses[0] + 4 * 6 * 2 * 64 * 128)  # the joined batch is a second copy
     assert three - two == pytest.approx(losses[2] - losses[1] + 4 * 6 * 64 * 128)
@@ -98,14 +101,14 @@ def test_micro_batches_take_the_activations_of_one() -> None:
     shapes = model_shapes(ModelSection(preset="nano"), **NEEDS)
 
     def activations(forms: int, micro: int | None, layers: int, states: int) -> float:
-        memory = words_memory(shapes, forms, 2, layers=layers, ranks=1, bf16=False, tile=TILE, micro=micro)
+        memory = words_memory(shapes, forms, 2, layers=layers, ranks=1, bf16=False, tile=TILE, row=ROW, micro=micro)
         return memory - 4 * 6 * forms * 128 * states
 
     whole, micro, small = (
         activations(forms, at_once, 6, 1) - loss_memory(forms, 128, 6, TILE)
         for forms, at_once in ((1024, None), (1024, 64), (64, 128))
     )
-    assert micro == pytest.approx(whole / 16, rel=1e-3)  # positions are there once
+    assert micro == pytest.approx(whole / 16, rel=2e-3)  # positions are there once
     assert micro == pytest.approx(small)
     # With many words of which one layer is scored, it takes most to put the states of all layers in order.
     assert activations(65_536, 64, 1, 3) == pytest.approx(micro)
@@ -169,7 +172,7 @@ def test_the_plan_is_near_a_measured_peak(batch: int, groups: int, micro: int) -
     planned = parameter_memory(shapes).total + sum(text_memory(shapes, batch, context, bf16=False))
     if groups:
         at_once = 2 * micro or None
-        planned += words_memory(shapes, 2 * groups, 2, layers=6, ranks=1, bf16=False, tile=TILE, micro=at_once)
+        planned += words_memory(shapes, 2 * groups, 2, layers=6, ranks=1, bf16=False, tile=TILE, row=ROW, micro=at_once)
     # In micro-batches the parts of the plan, which are added up, have their peaks at different moments.
     above = 0.25 if micro else 0.15
     assert 0.85 <= planned / measured <= 1 + above, f"{planned / 2**20:.0f} of {measured / 2**20:.0f} MiB"

@@ -8,9 +8,10 @@
    gradients on both sides of log-softmax: 12 · B · T · V bytes, in bf16 autocast too, where the loss is float32.
    liger-kernel's loss (`trainer.use_liger_kernel`) has those of a chunk of tokens alone, and the gradient of the weights
    from the forward pass on.
-4. L_align keeps the words' activations, of one micro-batch if words are encoded in such, and their states (L + 2, W, D) in
-   float32: three copies while they are put in order, then one, and beside it unit vectors, gradient and a copy of the layers
-   that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that as well.
+4. L_align keeps the words' activations, in full rows, of one micro-batch if words are encoded in such, and their states
+   (L + 2, W, D) in float32: three copies while they are joined, then one, and beside it unit vectors, gradient and a copy of
+   the layers that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that
+   as well.
 
 The parts add up to an upper bound on one device, where gradients come as activations go. With several, DDP's buckets hold
 the gradients all the time. Neither the CUDA context nor fragmentation is counted.
@@ -94,20 +95,21 @@ def words_memory(
     ranks: int,
     bf16: bool,
     tile: int,
+    row: int,
     micro: float | None = None,
 ) -> float:
     """Return the bytes of L_align over `layers` layers, on `forms` word forms a device, `length` tokens long on average.
 
-    tile: similarities at once; micro: forms that are encoded at once, all if None.
+    tile: similarities at once; row: tokens in a row of forms; micro: forms that are encoded at once, all if None.
     """
     at_once = forms if micro is None else min(micro, forms)
-    rows, columns = max(1, round(at_once)), max(1, round(length))
+    rows = math.ceil(at_once * length / row)
 
     def states(fake: Any) -> Tensor:
-        ids = torch.zeros(rows, columns, dtype=torch.long)
+        ids = torch.zeros(rows, row, dtype=torch.long)
         return fake.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[-1]
 
-    body = saved_bytes(model, states, bf16=bf16) * (at_once * length) / (rows * columns)
+    body = saved_bytes(model, states, bf16=bf16) * (at_once * length) / (rows * row)
     width = model.config.hidden_size
     encoded = FLOAT * (model.config.num_hidden_layers + 2) * forms * width
     gathered = FLOAT * layers * ranks * forms * width if ranks > 1 else 0

@@ -23,6 +23,7 @@ from typing import Any
 
 from prealign.alignment.loss import TILE
 from prealign.alignment.stage import align_step_flops, align_step_tokens, similarity_flops
+from prealign.alignment.states import ROW
 from prealign.alignment.trainer import layer_slice
 from prealign.alignment.words import WordSizes, word_forms
 from prealign.arms import did_you_mean, resolve_arm
@@ -199,6 +200,7 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
                 ranks=devices.number,
                 bf16=bf16,
                 tile=TILE,
+                row=ROW,
                 micro=own.align.micro_pairs and own.align.micro_pairs * words.mean_forms_per_group,
             )
         parameters = parameter_memory(model, shards)

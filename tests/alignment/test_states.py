@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from inspect import signature
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
 import toys
-from prealign.alignment.states import encoded_word_states, length_batches, pad_words, tied, word_states
+from prealign.alignment.states import ROW, Rows, encoded_word_states, packs, pad_words, tied, word_states
 from prealign.alignment.trainer import with_word_states
 from prealign.errors import TokenizerError
 from prealign.text.languages import encode_words
@@ -151,16 +160,97 @@ def test_no_vocabulary_logits_are_computed_for_words(model: Any) -> None:
     assert calls, "the hook is on the module that computes logits"
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=60), st.integers(1, 10), st.integers(1, 12))
-def test_batches_hold_every_word_once_and_little_padding(lengths: list[int], least: int, largest: int) -> None:
-    batches = [batch.tolist() for batch in length_batches(torch.tensor(lengths), least, largest)]
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(0 < len(batch) <= largest for batch in batches)
-    spread = [sorted({lengths[i] for i in batch}) for batch in batches]
-    assert all(one[-1] <= other[0] for one, other in pairwise(spread)), "sorted by length"
-    for kinds in spread:
-        assert all(lengths.count(kind) < least for kind in kinds[:-1]), "only rare lengths are padded"
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=60), st.integers(1, 12))
+def test_rows_hold_every_token_once_and_no_form_is_torn(lengths: list[int], least: int) -> None:
+    rows = Rows.of(np.array(lengths), least)
+    assert rows.width == max(least, *lengths)
+    assert len(set(rows.place.tolist())) == sum(lengths)
+    assert rows.place.min() >= 0 and rows.place.max() < rows.number * rows.width
+    fill = [0] * rows.number
+    for form, length in enumerate(lengths):
+        own = rows.form == form
+        places = rows.place[own]
+        assert rows.position[own].tolist() == list(range(length))
+        assert places.tolist() == list(range(places[0], places[0] + length))
+        assert places[0] // rows.width == places[-1] // rows.width
+        fill[places[0] // rows.width] += length
+    free = [rows.width - n for n in fill[:-1]]
+    assert all(place < max(lengths) for place in free), "no row but the last has room for the longest form"
+
+
+def test_forms_of_the_usual_lengths_leave_hardly_a_place_unused() -> None:
+    lengths = np.random.default_rng(0).integers(1, 7, 1000)
+    rows = Rows.of(lengths, ROW)
+    assert lengths.sum() > 0.97 * rows.number * rows.width
+
+
+def apart(model: Any) -> bool:
+    """Whether a form's states are those that it has alone, whatever stands before it in its row."""
+    model.eval()
+    with torch.no_grad():
+        given = {"position_ids": torch.tensor([[0, 1, 0, 1, 2]])} if "position_ids" in takes(model) else {}
+        row, alone = (
+            model.base_model(input_ids=torch.tensor([ids]), output_hidden_states=True, use_cache=False, **own)
+            for ids, own in (([5, 6, 1, 2, 3], given), ([1, 2, 3], {}))
+        )
+    return all(
+        torch.allclose(h[:, 2:], own, rtol=1e-4, atol=1e-5)
+        for h, own in zip(row.hidden_states, alone.hidden_states, strict=True)
+    )
+
+
+def takes(model: Any) -> Any:
+    return signature(model.base_model.forward).parameters
+
+
+def bloom() -> Any:
+    torch.manual_seed(0)
+    return BloomForCausalLM(BloomConfig(vocab_size=64, hidden_size=16, n_layer=2, n_head=2))
+
+
+def mamba() -> Any:
+    torch.manual_seed(0)
+    return MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4))
+
+
+def hybrid() -> Any:
+    """Attention, and convolutions that look over the borders of forms; its forward takes positions."""
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        layer_types=["conv", "full_attention"],
+    )
+    return Lfm2ForCausalLM(config)
+
+
+def test_attention_keeps_forms_of_a_row_apart(model: Any) -> None:
+    assert packs(model) and apart(model)
+
+
+@pytest.mark.parametrize("make", [bloom, mamba, hybrid])
+@pytest.mark.parametrize("micro", [None, 3])
+def test_models_that_do_not_have_a_row_for_each_form(make: Any, micro: int | None) -> None:
+    model = make().eval()
+    assert not packs(model) and not apart(model)
+    ids, lengths = pad_words(Ragged.of(WORDS))
+    with torch.no_grad():
+        states = encoded_word_states(model, ids, lengths, micro=micro)
+        torch.testing.assert_close(states, one_at_a_time(model, WORDS, None), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [toys.neox, toys.gpt2])
+def test_asking_a_model_whether_it_packs_changes_nothing(make: Any) -> None:
+    model = make().train()  # with dropout
+    state = torch.get_rng_state()
+    assert packs(model) and model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_many_words_of_all_lengths_come_back_in_order() -> None:

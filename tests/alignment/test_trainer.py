@@ -10,12 +10,13 @@ import pytest
 import torch
 from datasets import Dataset
 from scipy import sparse
+from torch import Tensor
 from transformers import AutoModelForCausalLM, Trainer
 
 import toys
+from prealign.alignment import states
 from prealign.alignment.anchored import anchor_vocabulary
 from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
-from prealign.alignment.states import encoded_word_states
 from prealign.alignment.trainer import AlignmentSteps, AlignmentTrainer, collate, layer_slice, with_word_states
 from prealign.alignment.words import WordForms
 from prealign.errors import RecipeError
@@ -37,9 +38,9 @@ def steps_of(blocks: Dataset, words: WordForms = WORDS, **settings: Any) -> Alig
 
 
 def align_loss(model: Any, batch: dict[str, Any], layers: slice = slice(None), tau: float = 0.1) -> torch.Tensor:
-    states = encoded_word_states(model, batch["word_ids"], batch["word_lengths"])[layers]
+    own = states.encoded_word_states(model, batch["word_ids"], batch["word_lengths"])[layers]
     excluded = ExcludedPairs(batch["word_groups"], batch["word_surfaces"])
-    return WordAlignmentLoss(tau)(states, batch["word_groups"], excluded)
+    return WordAlignmentLoss(tau)(own, batch["word_groups"], excluded)
 
 
 @pytest.mark.parametrize("make", [toys.llama, lambda: toys.llama(tied=True), toys.gpt2, toys.neox])
@@ -147,13 +148,19 @@ def test_micro_batches_work_in_autocast_and_with_gradient_checkpointing(checkpoi
 
 
 @pytest.mark.parametrize(("micro", "batches"), [(None, [16]), (8, [16]), (3, [6, 6, 4]), (1, [2] * 8)])
-def test_a_micro_batch_holds_the_forms_of_its_pairs(micro: int | None, batches: list[int], tmp_path: Path) -> None:
-    model, seen = toys.llama(), []
-    model.model.layers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
-    step_with(model, tmp_path, micro)
-    words = [len_ for len_, tokens, _ in seen if tokens < CONTEXT]
+def test_a_micro_batch_holds_the_forms_of_its_pairs(
+    micro: int | None, batches: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, encode = [], states._body_states
+
+    def spy(model: Any, ids: Tensor, *rest: Any) -> Tensor:
+        seen.append(len(ids))
+        return encode(model, ids, *rest)
+
+    monkeypatch.setattr(states, "_body_states", spy)
+    step_with(toys.llama(), tmp_path, micro)
     again = batches[::-1] if len(batches) > 1 else []
-    assert words == batches + again, "encoded once more, last first, unless all are one batch"
+    assert seen == batches + again, "encoded once more, last first, unless all are one batch"
 
 
 def test_without_lm_weight_text_is_not_read(tmp_path: Path) -> None:

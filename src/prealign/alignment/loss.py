@@ -102,7 +102,12 @@ class _Contrast(torch.autograd.Function):
                 own = h[rows] / temperature  # (R, D)
                 part, slope = pairs.score(own @ h.T)  # (), (R, W)
                 loss += part
-                if gradient is not None:
+                if gradient is None:
+                    continue
+                if size >= len(groups):
+                    # Anchors and forms are the same: one product instead of two.
+                    torch.mm(slope + slope.T, own, out=gradient[layer])
+                else:
                     _add_product(gradient[layer], slope.T, own)
                     _add_product(gradient[layer, rows], slope, h, 1 / temperature)
         scale = 1 / (len(unit) * anchors.clamp(min=1).to(unit.dtype))

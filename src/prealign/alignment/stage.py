@@ -29,7 +29,8 @@ from prealign.training import OnProgress, run_trainer, training_arguments
 def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1, *, freeze_body: bool = False) -> float:
     """Return the training FLOPs of L_align on `groups` translation groups a device: word forwards, similarities, backward.
 
-    FLOPs are those of one device. A batch never holds a group twice.
+    FLOPs are those of one device. A batch never holds a group twice. Forms count as if each stood alone: not what attention
+    computes between forms of a row and masks, nor unused places.
     """
     groups = min(groups, words.groups)
     length = words.mean_tokens_per_group / words.mean_forms_per_group

@@ -1,8 +1,10 @@
 """Representations of words at every layer of a causal LM.
 
 1. Encode each word form as the tokenizer would in running text, optionally after BOS.
-2. Sort the forms by their number of tokens and run each length as one batch: (nearly) no padding, and no vocabulary
-   logits, as the model's body alone is called.
+2. Pack the forms, one after the other, into rows of equal width, so that hardly anything is padding, and run all rows as
+   one batch. The positions of each form begin at 0, and by them attention keeps the forms of a row apart, as in packed
+   training. A model that does not (`packs` tries it out) has a padded row for each form. There are no vocabulary logits,
+   as the model's body alone is called.
 3. Layer l = 0 (input embedding), 1..L (blocks) is the mean of the hidden states over the form's own tokens, never BOS and
    never padding. Layer L+1 is the mean of their rows in the output embedding, looked up for all batches together, as every
    look-up costs a gradient as large as the matrix; tied models leave it out (it is layer 0).
@@ -17,7 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,27 +36,12 @@ from prealign.text.languages import encode_words
 from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
-# W word forms, n tokens of a form, D width, L transformer blocks
+# W word forms, n tokens of a form, R rows, N = R · width places in them, D width, L transformer blocks
 
-_LEAST_BATCH = 32
+ROW = 36
+"""Places of a row: forms of 1 to 6 tokens fill it (nearly) without rest, and attention within it costs little."""
 _LARGEST_BATCH = 4096
-
-
-def length_batches(lengths: Tensor, least: int = _LEAST_BATCH, largest: int = _LARGEST_BATCH) -> list[Tensor]:
-    """Split the indices of `lengths` (W,) into batches of equal length.
-
-    Lengths with fewer than `least` forms join the next longer one (a forward pass costs more than a little padding);
-    no batch holds more than `largest`.
-    """
-    order = torch.argsort(lengths, stable=True)
-    changes = torch.nonzero(torch.diff(lengths[order])).flatten() + 1
-    batches: list[Tensor] = []
-    begin = 0
-    for end in [*changes.tolist(), len(order)]:
-        if end - begin >= least or end == len(order):
-            batches.extend(torch.split(order[begin:end], largest))
-            begin = end
-    return [batch for batch in batches if len(batch)]
+_PADDED_BATCH = 256
 
 
 # Batches of words have a shape each, and `trainer.torch_compile` would compile every new one.
@@ -64,36 +54,109 @@ def encoded_word_states(
     ids (W, n) padded on the right with any valid id, lengths (W,) >= 1; micro: how many forms have their activations in
     memory at once, all if None. Gradients flow.
     """
-    largest = _LARGEST_BATCH if micro is None else min(micro, _LARGEST_BATCH)
-    batches = [batch.to(ids.device) for batch in length_batches(lengths.cpu(), largest=largest)]
-    order = torch.cat(batches)  # (W,)
-    outputs = None if tied(model) else _output_states(model, ids[order], lengths[order]).split([*map(len, batches)])
+    packed = packs(model)
+    # By length, as what pads a form without a row to share is then little.
+    order = torch.arange(len(ids), device=ids.device) if packed else torch.argsort(lengths, stable=True)
+    largest = _LARGEST_BATCH if packed else _PADDED_BATCH
     parts = []
-    for number, batch in enumerate(batches):
-        inputs = (model, ids[batch], lengths[batch], bos)
-        part = _body_states(*inputs) if micro is None else checkpoint(_body_states, *inputs, use_reentrant=False)
-        parts.append(part if outputs is None else torch.cat([part, outputs[number][None]]))  # (L+2, w, D)
-    return torch.cat(parts, dim=1).index_select(1, torch.argsort(order))
+    for forms in order.split(largest if micro is None else min(micro, largest)):
+        inputs = (model, ids[forms], lengths[forms], bos, packed)
+        parts.append(_body_states(*inputs) if micro is None else checkpoint(_body_states, *inputs, use_reentrant=False))
+    states = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    if not packed:
+        states = states.index_select(1, torch.argsort(order))
+    return states if tied(model) else torch.cat([states, _output_states(model, ids, lengths)[None]])
 
 
-def _body_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None) -> Tensor:
-    """Return the states (L+1, w, D) of one batch: all layers but the output embedding."""
-    longest = int(lengths.max())
-    first = 0 if bos is None else 1
-    tokens = ids[:, :longest] if bos is None else F.pad(ids[:, :longest], (1, 0), value=bos)  # (w, n)
-    hidden = model.base_model(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states
-    own = torch.arange(longest, device=ids.device) < lengths[:, None]  # (w, n)
-    share = (own.to(_precise(hidden[0])) / lengths[:, None]).unsqueeze(-1)  # (w, n, 1)
-    return torch.stack([(h[:, first:] * share).sum(1) for h in hidden])
+@dataclass(frozen=True)
+class Rows:
+    """Where the tokens of forms stand in rows of one width."""
+
+    number: int
+    width: int
+    form: np.ndarray  # (N',) of every token
+    position: np.ndarray  # (N',) of every token in its form
+    place: np.ndarray  # (N',) of every token in all rows
+
+    @classmethod
+    def of(cls, lengths: np.ndarray, least: int) -> Rows:
+        """Put forms of `lengths` (W,) >= 1 into rows, the short ones first, each into the last row if it fits.
+
+        The rows are as wide as the longest form, but at least `least`.
+        """
+        order = np.argsort(lengths, kind="stable")
+        lengths = lengths[order]
+        width = max(least, lengths[-1])
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        first = [0]  # form of each row
+        while (after := int(np.searchsorted(ends, begins[first[-1]] + width, "right"))) < len(ends):
+            first.append(after)
+        row = np.repeat(np.arange(len(first)), np.diff([*first, len(ends)]))  # (W,)
+        form = np.repeat(np.arange(len(ends)), lengths)
+        position = np.arange(len(form)) - begins[form]
+        place = (row * width + begins - begins[first][row])[form] + position
+        return cls(len(first), int(width), order[form], position, place)
+
+
+def _body_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None, packed: bool) -> Tensor:
+    """Return the states (L+1, W, D) of one batch: all layers but the output embedding."""
+    if bos is not None:
+        ids = F.pad(ids, (1, 0), value=bos)
+    prefix = 0 if bos is None else 1
+    counts = (lengths + prefix).cpu().numpy()
+    # Rows no wider than the longest form have room for one form each only if all are of that length.
+    rows = Rows.of(counts if packed else np.full_like(counts, counts.max()), ROW if packed else 1)
+    form, position, place = (torch.from_numpy(a).to(ids.device) for a in (rows.form, rows.position, rows.place))
+    tokens, positions = ids.new_zeros(2, rows.number * rows.width)
+    tokens[place], positions[place] = ids[form, position], position
+    # Padding has position 0 wherever it stands: to attention, each place of it is a form of its own.
+    given = {"position_ids": positions.view(rows.number, -1)} if packed else {}
+    hidden = model.base_model(
+        input_ids=tokens.view(rows.number, -1), use_cache=False, output_hidden_states=True, **given
+    ).hidden_states
+    owner = torch.full_like(tokens, len(ids))  # (N,), W: none
+    own = (position >= prefix) & (position < prefix + lengths[form])
+    owner[place[own]] = form[own]
+    return torch.stack([_means(h.flatten(0, 1), owner, lengths) for h in hidden])
 
 
 def _output_states(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
     """Return the mean of each form's rows in the output embedding, (W, D)."""
     own = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (W, n)
-    form = own.nonzero()[:, 0]  # (N,) of every token
-    rows = F.embedding(ids[own], model.get_output_embeddings().weight)  # (N, D)
-    rows = rows.to(_precise(rows)) / lengths[form, None]
-    return rows.new_zeros(len(ids), rows.shape[1]).index_add(0, form, rows)
+    return _means(F.embedding(ids[own], model.get_output_embeddings().weight), own.nonzero()[:, 0], lengths)
+
+
+def _means(rows: Tensor, form: Tensor, lengths: Tensor) -> Tensor:
+    """Return the mean (W, D) of each form's rows (N, D), form (N,), W for rows of none."""
+    sums = torch.zeros(len(lengths) + 1, rows.shape[1], dtype=_precise(rows), device=rows.device)
+    return sums.index_add(0, form, rows.to(sums.dtype))[:-1] / lengths[:, None]
+
+
+_PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def packs(model: Any) -> bool:
+    """Whether this model keeps forms apart that share a row, told by positions that begin at 0 with each.
+
+    Asked of the model itself, once: if the token before a form is another, are the form's states the same, bit by bit?
+    Models without positions do not (ALiBi, recurrence), and some with them do not either (convolutions, scans).
+    """
+    body = model.base_model
+    if body not in _PACKS:
+        _PACKS[body] = "position_ids" in signature(body.forward).parameters and _keeps_apart(model)
+    return _PACKS[body]
+
+
+def _keeps_apart(model: Any) -> bool:
+    device = model.get_input_embeddings().weight.device
+    tokens = torch.tensor([[0, 1, 2, 3], [4, 1, 2, 3]], device=device)
+    positions = torch.tensor([[0, 0, 1, 2]] * 2, device=device)
+    with measured(model):
+        hidden = model.base_model(
+            input_ids=tokens, position_ids=positions, use_cache=False, output_hidden_states=True
+        ).hidden_states
+    return all(torch.equal(h[0, 1:], h[1, 1:]) for h in hidden)
 
 
 def _precise(states: Tensor) -> torch.dtype:
