@@ -59,6 +59,7 @@ def seconds_per_step(material: Material) -> float:
     blocks, clock = load_arrow(material.folder / _BLOCKS), RoundClock(_STEPS)
     scratch = material.folder / f"ranks-{launch.rank()}"
     train(material.model(), blocks, material.recipe, _STEPS * _STRETCHES, scratch, clock)
+    ranks.leave()
     return median(clock.seconds)
 
 

@@ -58,6 +58,10 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
         complain = Console(stderr=True, highlight=False, quiet=not launch.is_first()).print
         try:
             verb(*args, **kwargs)
+            if launch.count() > 1:
+                from prealign import ranks
+
+                ranks.leave()
         except PrealignError as error:
             if _debug:
                 raise

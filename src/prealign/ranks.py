@@ -3,8 +3,8 @@
 1. `join` meets the others: the process group of Accelerate for training, and a gloo group beside it for waiting. The first
    process may prepare data or evaluate for hours, and the timeout of training's collectives is to stay short.
 2. `by_first` does work in the first process alone; all get what it returned, as JSON, or its error.
-
-3. `gather_weights` turns a model that was trained in shards back into one that can be saved.
+3. `leave` parts from them. After an error nobody waits for anybody.
+4. `gather_weights` turns a model that was trained in shards back into one that can be saved.
 
 A process that dies ends the job: the launcher stops the others. `lost` recognises what those see in the meantime.
 """
@@ -42,6 +42,15 @@ def wait() -> None:
     """Wait until all are here."""
     if _group is not None:
         dist.barrier(_group)
+
+
+def leave() -> None:
+    """Part when the work is done: a process that just ends can abort another that is about to (seen with gloo)."""
+    global _group
+    if _group is not None:
+        wait()
+        dist.destroy_process_group()
+        _group = None
 
 
 def by_first(work: Callable[[], Any]) -> Any:
