@@ -17,6 +17,7 @@ from prealign.compute import training_flops
 from prealign.errors import RecipeError
 from prealign.pretraining import matched_steps, pretrain, pretrain_step_flops
 from prealign.recipe import PretrainSection
+from prealign.token_loss import causal_lm_loss
 from prealign.training import training_arguments
 
 CONTEXT, BATCH, STEPS = 12, 2, 4
@@ -40,6 +41,7 @@ def test_without_sustained_alignment_it_is_the_stock_trainer(tmp_path: Path) -> 
     made = recipe()
     assert made.pretrain.learning_rate == 1e-3
     arguments = training_arguments(made, tmp_path, made.pretrain, steps=STEPS, batch_size=BATCH, seed=0)
+    theirs.loss_function = causal_lm_loss
     Trainer(theirs, arguments, train_dataset=BLOCKS, eval_dataset=BLOCKS).train()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)

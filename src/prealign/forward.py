@@ -1,9 +1,9 @@
 """What a model's forward does while it trains, other than its class's.
 
 1. `replace_forward` gives one instance a forward of its own; name, signature and checkpoints stay those of its class.
-2. `training_forward` puts liger-kernel's fused loss in place, if the recipe asks for it, and lets a step return its loss
-   alone. Of liger-kernel it takes nothing else: its other kernels are put into the modules of transformers, and so into
-   every model of the process, also those that are measured on a CPU.
+2. `training_forward` puts a loss in parts in place (`token_loss`), or liger-kernel's fused one if the recipe asks for it,
+   and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into the modules
+   of transformers, and so into every model of the process, also those that are measured on a CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
 from prealign.recipe import Recipe
+from prealign.token_loss import causal_lm_loss
 
 LIGER = "use_liger_kernel"
 """The setting of `trainer` that is followed here: the Trainer would put the forward over ours, and into classifiers too."""
@@ -52,6 +53,8 @@ def training_forward(model: Any, recipe: Recipe) -> Any:
     """
     if fused_loss(recipe):
         _fuse_loss(model)
+    else:
+        model.loss_function = causal_lm_loss
 
     def loss_alone(inner: Callable[..., Any]) -> Callable[..., Any]:
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:

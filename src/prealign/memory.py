@@ -4,10 +4,10 @@
    do not train have weights only.
 2. Activations are what autograd keeps for the backward pass. They are not estimated but counted: the model's own forward
    runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
-3. Logits: at the start of the backward pass three float32 tensors (B, T, V) exist at once, the log-probabilities and the
-   gradients on both sides of log-softmax: 12 · B · T · V bytes, in bf16 autocast too, where the loss is float32.
-   liger-kernel's loss (`trainer.use_liger_kernel`) has those of a chunk of tokens alone, and the gradient of the weights
-   from the forward pass on.
+3. Logits: the loss (`prealign.token_loss`) makes their gradient in the forward pass, in their precision, so two tensors
+   (B, T, V) exist at once: 4 · B · T · V bytes in bf16 autocast, 8 in float32. liger-kernel's loss
+   (`trainer.use_liger_kernel`) has three of a chunk of tokens alone, and the gradient of the weights from the forward pass
+   on.
 4. L_align keeps the words' activations, in full rows, of one micro-batch if words are encoded in such, and their states
    (L + 2, W, D) in float32: three copies while they are joined, then one, and beside it unit vectors, gradient and a copy of
    the layers that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that
@@ -32,7 +32,8 @@ from torch._subclasses import FakeTensorMode
 
 FLOAT = 4
 _OPTIMISER_STATES = 2
-_LOGITS_AT_ONCE = 3
+_LOGITS_AT_ONCE = 2
+_FUSED_AT_ONCE = 3
 _STATES_ENCODED = 3
 _STATES_SCORED = 3
 _MASKS = 5
@@ -66,13 +67,12 @@ def parameter_memory(model: Any, shards: int = 1) -> Memory:
 def text_memory(model: Any, batch: int, context: int, *, bf16: bool) -> tuple[float, float]:
     """Return the bytes of activations and of logits of a language-modelling step. `model` is on the meta device."""
 
-    def loss(fake: Any) -> Tensor:
-        ids = torch.zeros(batch, context, dtype=torch.long)
-        return fake(input_ids=ids, labels=ids, use_cache=False).loss
+    def scores(fake: Any) -> Tensor:
+        return fake(input_ids=torch.zeros(batch, context, dtype=torch.long), use_cache=False).logits
 
-    # Both the saved log-probabilities and what the backward pass adds to them belong to the logits.
-    logits = FLOAT * batch * context * model.get_output_embeddings().weight.shape[0]
-    return saved_bytes(model, loss, bf16=bf16) - logits, _LOGITS_AT_ONCE * logits
+    size = FLOAT // 2 if bf16 else FLOAT
+    logits = size * batch * context * model.get_output_embeddings().weight.shape[0]
+    return saved_bytes(model, scores, bf16=bf16), _LOGITS_AT_ONCE * logits
 
 
 def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
@@ -82,7 +82,7 @@ def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
     `fused_linear_cross_entropy_forward`); kept are the gradients of hidden states and weights.
     """
     chunk = min(tokens, 1 << (math.ceil(tokens / math.ceil(rows / width)) - 1).bit_length())
-    return FLOAT * (_LOGITS_AT_ONCE * chunk * rows + tokens * width + rows * width)
+    return FLOAT * (_FUSED_AT_ONCE * chunk * rows + tokens * width + rows * width)
 
 
 @lru_cache(maxsize=64)
