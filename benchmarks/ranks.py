@@ -56,9 +56,10 @@ def seconds_per_step(material: Material) -> float:
     """Train as one of the processes that were started; return the median seconds of a step."""
     torch.set_num_threads(1)
     ranks.join(cpu=True, timeout=600)
-    blocks, clock = load_arrow(material.folder / _BLOCKS), RoundClock(_STEPS)
+    size = launch.count() * _STEPS * _STRETCHES * material.recipe.pretrain.batch_size
+    blocks, clock = load_arrow(material.folder / _BLOCKS).select(range(size)), RoundClock(_STEPS)
     scratch = material.folder / f"ranks-{launch.rank()}"
-    train(material.model(), blocks, material.recipe, _STEPS * _STRETCHES, scratch, clock)
+    train(material, material.model(), blocks, material.recipe, scratch, clock)
     ranks.leave()
     return median(clock.seconds)
 

@@ -36,7 +36,7 @@ def run(material: Material, quick: bool) -> list[dict[str, Any]]:
     stretches = [kinds[kind].select(range(i * size, (i + 1) * size)) for i, kind in enumerate(order)]
     clock = RoundClock(each)
     blocks = concatenate_datasets(stretches)
-    train(material.model(), blocks, material.recipe, each * len(order), material.folder / "stage2", clock)
+    train(material, material.model(), blocks, material.recipe, material.folder / "stage2", clock)
     steps: dict[bool, list[float]] = {True: [], False: []}
     for kind, taken in zip(order[1:], clock.seconds, strict=True):
         steps[kind].append(1e3 * taken)

@@ -1,4 +1,4 @@
-"""Time the steps of a stock Trainer from within one run, so that start-up is never counted."""
+"""Time the steps of stage 2 from within one run, so that start-up is never counted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers import TrainerCallback
 
-from prealign.forward import training_forward
+from benchmarks.material import SEED, Material
+from prealign import launch
+from prealign.pretraining import pretrain
 from prealign.recipe import Recipe
-from prealign.training import training_arguments
 
 
 class RoundClock(TrainerCallback):
@@ -38,11 +39,10 @@ class RoundClock(TrainerCallback):
         self._began = time.perf_counter()
 
 
-def train(model: Any, blocks: Dataset, recipe: Recipe, steps: int, folder: Path, clock: RoundClock) -> None:
-    """Train as stage 2 does, without validation."""
-    section = recipe.pretrain
-    arguments = training_arguments(recipe, folder, section, steps=steps, batch_size=section.batch_size, seed=0)
-    model = training_forward(model, recipe)
-    trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset={}, callbacks=[clock])
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+def train(material: Material, model: Any, blocks: Dataset, recipe: Recipe, folder: Path, clock: RoundClock) -> None:
+    """Train on all blocks as stage 2 does, without validation."""
+    steps = len(blocks) // (launch.count() * recipe.pretrain.batch_size)
+    nothing = lambda progress: None  # noqa: E731
+    pretrain(
+        model, material.prepared.tokenizer, None, blocks, {}, recipe, steps, SEED, folder, nothing, callbacks=[clock]
+    )

@@ -1,9 +1,9 @@
 """Training: tokens per second of stage 2, and the share of the machine's arithmetic that it uses.
 
-Measured is the stock Trainer on switched blocks (16 blocks of 128 tokens a step) with the presets nano, micro and mini, in
-bf16 autocast where the processor has it and in fp32. The reference is a plain PyTorch loop in the manner of nanoGPT around
-the same Hugging Face model: random batches from one array, fused AdamW, clipped gradients, no Trainer. Trainer and loop
-take turns within one run.
+Measured is stage 2 (the stock Trainer, with the loss in parts of `prealign.token_loss`) on switched blocks (16 blocks of
+128 tokens a step) with the presets nano, micro and mini, in bf16 autocast where the processor has it and in fp32. The
+reference is a plain PyTorch loop in the manner of nanoGPT around the same Hugging Face model: random batches from one
+array, fused AdamW, clipped gradients, no Trainer. Trainer and loop take turns within one run.
 
 The arithmetic is the FLOPs by `prealign.compute`, forward and backward, per second. Its reference is the rate of multiplying
 two 2048 x 2048 matrices in the same precision, between the same rounds: the ratio is the share of the machine's matrix rate
@@ -109,13 +109,16 @@ def _measure(material: Material, preset: str, bf16: bool, blocks: Dataset, round
     plain = PlainLoop(material.model(preset), blocks, recipe, bf16)
 
     def between(counts: bool) -> None:
-        taken, rate = plain.seconds_per_step(every), matmul_rate(torch.bfloat16 if bf16 else torch.float32)
+        rate = matmul_rate(torch.bfloat16 if bf16 else torch.float32)
+        plain.seconds_per_step(1)  # a step that comes after nothing but products is slower
+        taken = plain.seconds_per_step(every)
         if counts:
             one.plain.append(taken)
             one.matmul.append(rate)
 
     clock = RoundClock(every, between)
-    train(model, blocks, recipe, (1 + rounds) * every, material.folder / "training", clock)
+    read = blocks.select(range((1 + rounds) * every * section.batch_size))
+    train(material, model, read, recipe, material.folder / "training", clock)
     one.trainer = clock.seconds
     return one
 

@@ -113,7 +113,8 @@ def pretrain(
         )
     else:
         model = training_forward(model, recipe)
-        trainer = Trainer(model, arguments, train_dataset=blocks, eval_dataset=validation)
+        # As arrays: rows would be Python lists, and a batch made of them number by number.
+        trainer = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
     return run_trainer(
         trainer,
         "pretrain",

@@ -21,8 +21,8 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 
 # N tokens, V rows of the output embedding, R tokens of a part
 
-PART = 2**19
-"""Logits of a part: 2 MiB in float32, which a processor's cache holds."""
+PART = 2**20
+"""Logits of a part: 4 MiB in float32, which a processor's cache holds."""
 _DEVICE_PART = 2**25
 """The same on other devices: 128 MiB, enough to keep one busy."""
 

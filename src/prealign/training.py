@@ -205,6 +205,8 @@ def run_trainer(
     for callback in (ProgressCallback(stage, devices * tokens, on_progress, seconds), *own):
         trainer.add_callback(callback)
     _fill_validation_batches(trainer)
+    # The Trainer would count the model's parameters at every step, to estimate what is known here.
+    trainer.floating_point_ops = lambda inputs: round(flops)
     with names_kept(trainer.model) if checkpoint else nullcontext():
         output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
     # The Trainer returns as if all was well when a callback of its own stopped it: such weights are not the stage's.
