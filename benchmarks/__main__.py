@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...] [--out DIR] [--quick] [--page]`: measure, keep the figures, make the page.
 
-The committed folder, docs/results/performance, holds complete runs only: some benchmarks, or quick ones, go elsewhere.
+Some take half an hour, so each is kept with the time, load and environment of its own run, and takes the place of the one
+before. Quick ones are not for the committed folder, docs/results/performance.
 """
 
 from __future__ import annotations
@@ -43,37 +44,36 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    if not options.page and (options.names or options.quick) and options.out.resolve() == COMMITTED:
-        parser.error(f"{COMMITTED.relative_to(ROOT)} holds complete runs only; give another folder with --out")
+    if options.quick and options.out.resolve() == COMMITTED:
+        parser.error(f"{COMMITTED.relative_to(ROOT)} holds no quick runs; give another folder with --out")
     path = options.out.resolve() / "results.json"
     if options.page and not path.exists():
         parser.error(f"{path} is missing: there are no figures to make a page from")
     if not options.page:
-        write_json(path, measure(options.names or list(BENCHMARKS), options.quick))
+        measure(options.names or list(BENCHMARKS), options.quick, path)
     write_page(path)
     return 0
 
 
-def measure(names: list[str], quick: bool) -> dict[str, Any]:
-    """Run benchmarks one after the other, telling each figure as it comes."""
-    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    load = os.getloadavg()[0]
-    figures = []
+def measure(names: list[str], quick: bool, path: Path) -> None:
+    """Run benchmarks one after the other, telling each figure as it comes, and write each when it is done."""
+    done: dict[str, Any] = read_json(path)["benchmarks"] if path.exists() else {}
     with tempfile.TemporaryDirectory(prefix="prealign-benchmarks-") as folder:
         materials: dict[tuple[str, ...], Material] = {}
         for name in names:
-            module = BENCHMARKS[name]
-            print(f"{name}: {(module.__doc__ or '').partition(chr(10))[0]}", flush=True)
+            module, load, figures = BENCHMARKS[name], os.getloadavg()[0], []
+            about = (module.__doc__ or "").strip()
+            print(f"{name}: {about.partition(chr(10))[0]}", flush=True)
             material = materials.setdefault(
                 module.OVERRIDES, Material(Path(folder) / str(len(materials)), module.OVERRIDES)
             )
             for figure in module.run(material, quick):
-                figures.append({"benchmark": name, **figure})
+                figures.append(figure)
                 print(f"  {_told(figure)}", flush=True)
-    print(verdict(figures))
-    origin = provenance(load_recipe(DEMO), command)
-    about = {name: (BENCHMARKS[name].__doc__ or "").strip() for name in names}
-    return {"schema": 1, **origin, "load": load, "quick": quick, "about": about, "figures": figures}
+            origin = provenance(load_recipe(DEMO), shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]))
+            done[name] = {**origin, "load": load, "quick": quick, "about": about, "figures": figures}
+            write_json(path, {"schema": 2, "benchmarks": {known: done[known] for known in BENCHMARKS if known in done}})
+    print(verdict({name: done[name] for name in names}))
 
 
 def write_page(results: Path) -> None:

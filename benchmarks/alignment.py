@@ -5,7 +5,7 @@ padding, and run through the body of the model alone. The reference is the plain
 form and run through the whole model, vocabulary logits included, one forward a side. Model, batches, loss and precision are
 the same; both losses are checked to agree in fp32. The models are the demo's, with its 4,000 rows of embeddings, and the
 one of the recipes for real languages: micro, 8,000 rows. The larger the vocabulary, the more its logits cost the plain way.
-The target is 3 times the reference.
+Recipes with `jobs: 2` train two arms side by side, a core each, so both are measured. The target is 3 times the reference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.figures import ROUNDS, Target, alternate, figure, rates
+from benchmarks.figures import ROUNDS, Target, alternate, figure, one_core, rates
 from benchmarks.material import SEED, Material
 from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
 from prealign.alignment.states import encoded_word_states
@@ -39,10 +39,13 @@ def run(material: Material, quick: bool) -> list[dict[str, Any]]:
     size = section.pairs_per_batch
     batches = [words.numbered_batch(number, size, SEED) for number in range(1 if quick else _BATCHES)]
     shapes = {"nano": material.prepared.vocab_size} if quick else {"nano": material.prepared.vocab_size, "micro": 8_000}
-    return [
-        _measure(material.model(preset, rows).train(), batches, section.temperature, f"{preset}, {rows:,} rows", quick)
-        for preset, rows in shapes.items()
-    ]
+    figures = []
+    for preset, rows in shapes.items():
+        model, name = material.model(preset, rows).train(), f"{preset}, {rows:,} rows"
+        figures.append(_measure(model, batches, section.temperature, name, quick))
+        with one_core():
+            figures.append(_measure(model, batches, section.temperature, f"{name}, one core", quick))
+    return figures
 
 
 def _measure(model: Any, batches: list[Batch], temperature: float, name: str, quick: bool) -> dict[str, Any]:

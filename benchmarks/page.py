@@ -10,7 +10,7 @@ _HEAD = """# Performance
 
 <!-- Made from {source} by `python -m benchmarks --page`; do not edit. -->
 
-`{command}`, {created}: {environment}. Load of the machine at the start: {load}.
+{environment}.
 
 Every figure is the median of n rounds that alternate with its reference, in brackets the lowest and highest. A ratio is the
 median of the rounds' own ratios. {verdict}
@@ -21,31 +21,31 @@ _COLUMNS = ("", "measured", "reference", "ratio", "target", "met", "n")
 
 def page(results: dict[str, Any], source: str) -> str:
     """Return the page in Markdown; `source` names the file the results come from."""
-    environment = ", ".join(f"{name} {value}" for name, value in results["environment"].items())
-    head = _HEAD.format(
-        source=source,
-        command=results["command"],
-        created=results["created"],
-        environment=environment,
-        load=f"{results['load']:.2f}",
-        verdict=verdict(results["figures"]),
-    )
-    return "\n".join([head, *(_section(name, about, results) for name, about in results["about"].items())])
+    runs = results["benchmarks"]
+    first, *others = [run["environment"] for run in runs.values()]
+    common = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    head = _HEAD.format(source=source, environment=_facts(common), verdict=verdict(runs))
+    return "\n".join([head, *(_section(name, run, common) for name, run in runs.items())])
 
 
-def verdict(figures: list[dict[str, Any]]) -> str:
+def verdict(runs: dict[str, dict[str, Any]]) -> str:
     """Return how many targets were met, naming those that were not."""
-    judged = [f for f in figures if f["target"]]
-    missed = [f"{f['benchmark']}: {f['name']}" for f in judged if not f["met"]]
+    judged = [(name, figure) for name, run in runs.items() for figure in run["figures"] if figure["target"]]
+    missed = [f"{name}: {figure['name']}" for name, figure in judged if not figure["met"]]
     said = f"{len(judged) - len(missed)} of {len(judged)} targets are met"
     return f"{said}; not met: {', '.join(missed)}." if missed else f"{said}."
 
 
-def _section(name: str, about: str, results: dict[str, Any]) -> str:
-    title, _, text = about.partition("\n")
-    rows = [_row(f) for f in results["figures"] if f["benchmark"] == name]
-    table = [_line(_COLUMNS), _line(["---"] + ["--:"] * (len(_COLUMNS) - 1)), *map(_line, rows)]
-    return "\n".join([f"## {title.rstrip('.')}", text, "", f"`python -m benchmarks {name}`", "", *table, ""])
+def _section(name: str, run: dict[str, Any], common: dict[str, Any]) -> str:
+    title, _, text = run["about"].partition("\n")
+    own = _facts({key: value for key, value in run["environment"].items() if key not in common})
+    made = f"`python -m benchmarks {name}`, {run['created']}, load of the machine before {run['load']:.2f}"
+    table = [_line(_COLUMNS), _line(["---"] + ["--:"] * (len(_COLUMNS) - 1)), *(_line(_row(f)) for f in run["figures"])]
+    return "\n".join([f"## {title.rstrip('.')}", text, "", f"{made}; {own}." if own else f"{made}.", "", *table, ""])
+
+
+def _facts(environment: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment.items())
 
 
 def _row(figure: dict[str, Any]) -> list[str]:

@@ -133,10 +133,12 @@ def test_liger_holds_the_logits_of_a_chunk() -> None:
     assert fused_loss_memory(8, 64, 32) == 4 * (3 * 8 * 32 + 8 * 64 + 32 * 64), "rows fewer than the width: one chunk"
     tokens, width, rows = 8_192, 768, 64_000
     assert fused_loss_memory(tokens, width, rows) < 0.2 * 2 * 2 * tokens * rows, "bf16 logits and their gradient"
+    half = plan(recipe(trainer={"fp16": True})).memory["pretrain"]
     made = recipe(trainer={"use_liger_kernel": True})
     text = made.pretrain.batch_size * made.pretrain.context
     plain, fused = plan(recipe()).memory, plan(made).memory
     assert plain["pretrain"].logits in (2 * 2 * text * 500, 2 * 4 * text * 500)
+    assert half.logits == 3 * 4 * text * 500, "the stock loss, in float32"
     assert fused["pretrain"].logits == fused_loss_memory(text, 128, 500)
     for stage in ("align", "pretrain"):
         assert replace(fused[stage], logits=plain[stage].logits) == plain[stage], "nothing else"

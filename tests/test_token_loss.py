@@ -55,10 +55,11 @@ def test_is_the_stock_loss_whatever_the_parts(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_is_as_precise_as_the_stock_loss(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("outer", [1.0, 0.3])
+def test_is_as_precise_as_the_stock_loss(dtype: torch.dtype, outer: float) -> None:
     logits, labels = drawn(0, (4, 64, 1000), dtype, ignored=0.1)
-    found, stock = (loss_and_slope(f, logits, labels, None, 1.0) for f in (causal_lm_loss, ForCausalLMLoss))
-    exact = loss_and_slope(causal_lm_loss, logits.double(), labels, None, 1.0)  # the stock loss is float32 even so
+    found, stock = (loss_and_slope(f, logits, labels, None, outer) for f in (causal_lm_loss, ForCausalLMLoss))
+    exact = loss_and_slope(causal_lm_loss, logits.double(), labels, None, outer)  # the stock loss is float32 even so
     assert found[0].dtype == stock[0].dtype and found[1].dtype == stock[1].dtype
     assert found[0].item() == pytest.approx(stock[0].item(), rel=1e-6)
     errors = [(slope.double() - exact[1]).norm() for slope in (found[1], stock[1])]
@@ -75,6 +76,22 @@ def test_labels_that_were_moved_already_are_taken_as_they_are() -> None:
     moved = torch.cat([labels[:, 1:], torch.full((2, 1), -100)], dim=1)
     one = causal_lm_loss(logits, labels, 9)
     assert torch.equal(one, causal_lm_loss(logits, None, 9, shift_labels=moved))
+
+
+def test_a_row_without_a_label_does_not_count_whatever_its_logits_are() -> None:
+    logits, labels = drawn(5, (1, 5, 6), torch.float32, ignored=0.0)
+    labels[0, 2] = -100
+    with torch.no_grad():
+        logits[0, 1, 0] = -torch.inf
+    loss, slope = loss_and_slope(causal_lm_loss, logits, labels, None, 1.0)
+    assert loss.isfinite() and slope.isfinite().all() and not slope[0, 1].any()
+
+
+def test_a_graph_that_is_kept_has_the_same_gradient_again() -> None:
+    logits, labels = drawn(6, (1, 5, 6), torch.float32, ignored=0.0)
+    loss = 2 * causal_lm_loss(logits, labels, 6)
+    first, second = (torch.autograd.grad(loss, logits, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_nothing_is_kept_but_the_gradient() -> None:

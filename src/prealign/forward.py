@@ -48,8 +48,8 @@ def training_forward(model: Any, recipe: Recipe) -> Any:
     """Give this model the forward of a training stage. Returns the model.
 
     In training, and asked for a loss, it returns nothing else: nobody reads the logits, and under autocast Accelerate would
-    convert them to float32. If the recipe asks for liger-kernel's loss, which never has the logits of a whole batch, a
-    model that it does not know is a RecipeError.
+    convert them to float32. The loss is that of `token_loss`; if the recipe asks for liger-kernel's, which never has the
+    logits of a whole batch, a model that it does not know is a RecipeError.
     """
     if fused_loss(recipe):
         _fuse_loss(model)

@@ -5,7 +5,8 @@
 2. Activations are what autograd keeps for the backward pass. They are not estimated but counted: the model's own forward
    runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
 3. Logits: the loss (`prealign.token_loss`) makes their gradient in the forward pass, in their precision, so two tensors
-   (B, T, V) exist at once: 4 · B · T · V bytes in bf16 autocast, 8 in float32. liger-kernel's loss
+   (B, T, V) exist at once: 4 · B · T · V bytes in bf16 autocast, 8 in float32. The stock loss, which stands in for it in
+   float16, has three in float32, the log-probabilities and the gradients on both sides of log-softmax. liger-kernel's loss
    (`trainer.use_liger_kernel`) has three of a chunk of tokens alone, and the gradient of the weights from the forward pass
    on.
 4. L_align keeps the words' activations, in full rows, of one micro-batch if words are encoded in such, and their states
@@ -33,9 +34,10 @@ from torch._subclasses import FakeTensorMode
 FLOAT = 4
 _OPTIMISER_STATES = 2
 _LOGITS_AT_ONCE = 2
-_FUSED_AT_ONCE = 3
+_STOCK_AT_ONCE = 3  # also in a chunk of liger-kernel's loss
 _STATES_ENCODED = 3
 _STATES_SCORED = 3
+_TILES = 2  # similarities, and their sum with those across the diagonal
 _MASKS = 5
 
 
@@ -64,15 +66,20 @@ def parameter_memory(model: Any, shards: int = 1) -> Memory:
 
 
 @lru_cache(maxsize=64)  # most arms have the same steps
-def text_memory(model: Any, batch: int, context: int, *, bf16: bool) -> tuple[float, float]:
-    """Return the bytes of activations and of logits of a language-modelling step. `model` is on the meta device."""
+def text_memory(model: Any, batch: int, context: int, *, bf16: bool, stock: bool = False) -> tuple[float, float]:
+    """Return the bytes of activations and of logits of a language-modelling step. `model` is on the meta device.
+
+    stock: the loss is that of transformers.
+    """
+    found: list[Tensor] = []
 
     def scores(fake: Any) -> Tensor:
-        return fake(input_ids=torch.zeros(batch, context, dtype=torch.long), use_cache=False).logits
+        found.append(fake(input_ids=torch.zeros(batch, context, dtype=torch.long), use_cache=False).logits)
+        return found[0]
 
-    size = FLOAT // 2 if bf16 else FLOAT
-    logits = size * batch * context * model.get_output_embeddings().weight.shape[0]
-    return saved_bytes(model, scores, bf16=bf16), _LOGITS_AT_ONCE * logits
+    activations = saved_bytes(model, scores, bf16=bf16)
+    number, size = found[0].numel(), found[0].element_size()  # some models have logits in float32 whatever the rest is
+    return activations, number * (_STOCK_AT_ONCE * FLOAT if stock else _LOGITS_AT_ONCE * size)
 
 
 def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
@@ -82,7 +89,7 @@ def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
     `fused_linear_cross_entropy_forward`); kept are the gradients of hidden states and weights.
     """
     chunk = min(tokens, 1 << (math.ceil(tokens / math.ceil(rows / width)) - 1).bit_length())
-    return FLOAT * (_FUSED_AT_ONCE * chunk * rows + tokens * width + rows * width)
+    return FLOAT * (_STOCK_AT_ONCE * chunk * rows + tokens * width + rows * width)
 
 
 @lru_cache(maxsize=64)
@@ -123,7 +130,7 @@ def loss_memory(forms: float, width: int, layers: int, tile: int) -> float:
     tile: similarities at once.
     """
     at_once = min(forms**2, max(tile, forms))  # those of one anchor at least
-    return _STATES_SCORED * layers * FLOAT * forms * width + (FLOAT + _MASKS) * at_once
+    return _STATES_SCORED * layers * FLOAT * forms * width + (_TILES * FLOAT + _MASKS) * at_once
 
 
 def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> int:

@@ -184,7 +184,8 @@ def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) ->
 
     def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
         model = _frozen(whole) if section.freeze_body else whole
-        activations, logits = text_memory(model, batch, context, bf16=bf16) if batch else (0.0, 0.0)
+        stock = bool(own.trainer.get("fp16"))
+        activations, logits = text_memory(model, batch, context, bf16=bf16, stock=stock) if batch else (0.0, 0.0)
         if batch and fused_loss(own):
             rows, width = model.get_output_embeddings().weight.shape
             logits = fused_loss_memory(batch * context, width, rows)
@@ -284,6 +285,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
 def _not_modelled(recipe: Recipe) -> Iterator[str]:
     if recipe.align.micro_pairs is not None:
         yield "align.micro_pairs: a third more FLOPs of encoding words; not counted, as they train nothing more"
+    if recipe.trainer.get("torch_compile"):
+        yield "trainer.torch_compile: what the compiler keeps is not known; activations and logits are those without it"
     if recipe.trainer.get("gradient_checkpointing"):
         yield "trainer.gradient_checkpointing: activations will be far fewer, and a third more FLOPs; not counted"
     if recipe.trainer.get("deepspeed"):

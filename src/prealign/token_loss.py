@@ -50,6 +50,8 @@ def causal_lm_loss(
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     targets = shift_labels.reshape(-1).to(logits.device)
     items = (targets != ignore_index).sum() if num_items_in_batch is None else num_items_in_batch
+    if isinstance(items, Tensor):
+        items = items.to(logits.device)
     return _TokenLoss.apply(logits.reshape(-1, vocab_size), targets, items, ignore_index)
 
 
@@ -63,13 +65,12 @@ class _TokenLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=precise, device=logits.device)
         counts = targets != ignore_index
         target = torch.where(counts, targets, 0)[:, None]  # (N, 1)
-        rows = max(1, (PART if logits.device.type == "cpu" else _DEVICE_PART) // logits.shape[1])
         for own, slope, place, counted in zip(
-            *(t.split(rows) for t in (logits, gradient, target, counts)), strict=True
+            *(t.split(_rows(logits)) for t in (logits, gradient, target, counts)), strict=True
         ):
             p = own.to(precise, copy=True)  # (R, V)
             p -= p.amax(1, keepdim=True)
-            margin = p.gather(1, place)
+            margin = p.gather(1, place).masked_fill_(~counted[:, None], 0)
             sums = p.exp_().sum(1, keepdim=True)
             weight = counted[:, None].to(precise) / items
             total += ((sums.log() - margin) * weight).sum()
@@ -83,5 +84,13 @@ class _TokenLoss(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         # Mostly there is nothing to scale, and on a CPU it costs less to look than to do it.
-        plain = outer[0].device.type == "cpu" and bool(outer[0] == 1)
-        return gradient if plain else gradient * outer[0].to(gradient.dtype), None, None, None
+        if outer[0].device.type == "cpu" and bool(outer[0] == 1):
+            return gradient, None, None, None
+        scaled = torch.empty_like(gradient)
+        for own, slope in zip(gradient.split(_rows(gradient)), scaled.split(_rows(gradient)), strict=True):
+            slope.copy_(own.to(outer[0].dtype) * outer[0])
+        return scaled, None, None, None
+
+
+def _rows(logits: Tensor) -> int:
+    return max(1, (PART if logits.device.type == "cpu" else _DEVICE_PART) // logits.shape[1])

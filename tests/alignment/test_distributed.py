@@ -28,6 +28,7 @@ CONTEXT, RANKS, STEPS = 10, 2, 4
 # Group 2 is met by both ranks, and [1, 2] is a surface of groups on both; rank 1 has more and longer forms.
 WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
 GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
+FORMS = 7  # of the rank that has most
 BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
 # So many that neither batches nor ranks come out even; every token is a label, as in blocks of validation text.
 VALIDATION = {
@@ -52,7 +53,7 @@ def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None
     text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
     text["labels"] = text["input_ids"]  # as many labels on each rank, so that the mean of means is the mean
     inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
-    output = model(**text, **inputs, word_micro=micro)
+    output = model(**text, **inputs, word_micro=micro, word_most=FORMS)
     states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
     return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
 
@@ -86,17 +87,22 @@ def train(
 
 
 def sharded(rank: int) -> dict[str, Any]:
-    """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together."""
-    parts = with_word_states(model())
-    for block in parts.model.layers:
-        fully_shard(block)
-    fully_shard(parts)
-    loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
-    gradients = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
+    """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together.
+
+    In micro-batches of two one rank alone would need a fourth, for which the other would not gather its shards.
+    """
+    gradients = {}
+    for way, micro in WAYS.items():
+        parts = with_word_states(model())
+        for block in parts.model.layers:
+            fully_shard(block)
+        fully_shard(parts)
+        loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        gradients[f"{way}: sharded"] = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
     local = sum(p.to_local().numel() for p in parts.parameters())
     gather_weights(parts)
     return {
-        "sharded": gradients,
+        **gradients,
         "local": local,
         "gathered": {name: p.detach() for name, p in parts.named_parameters()},
     }
@@ -139,10 +145,10 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
-@pytest.mark.parametrize("way", [*(f"{way}: gradients" for way in WAYS), "sharded"])
+@pytest.mark.parametrize("way", [f"{way}: {kind}" for way in WAYS for kind in ("gradients", "sharded")])
 def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, Any]], way: str) -> None:
     alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
-    assert len(words[0]["word_ids"]) != len(words[1]["word_ids"])
+    assert [len(own["word_ids"]) for own in words] == [6, FORMS]
     width = max(one["word_ids"].shape[1] for one in words)
     joined = {key: torch.cat([one[key] for one in words]) for key in ("word_lengths", "word_groups", "word_surfaces")}
     pad = [torch.nn.functional.pad(one["word_ids"], (0, width - one["word_ids"].shape[1])) for one in words]

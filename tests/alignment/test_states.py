@@ -250,7 +250,38 @@ def test_asking_a_model_whether_it_packs_changes_nothing(make: Any) -> None:
     state = torch.get_rng_state()
     assert packs(model) and model.training
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("make", [bloom, toys.llama])
+def test_the_first_words_in_autocast_have_gradients(make: Any) -> None:
+    """Asking runs the model without gradients, and autocast keeps weights that it has cast once."""
+    model = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        states = encoded_word_states(model, *pad_words(Ragged.of(WORDS)))
+    states.square().sum().backward()
+    body = [p for n, p in model.base_model.named_parameters() if "norm" not in n and "ln" not in n]
+    assert all(p.grad is not None and p.grad.any() for p in body if p.ndim == 2)
+
+
+def test_embeddings_that_tell_no_tokens_apart_prove_nothing() -> None:
+    model = toys.llama()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(1.0)
+    assert not packs(model)
+
+
+def test_a_model_that_takes_positions_and_counts_places_does_not_pack() -> None:
+    model = toys.gpt2().eval()
+    inner = model.transformer.forward
+
+    def forward(input_ids: Tensor, position_ids: Tensor | None = None, **kwargs: Any) -> Any:
+        places = torch.arange(input_ids.shape[1])[None].expand_as(input_ids)
+        own = (position_ids == 0).cumsum(1)
+        mask = (own[:, :, None] == own[:, None]) & (places[0][:, None] >= places[0])
+        return inner(input_ids=input_ids, position_ids=places, attention_mask=mask[:, None], **kwargs)
+
+    model.transformer.forward = forward
+    assert not packs(model)
 
 
 def test_many_words_of_all_lengths_come_back_in_order() -> None:

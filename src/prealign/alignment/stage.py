@@ -42,7 +42,8 @@ def words_flops(model: Any, groups: float, words: WordSizes, devices: int = 1, *
 def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
     """Return the part of the same that the similarities take, in float32 whatever the precision of the model.
 
-    2 · W² · D a layer; L + 2 layers are counted, tied or not. Each device scores the forms of all.
+    2 · W² · D a layer, and twice that for its gradient, of which a batch in one tile saves half; L + 2 layers are counted,
+    tied or not. Each device scores the forms of all.
     """
     forms, config = devices * min(groups, words.groups) * words.mean_forms_per_group, model.config
     return (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size

@@ -42,24 +42,27 @@ ROW = 36
 """Places of a row: forms of 1 to 6 tokens fill it (nearly) without rest, and attention within it costs little."""
 _LARGEST_BATCH = 4096
 _PADDED_BATCH = 256
+_ROUNDING = 0.02  # in bf16; a position taken for another moves states by more
 
 
 # Batches of words have a shape each, and `trainer.torch_compile` would compile every new one.
 @torch.compiler.disable
 def encoded_word_states(
-    model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None, micro: int | None = None
+    model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None, micro: int | None = None, most: int | None = None
 ) -> Tensor:
     """Return the states (L+2, W, D) of word forms; (L+1, W, D) if input and output embeddings are tied.
 
     ids (W, n) padded on the right with any valid id, lengths (W,) >= 1; micro: how many forms have their activations in
-    memory at once, all if None. Gradients flow.
+    memory at once, all if None; most: the most forms that a rank has, W if None. Gradients flow.
     """
     packed = packs(model)
     # By length, as what pads a form without a row to share is then little.
     order = torch.arange(len(ids), device=ids.device) if packed else torch.argsort(lengths, stable=True)
-    largest = _LARGEST_BATCH if packed else _PADDED_BATCH
+    size = min(_LARGEST_BATCH if packed else _PADDED_BATCH, micro or _LARGEST_BATCH)
+    # As many batches on every rank: where weights are in shards, all gather them for each.
+    batches = -(-(most or len(ids)) // size)
     parts = []
-    for forms in order.split(largest if micro is None else min(micro, largest)):
+    for forms in order.tensor_split(batches):
         inputs = (model, ids[forms], lengths[forms], bos, packed)
         parts.append(_body_states(*inputs) if micro is None else checkpoint(_body_states, *inputs, use_reentrant=False))
     states = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
@@ -139,8 +142,8 @@ _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 def packs(model: Any) -> bool:
     """Whether this model keeps forms apart that share a row, told by positions that begin at 0 with each.
 
-    Asked of the model itself, once: if the token before a form is another, are the form's states the same, bit by bit?
-    Models without positions do not (ALiBi, recurrence), and some with them do not either (convolutions, scans).
+    Asked of the model itself, once. Models without positions do not (ALiBi, recurrence), nor do some with them
+    (convolutions, scans), nor any whose attention reads such positions in a batch of one row alone (FlashAttention).
     """
     body = model.base_model
     if body not in _PACKS:
@@ -149,14 +152,32 @@ def packs(model: Any) -> bool:
 
 
 def _keeps_apart(model: Any) -> bool:
-    device = model.get_input_embeddings().weight.device
-    tokens = torch.tensor([[0, 1, 2, 3], [4, 1, 2, 3]], device=device)
-    positions = torch.tensor([[0, 0, 1, 2]] * 2, device=device)
-    with measured(model):
+    """Whether a form's states are the same after different forms, to the last bit, and before one, but for rounding.
+
+    Each row is two forms of half its places; every call has the same shape.
+    """
+    embedding = model.get_input_embeddings().weight
+    size = ROW // 2
+    tokens = torch.arange(3 * size, device=embedding.device).remainder(len(embedding)).view(3, size)
+    positions = torch.arange(size, device=embedding.device).repeat(2, 2)  # (2, ROW)
+
+    def states(first: Tensor, second: Tensor) -> Tensor:
         hidden = model.base_model(
-            input_ids=tokens, position_ids=positions, use_cache=False, output_hidden_states=True
+            input_ids=torch.cat([first, second]).repeat(2, 1),
+            position_ids=positions,
+            use_cache=False,
+            output_hidden_states=True,
         ).hidden_states
-    return all(torch.equal(h[0, 1:], h[1, 1:]) for h in hidden)
+        return torch.stack([h[0] for h in hidden]).float()  # (L+1, ROW, D)
+
+    form, one, other = tokens
+    with measured(model):
+        after, after_other, before = (states(*pair) for pair in ((one, form), (other, form), (form, one)))
+    # Autocast keeps weights that it has cast, and these know no gradient.
+    torch.clear_autocast_cache()
+    told_apart = not torch.equal(after[0, size - 1], after_other[0, size - 1])
+    moved = (before[:, :size] - after[:, size:]).norm(dim=(1, 2)) / after[:, size:].norm(dim=(1, 2))
+    return told_apart and torch.equal(after[:, size:], after_other[:, size:]) and bool((moved < _ROUNDING).all())
 
 
 def _precise(states: Tensor) -> torch.dtype:

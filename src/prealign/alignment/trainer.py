@@ -45,7 +45,11 @@ def with_word_states(model: Any) -> Any:
             words = kwargs.pop("word_ids", None)
             if words is None:
                 return inner(self, *args, **kwargs)
-            inputs = words, kwargs.pop("word_lengths"), kwargs.pop("bos", None), kwargs.pop("word_micro", None)
+            inputs = (
+                words,
+                kwargs.pop("word_lengths"),
+                *(kwargs.pop(n, None) for n in ("bos", "word_micro", "word_most")),
+            )
             output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
             return {**output, "word_states": encoded_word_states(self, *inputs)}
 
@@ -138,15 +142,17 @@ class AlignmentTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return weight · L_align + lm_weight · L_LM of a step; the stock loss for inputs without words."""
+        """Return weight · L_align + lm_weight · L_LM of a step; L_LM alone for inputs without words."""
         if "word_ids" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
         groups, surfaces = inputs.pop("word_groups"), inputs.pop("word_surfaces")
         if self.bos is not None:
             inputs["bos"] = self.bos
-        if self.micro_pairs is not None and self.micro_pairs < (pairs := len(groups.unique())):
-            inputs["word_micro"] = math.ceil(self.micro_pairs * len(groups) / pairs)
+        forms, pairs = _most(len(groups), len(groups.unique()), device=groups.device)
+        inputs["word_most"] = forms
+        if self.micro_pairs is not None and self.micro_pairs < pairs:
+            inputs["word_micro"] = math.ceil(self.micro_pairs * forms / pairs)
         if self.lm_weight:
             lm_loss, output = super().compute_loss(model, inputs, True, num_items_in_batch)
         else:
@@ -171,6 +177,18 @@ class AlignmentTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
 
+def _several_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _most(*numbers: int, device: torch.device) -> list[int]:
+    """Return the greatest that any rank has of each."""
+    most = torch.tensor(numbers, device=device)
+    if _several_ranks():
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return [*map(int, most.tolist())]
+
+
 def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Join the word forms of all ranks, padding before the collective and cutting after it.
 
@@ -178,7 +196,7 @@ def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tens
     of the gather sums over ranks, so with gradients averaged over ranks (DDP, FSDP) each rank's loss of the joined batch
     yields exactly its gradient. One process gets its own tensors back.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not _several_ranks():
         return states, groups, surfaces
     count = torch.tensor([len(groups)], device=groups.device)
     counts = [torch.empty_like(count) for _ in range(dist.get_world_size())]
