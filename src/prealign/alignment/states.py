@@ -42,6 +42,7 @@ ROW = 36
 """Places of a row: forms of 1 to 6 tokens fill it (nearly) without rest, and attention within it costs little."""
 _LARGEST_BATCH = 4096
 _PADDED_BATCH = 256
+_FORM = ROW // 2  # tokens of the forms by which a model is asked whether it packs
 _ROUNDING = 0.02  # in bf16; a position taken for another moves states by more
 
 
@@ -154,12 +155,11 @@ def packs(model: Any) -> bool:
 def _keeps_apart(model: Any) -> bool:
     """Whether a form's states are the same after different forms, to the last bit, and before one, but for rounding.
 
-    Each row is two forms of half its places; every call has the same shape.
+    Each row is two forms; every call has the same shape.
     """
     embedding = model.get_input_embeddings().weight
-    size = ROW // 2
-    tokens = torch.arange(3 * size, device=embedding.device).remainder(len(embedding)).view(3, size)
-    positions = torch.arange(size, device=embedding.device).repeat(2, 2)  # (2, ROW)
+    tokens = torch.arange(3 * _FORM, device=embedding.device).remainder(len(embedding)).view(3, _FORM)
+    positions = torch.arange(_FORM, device=embedding.device).repeat(2, 2)  # (2, ROW)
 
     def states(first: Tensor, second: Tensor) -> Tensor:
         hidden = model.base_model(
@@ -175,9 +175,10 @@ def _keeps_apart(model: Any) -> bool:
         after, after_other, before = (states(*pair) for pair in ((one, form), (other, form), (form, one)))
     # Autocast keeps weights that it has cast, and these know no gradient.
     torch.clear_autocast_cache()
-    told_apart = not torch.equal(after[0, size - 1], after_other[0, size - 1])
-    moved = (before[:, :size] - after[:, size:]).norm(dim=(1, 2)) / after[:, size:].norm(dim=(1, 2))
-    return told_apart and torch.equal(after[:, size:], after_other[:, size:]) and bool((moved < _ROUNDING).all())
+    told_apart = not torch.equal(after[0, _FORM - 1], after_other[0, _FORM - 1])
+    own, again, moved = after[:, _FORM:], after_other[:, _FORM:], before[:, :_FORM]
+    near = (moved - own).norm(dim=(1, 2)) < _ROUNDING * own.norm(dim=(1, 2))
+    return told_apart and torch.equal(own, again) and bool(near.all())
 
 
 def _precise(states: Tensor) -> torch.dtype:
