@@ -263,6 +263,19 @@ def test_the_first_words_in_autocast_have_gradients(make: Any) -> None:
     assert all(p.grad is not None and p.grad.any() for p in body if p.ndim == 2)
 
 
+def test_a_step_that_asks_rounds_as_one_that_does_not() -> None:
+    """As the first step after a resume, which asks anew."""
+    model, gradients = toys.llama(), []
+    for _ in range(2):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=torch.arange(12).view(2, 6)).logits
+            states = encoded_word_states(model, *pad_words(Ragged.of(WORDS)))
+        (logits.float().square().sum() + states.square().sum()).backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
 def test_embeddings_that_tell_no_tokens_apart_prove_nothing() -> None:
     model = toys.llama()
     with torch.no_grad():

@@ -171,10 +171,12 @@ def _keeps_apart(model: Any) -> bool:
         return torch.stack([h[0] for h in hidden]).float()  # (L+1, ROW, D)
 
     form, one, other = tokens
-    with measured(model):
+    device = embedding.device.type
+    cast = {"dtype": torch.get_autocast_dtype(device), "enabled": torch.is_autocast_enabled(device)}
+    # Weights that autocast casts here would know no gradient, and those that it has are the step's own: a step after a
+    # resume, which asks anew, must round as any other.
+    with measured(model), torch.autocast(device, **cast, cache_enabled=False):
         after, after_other, before = (states(*pair) for pair in ((one, form), (other, form), (form, one)))
-    # Autocast keeps weights that it has cast, and these know no gradient.
-    torch.clear_autocast_cache()
     told_apart = not torch.equal(after[0, _FORM - 1], after_other[0, _FORM - 1])
     own, again, moved = after[:, _FORM:], after_other[:, _FORM:], before[:, :_FORM]
     near = (moved - own).norm(dim=(1, 2)) < _ROUNDING * own.norm(dim=(1, 2))
