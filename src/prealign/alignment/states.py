@@ -172,10 +172,10 @@ def _keeps_apart(model: Any) -> bool:
 
     form, one, other = tokens
     device = embedding.device.type
-    cast = {"dtype": torch.get_autocast_dtype(device), "enabled": torch.is_autocast_enabled(device)}
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     # Weights that autocast casts here would know no gradient, and those that it has are the step's own: a step after a
     # resume, which asks anew, must round as any other.
-    with measured(model), torch.autocast(device, **cast, cache_enabled=False):
+    with measured(model), torch.autocast(device, dtype, enabled, False):
         after, after_other, before = (states(*pair) for pair in ((one, form), (other, form), (form, one)))
     told_apart = not torch.equal(after[0, _FORM - 1], after_other[0, _FORM - 1])
     own, again, moved = after[:, _FORM:], after_other[:, _FORM:], before[:, :_FORM]
