@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prealign.merging import common_facts
 from prealign.report.formats import NONE, quantity
 
 _HEAD = """# Performance
@@ -22,8 +23,7 @@ _COLUMNS = ("", "measured", "reference", "ratio", "target", "met", "n")
 def page(results: dict[str, Any], source: str) -> str:
     """Return the page in Markdown; `source` names the file the results come from."""
     runs = results["benchmarks"]
-    first, *others = [run["environment"] for run in runs.values()]
-    common = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    common = common_facts([run["environment"] for run in runs.values()])
     head = _HEAD.format(source=source, environment=_facts(common), verdict=verdict(runs))
     return "\n".join([head, *(_section(name, run, common) for name, run in runs.items())])
 

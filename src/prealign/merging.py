@@ -80,7 +80,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Results:
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command,
         "recipe": first["recipe"] | {"arms": arms, "seeds": seeds, "variants": _variants(parts, recipes)},
-        "environment": _common([origin["environment"] for origin in origins]),
+        "environment": common_facts([origin["environment"] for origin in origins]),
         "parts": origins,
         **joined,
         "comparisons": compare(arms, seeds, baseline, numbers, _as_before(parts, baseline)),
@@ -203,7 +203,7 @@ def _origin(part: Results) -> dict[str, Any]:
     }
 
 
-def _common(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """What holds for all parts."""
+def common_facts(environments: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what holds in all environments, one or more."""
     first, *others = environments
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

@@ -181,11 +181,12 @@ def _several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _most(*numbers: int, device: torch.device) -> list[int]:
+def _most(*numbers: int, device: torch.device) -> Sequence[int]:
     """Return the greatest that any rank has of each."""
+    if not _several_ranks():
+        return numbers
     most = torch.tensor(numbers, device=device)
-    if _several_ranks():
-        dist.all_reduce(most, dist.ReduceOp.MAX)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
     return [*map(int, most.tolist())]
 
 
