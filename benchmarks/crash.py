@@ -1,9 +1,10 @@
 """`python -m benchmarks.crash [--kills N] [--recipe FILE] [--json FILE] [KEY=VALUE ...]`: are killed runs the unkilled one?
 
 1. Run the recipe once without a kill: the reference, and how long it takes.
-2. Run it again in another folder. After a time drawn uniformly up to that long, kill -9 what was started, in turn the
-   process alone and its whole process group, and start the same command again. A run that was quicker than its kill is done,
-   and the next begins in a new folder, until there were N kills; the last run is let end.
+2. Run it again in another folder, and kill -9 what was started: in turn at a time drawn uniformly up to that long, which
+   meets any stage, and when it has written one to four checkpoints, which meets training; two times the process alone, two
+   times its whole process group. Start the same command again. A run that was quicker than its kill is done, and the next
+   begins in a new folder, until there were N kills; the last run is let end.
 3. Compare `model.safetensors` of every stage of every run with the reference, byte by byte, and the scores in results.json.
 
 The exit code is 1 if anything differs.
@@ -24,14 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.material import ROOT
+from prealign.checkpoints import WHOLE
 from prealign.runfolder import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: in which run, after how many seconds, of what ("process" or "group"), and what was printed last."""
+    """One kill: in which run, at what ("clock", "checkpoint N"), after how many seconds, of "process" or "group"."""
 
     run: str
+    at: str
     after: float
     what: str
     last_line: str
@@ -57,23 +60,39 @@ def kill(process: subprocess.Popen[bytes], what: str) -> None:
     process.wait()
 
 
+def wait_for_checkpoints(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
+    """Wait until the run has written `number` whole checkpoints; subprocess.TimeoutExpired then, as of the clock."""
+    pattern = f"checkpoint-*/{WHOLE}"
+    old, new, began = set(folder.rglob(pattern)), set[Path](), time.monotonic()
+    while process.poll() is None:
+        new |= set(folder.rglob(pattern)) - old
+        if len(new) >= number:
+            raise subprocess.TimeoutExpired(process.args, time.monotonic() - began)
+        time.sleep(0.02)
+
+
 def crash(recipe: Path, overrides: list[str], scratch: Path, kills: int, longest: float, seed: int) -> list[Kill]:
     """Run and kill; returns the kills. Finished runs are left in `scratch/run-N`."""
     generator, done, number = random.Random(seed), list[Kill](), 0
     while len(done) < kills:
         folder, log = scratch / f"run-{number}", scratch / f"run-{number}.log"
         process = start(recipe, overrides, folder, log)
-        after, what = generator.uniform(0, longest), ("process", "group")[len(done) % 2]
+        by_clock, what = len(done) % 2 == 0, ("process", "group")[len(done) // 2 % 2]
+        seconds, number_written = generator.uniform(0, longest), generator.randint(1, 4)
+        began = time.monotonic()
         try:
-            process.wait(after)
+            if by_clock:
+                process.wait(seconds)
+            else:
+                wait_for_checkpoints(process, folder, number_written)
         except subprocess.TimeoutExpired:
+            after = time.monotonic() - began
             kill(process, what)
-            lines = log.read_text(errors="replace").split("\n")
-            done.append(Kill(folder.name, round(after, 2), what, next((x for x in reversed(lines) if x.strip()), "")))
-            print(
-                f"kill {len(done)} of {kills}: the {what} after {after:.1f} s, at: {done[-1].last_line.strip()}",
-                flush=True,
-            )
+            at = "clock" if by_clock else f"checkpoint {number_written}"
+            lines = log.read_text(errors="replace").replace(f"{scratch}/", "").split("\n")
+            last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            done.append(Kill(folder.name, at, round(after, 2), what, last_line))
+            print(f"kill {len(done)} of {kills}: the {what} at {at}, {after:.1f} s, after: {last_line}", flush=True)
         else:
             finish(process, log)
             number += 1

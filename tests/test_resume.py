@@ -81,10 +81,10 @@ def arm(folder: Path, name: str, notes: list[str], **settings: Any) -> ArmRun:
     return ArmRun(name, 0, recipe, *toy_experiment.prepared(recipe, folder / "run"), note)
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "bf16"), [*((name, False) for name in ARMS), ("prealign_sustained", True)])
+def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str, bf16: bool) -> None:
     notes: list[str] = []
-    whole = arm(tmp_path, name, notes)
+    whole = arm(tmp_path, name, notes, trainer=SETTINGS["trainer"] | {"bf16": bf16})
     whole.execute(last="pretrain")
     broken = ArmRun(name, 0, whole.base, *toy_experiment.prepared(whole.base, tmp_path / "broken"), whole.on_progress)
     assert notes == []
