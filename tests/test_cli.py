@@ -197,6 +197,18 @@ def test_dictionaries_are_inspected_merged_and_measured(folder: Path) -> None:
     assert "cannot read" in refused("lexicon", "coverage", "nowhere.tsv", "--text", "text")
 
 
+def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:
+    (folder / "hi.tsv").write_text("किताब\tbook\nपानी\twater\n", encoding="utf-8")
+    (folder / "hi.txt").write_text("किताब, हिन्दी पानी! किताब", encoding="utf-8")
+    measured = prealign("lexicon", "coverage", "hi.tsv", "--source", "hi", "--target", "en", "--text", "hi.txt")
+    assert "coverage en: 75.0% of 4 hi words" in measured.output
+    (folder / "en.txt").write_text("don't book well-known books", encoding="utf-8")
+    arguments = ("hi.tsv", "--turned", "--target", "hi", "--text", "en.txt")
+    assert "coverage hi: 16.7% of 6 en words" in prealign("lexicon", "coverage", *arguments).output
+    message = refused("lexicon", "coverage", "hi.tsv", "--source", "bo", "--target", "en", "--text", "hi.txt")
+    assert "`bo` is written without spaces, and nothing here finds its words" in message
+
+
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
     built = prealign("lexicon", "build", "recipe.yaml").output
     assert "translation groups" in built and "Tokens a word" in built

@@ -379,8 +379,61 @@ def test_senses_are_ordered_by_frequency_and_filtered_by_the_reverse_dictionary(
     data, _ = prepared(sections, tmp_path / "run")
     assert [dict(group.translations) for group in data.lexicon] == [{"de": (frequent, "Gebäude")}]
     summary = data.record["lexicon"]["reading"][0]["summary"]
-    for part in ("cleaned: 1 parenthesised notes", "100.0% of the source words were found", "1 of 1 words have"):
+    for part in (
+        "cleaned: 1 parenthesised notes",
+        "100.0% of the source words were found",
+        "de-en.tsv (tsv): 3 lines, 3 entries kept",
+        "50.0% of the source words were found",
+        "left out: 2 translations that",
+        "translate back, such as house → Hütte; house → Haus",
+    ):
         assert part in summary
+
+
+def test_a_reverse_dictionary_that_goes_the_other_way_or_fits_nothing_is_refused_by_name(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    sections["targets"] = sections["targets"][1:]
+    file = sections["lexicon"]["files"][0]
+    file["reverse"] = file["path"]
+    with pytest.raises(LexiconError, match=r"en-de.tsv: translates no word of .*en-de.tsv back.*from `de` to `en`"):
+        prepared(sections, tmp_path / "run")
+    words = list(dict.fromkeys(re.findall("[a-z]+", memory.EN)))
+    assert len(words) > 20
+    (tmp_path / "long.tsv").write_text("".join(f"{word}\t{word}x\n" for word in words))
+    file |= {"path": str(tmp_path / "long.tsv"), "reverse": str(tmp_path / "long.tsv")}
+    with pytest.raises(LexiconError, match=r"did you swap the columns.*from `de` to `en`"):
+        prepared(sections, tmp_path / "run")
+
+
+def test_what_the_dictionaries_have_and_the_lexicon_has_not_is_counted(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    sections["targets"] = sections["targets"][1:]
+    accents = "cafe\u0301 is no cafe\u0301"
+    (tmp_path / "en.jsonl").write_text((tmp_path / "en.jsonl").read_text() + json.dumps({"text": accents}) + "\n")
+    more = "house\tHeim\nfree of charge\tumsonst\nwell-known\tbekannt\nzebra\tZebra\n"
+    (tmp_path / "en-de.tsv").write_text(DICTIONARY + more, encoding="utf-8")
+    sections["lexicon"] |= {"maximum_senses": 1}
+    sections["split"] |= {"validation": 1, "test": 1, "seed": 1}
+    data, _ = prepared(sections, tmp_path / "run")
+    left_out = data.record["lexicon"]["left_out"]
+    assert left_out == [
+        "  left out: 2 words that the en text has fewer than 3 times, such as unicorn; zebra",
+        "  left out: 2 phrases and words with signs: switching looks up single words, such as free of charge; well-known",
+        "  left out: 2 words of the en text, as its accents are characters of their own (not NFC), such as cafe\u0301",
+        "  left out: 3 translations after the first 1, such as house → Gebäude; house → Heim; river → Strom",
+    ]
+    assert data.record["lexicon"]["groups"] == 4
+
+
+def test_a_dictionary_of_two_columns_can_be_turned(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    sections["targets"] = sections["targets"][1:]
+    straight, _ = prepared(sections, tmp_path / "run")
+    lines = [line.split("\t") for line in DICTIONARY.splitlines()]
+    (tmp_path / "de-en.tsv").write_text("".join(f"{german}\t{word}\n" for word, german in lines), encoding="utf-8")
+    sections["lexicon"]["files"][0] |= {"path": str(tmp_path / "de-en.tsv"), "turned": True}
+    turned, _ = prepared(sections, tmp_path / "other")
+    assert [(g.word, g.translations) for g in turned.lexicon] == [(g.word, g.translations) for g in straight.lexicon]
 
 
 def test_a_missing_dictionary_is_refused(tmp_path: Path) -> None:
@@ -517,3 +570,11 @@ def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> Non
     made, sizes = data.switching_lexicon(Recipe.model_validate(sections), data.lexicon)
     assert {group.word for group in made if "respelled" in group.origin} == {"البيت", "الماء"}
     assert sizes["respelled"]["entries"] == 2
+
+    # Vowel signs in the text as well: byte-level pre-tokenizers part them from their letters.
+    vocalised = [line.replace("البيت", "البَيْت").replace("الماء", "المَاء") for line in lines]
+    assert vocalised != lines
+    (tmp_path / "ar.txt").write_text("\n".join(vocalised), encoding="utf-8")
+    data, _ = prepared(sections, tmp_path / "run")
+    assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
+    assert "البَيْت" in json.loads((data.folder / "words.json").read_text())

@@ -290,7 +290,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         2,
-        "148468dbcc6c9501",
+        "369636003b999a34",
     )
 
 

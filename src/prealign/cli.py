@@ -162,8 +162,8 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     settings = _load(recipe, overrides)
     prepared, folder = _prepare(settings, out)
     record = prepared.record["lexicon"]
-    for reading in record["reading"]:
-        console.print(reading["summary"], soft_wrap=True, markup=False)
+    for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")

@@ -2,13 +2,16 @@
 
 1. Read every file of `lexicon.files`.
 2. Load the segmenters of targets written without spaces; the dictionaries are the words that longest_match knows.
-3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', drop the words of the
-   test dictionaries, keep those that the source's text has often enough, put the senses in order, and cap them.
+3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', keep the words that the
+   source's text has often enough, drop those of the test dictionaries, put the senses in order, and cap them. What is left
+   out is counted, with examples.
 4. Say which words of the test dictionaries will be asked for.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.asked import AskedWords, asked_words
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.normalise import key_of, keyed
+from prealign.lexicon.report import Tallies, Tally, told_of
 from prealign.lexicon.spelling import as_written
 from prealign.processes import Spread
 from prealign.recipe import LexiconFile, LexiconSection, Recipe
@@ -25,19 +29,25 @@ from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words
 from prealign.text.segment import Segmenter, load_segmenter, target_segmenters
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, kind
 
 
 def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `lexicon.files`, in their order. Raises LexiconError."""
     source = recipe.source.language
-    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target) for f in recipe.lexicon.files]
+    return [
+        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned)
+        for f in recipe.lexicon.files
+    ]
 
 
 def read_tests(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
     source, files = recipe.source.language, recipe.evaluate.dictionaries
-    return [Lexicon.read(f.path, format=f.format, source=source, target=f.target, keep_identical=True) for f in files]
+    return [
+        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned, keep_identical=True)
+        for f in files
+    ]
 
 
 def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
@@ -64,6 +74,16 @@ def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Se
     return loaded
 
 
+@dataclass(frozen=True)
+class Made:
+    """A run's lexicon, how each file was read, what was left out of it (a line a reason), how many words tests kept out."""
+
+    lexicon: Lexicon
+    reading: list[dict[str, Any]]
+    left_out: list[str]
+    kept_out: int
+
+
 def make_lexicon(
     recipe: Recipe,
     dictionaries: list[Lexicon],
@@ -71,15 +91,15 @@ def make_lexicon(
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
     tests: Lexicon,
-) -> tuple[Lexicon, list[dict[str, Any]], int]:
-    """Join all dictionaries, keep what the corpus uses, say how each was read, and how many words `tests` kept out.
+) -> Made:
+    """Join all dictionaries, keep what the corpus uses, leave the words of `tests` out, and say what became of them.
 
     counts: the source's words. counted: those of the targets that `counted_targets` names. LexiconError if a target is left
     none.
     """
     section, source = recipe.lexicon, recipe.source.language
     lexicon = Lexicon([], source=source, targets=[])
-    reading = []
+    reading, left_out = [], Tallies()
     for target in recipe.targets:
         if target.is_clone:
             frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
@@ -89,13 +109,18 @@ def make_lexicon(
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
+    _leave_out_rare(left_out, lexicon, used, counts, section.minimum_count, source)
     trained = used.without((group.word for group in tests), key_of(section.normalise, source))
     kept_out, used = len(used) - len(trained), trained
+    keys = {t: key for t in counted if (key := key_of(section.normalise, t))}
     if section.case == "text":
-        used = as_written(used, counted)
+        used = as_written(used, counted, keys)
     if section.sense_order == "frequency":
-        keys = {t: key for t in counted if (key := key_of(section.normalise, t))}
         used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
+    for group in used:
+        for senses in group.translations.values():
+            for sense in senses[section.maximum_senses :]:
+                left_out.add(f"translations after the first {section.maximum_senses}", f"{group.word} → {sense}")
     used = used.limit_senses(section.maximum_senses)
     for language in (target.language for target in recipe.targets):
         if not any(language in group.translations for group in used):
@@ -104,7 +129,7 @@ def make_lexicon(
                 f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
                 "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
             )
-    return used, reading, kept_out
+    return Made(used, reading, told_of("left out", left_out.counted()), kept_out)
 
 
 def counted_targets(recipe: Recipe) -> list[str]:
@@ -158,17 +183,53 @@ def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSe
     return counts | {g.word: spelled.get(key(g.word), 0) for g in lexicon if g.word not in counts}
 
 
+def _leave_out_rare(
+    left_out: Tallies, lexicon: Lexicon, used: Lexicon, counts: dict[str, int], minimum_count: int, source: str
+) -> None:
+    """Count the words that the text lacks or has too rarely, and words of the text that no lexicon can have."""
+    kept = {group.word for group in used}
+    for group in lexicon:
+        if group.word not in kept:
+            # Text is cut at spaces and signs, so such a word is in none.
+            whole = all(kind(char) == "w" for char in group.word)
+            rare = f"words that the {source} text has fewer than {minimum_count} times"
+            left_out.add(rare if whole else "phrases and words with signs: switching looks up single words", group.word)
+    for word, number in counts.items():
+        if not word.isascii() and not unicodedata.is_normalized("NFC", word):
+            left_out.add(
+                f"words of the {source} text, as its accents are characters of their own (not NFC)", word, number
+            )
+
+
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
-    """Return what of a file's dictionary can be used, and how it was read. Raises LexiconError if it goes from target to
-    source.
+    """Return what of a file's dictionary can be used, and how it was read.
+
+    Raises LexiconError if it or its reverse goes the other way, or if the reverse leaves nothing.
     """
     assert lexicon.report is not None
     said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
     if file.reverse is not None:
         reverse = Lexicon.read(file.reverse, source=file.target, target=source)
+        assert reverse.report is not None
+        found = found_in_corpus(reverse.inverted(source), counts, file.reverse, reverse=True)
         mutual = lexicon.mutual(reverse)
-        said.append(
-            f"  {len(mutual):,} of {len(lexicon):,} words have a translation that {file.reverse} translates back"
-        )
+        if not len(mutual):
+            raise LexiconError(
+                f"{file.reverse}: translates no word of {file.path} back, so `reverse` leaves nothing of it; is it from "
+                f"`{file.target}` to `{source}`?"
+            )
+        said += [f"reverse {reverse.report.text}", f"  {found}"]
+        said += told_of("left out", _not_translated_back(lexicon, mutual, file.target, file.reverse))
         lexicon = mutual
     return lexicon, "\n".join(said)
+
+
+def _not_translated_back(lexicon: Lexicon, mutual: Lexicon, target: str, reverse: str) -> dict[str, Tally]:
+    tallies = Tallies()
+    for group in lexicon:
+        confirmed = mutual.lookup(group.word)
+        kept = confirmed.translations.get(target, ()) if confirmed and confirmed.word == group.word else ()
+        for sense in group.translations[target]:
+            if sense not in kept:
+                tallies.add(f"translations that {reverse} does not translate back", f"{group.word} → {sense}")
+    return tallies.counted()

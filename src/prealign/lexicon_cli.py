@@ -21,7 +21,6 @@ UNKNOWN = "und"
 SHOWN_ENTRIES = 8
 
 _NAMED_FILE = re.compile(r"([a-z]{2,3}(?:-[A-Za-z0-9]+)*)=(.+)")
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 class _Group(typer.core.TyperGroup):
@@ -43,6 +42,7 @@ group = typer.Typer(
 
 Source = Annotated[str, typer.Option("--source", help="The source language.")]
 Format = Annotated[str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; recognised if not given.")]
+Turned = Annotated[bool, typer.Option("--turned", help="The file has two columns and goes from target to source.")]
 
 
 def inspect(
@@ -50,9 +50,10 @@ def inspect(
     source: Source = "en",
     target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
     format: Format = None,
+    turned: Turned = False,
 ) -> None:
     """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
-    lexicon = read_lexicon(file, source, target, format)
+    lexicon = read_lexicon(file, source, target, format, turned)
     assert lexicon.report is not None
     say(lexicon.report.text)
     senses = sum(len(found) for one in lexicon for found in one.translations.values())
@@ -68,12 +69,14 @@ def merge(
     out: Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")],
     source: Source = "en",
     format: Format = None,
+    turned: Turned = False,
 ) -> None:
     """Join dictionaries of one source language into groups of all their targets, on the source word."""
     merged = Lexicon([], source=source, targets=[])
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
-        one = read_lexicon(Path(named[2] if named else name), source, named[1] if named else None, format, name_it=True)
+        path, target = (Path(named[2]), named[1]) if named else (Path(name), None)
+        one = read_lexicon(path, source, target, format, turned, name_it=True)
         say(str(one.report))
         merged = merged.merge(one)
     merged.save(out)
@@ -89,12 +92,13 @@ def coverage(
     source: Source = "en",
     target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
     format: Format = None,
+    turned: Turned = False,
 ) -> None:
     """Say how many of a text's words a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
 
-    lexicon = read_lexicon(file, source, target, format)
-    counts = count_text(text)
+    lexicon = read_lexicon(file, source, target, format, turned)
+    counts = count_text(text, source)
     say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
         say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
@@ -106,23 +110,36 @@ def coverage(
 VERBS = (inspect, merge, coverage)
 
 
-def read_lexicon(path: Path, source: str, target: str | None, format: str | None, *, name_it: bool = False) -> Lexicon:
+def read_lexicon(
+    path: Path,
+    source: str,
+    target: str | None,
+    format: str | None = None,
+    turned: bool = False,
+    *,
+    name_it: bool = False,
+) -> Lexicon:
     """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
     name = resolve_format(path, format)
     if name == OWN_FORMAT and target is None:
         return Lexicon.load(path)
     if target is None and name_it:
         raise LexiconError(f"{path}: name the language that the dictionary translates into, as in `de={path}`")
-    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN)
+    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN, turned=turned)
 
 
-def count_text(text: list[str]) -> Counter[str]:
-    """Count the words of files, folders, globs, or package:NAME."""
+def count_text(text: list[str], language: str) -> Counter[str]:
+    """Count the words of files, folders, globs, or package:NAME.
+
+    They are cut at spaces and signs, as a recipe's are; in a script without spaces by a segmenter, else LexiconError.
+    """
     from prealign.text.corpus import read_documents
+    from prealign.text.sentence import word_cutter
 
+    words = word_cutter(language)
     counts: Counter[str] = Counter()
     for _, document in read_documents(text):
-        counts.update(_WORD.findall(document))
+        counts.update(words(document))
     return counts
 
 

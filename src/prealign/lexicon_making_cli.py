@@ -182,8 +182,8 @@ def _asked(
 
     if (words is None) == (not text):
         raise LexiconError("name the words to translate by one of --words FILE and --text FILES")
-    counts = count_text(text or []) if words is None else read_word_counts(words, minimum_count)
-    lexicons = [read_lexicon(path, task.source, task.target, None) for path in known]
+    counts = count_text(text or [], task.source) if words is None else read_word_counts(words, minimum_count)
+    lexicons = [read_lexicon(path, task.source, task.target) for path in known]
     asked, left = untranslated(counts, lexicons, task.target, minimum_count, limit)
     say("\n".join([f"{len(asked):,} words to translate into {task.target}", *told_of("left out", left)]))
     if not asked:

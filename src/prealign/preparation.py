@@ -272,8 +272,9 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
     counts = count_words(written_in, tokenizer, spread=spread)
     reading_of_tests = readings_of_tests(recipe, read, counts)
     counted = count_targets(recipe, tokenizer, counted, folder / "tokens", spread)
-    lexicon, reading, kept_out = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
-    whole, knowledge = lexicon, dict[str, Any]()
+    made = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
+    lexicon = whole = made.lexicon
+    knowledge = dict[str, Any]()
     if templates:
         names, knowledge = teach(recipe, templates, tokenizer, {*counts, *(g.word for g in tests)}, segmenters, folder)
         whole = lexicon.merge(names)
@@ -288,8 +289,17 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
         **({"read": read_of} if read_of else {}),
-        "lexicon": {"groups": len(lexicon), "coverage": lexicon.coverage(counts), "reading": reading},
-        **({"tests": {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}} if tested else {}),
+        "lexicon": {
+            "groups": len(lexicon),
+            "coverage": lexicon.coverage(counts),
+            "reading": made.reading,
+            "left_out": made.left_out,
+        },
+        **(
+            {"tests": {"kept_out": made.kept_out, "reading": reading_of_tests, "dictionaries": tested}}
+            if tested
+            else {}
+        ),
         "vocabulary": len(tokenizer),
         "tokenizer": told,
     }

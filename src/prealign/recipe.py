@@ -85,8 +85,10 @@ class LexiconFile(Section):
     path: str
     target: str
     format: str | None = None
-    """muse, tsv, wechsel, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
+    """muse, tsv, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
     recognised from the content."""
+    turned: bool = False
+    """Whether a file of two columns goes from `target` to the source."""
     reverse: str | None = None
     """A dictionary from `target` to the source: only translations that it translates back are kept."""
 

@@ -42,7 +42,8 @@ class TestDictionary(Section):
     path: str
     target: str
     format: str | None = None
-    """As in lexicon.files; None: recognised from the content."""
+    turned: bool = False
+    """Both as in lexicon.files."""
 
 
 class SentenceSet(Section):

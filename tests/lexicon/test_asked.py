@@ -113,6 +113,8 @@ def test_translations_are_written_as_the_text_has_them() -> None:
     written = as_written(dictionary, {"de": {"Haus": 3, "haus": 1, "gehen": 5, "Gehen": 1}})
     assert [dict(group.translations) for group in written] == [{"de": ("Haus", "häuschen")}, {"de": ("gehen",)}]
     assert as_written(dictionary, {}) == dictionary
+    arabic = as_written(lexicon(book="كِتَاب"), {"de": {"كتاب": 3, "كِتَاب": 1}}, {"de": arabic_key})
+    assert [dict(group.translations) for group in arabic] == [{"de": ("كتاب",)}]
 
 
 @pytest.mark.parametrize("key", [None, str])

@@ -46,6 +46,8 @@ INVISIBLE = "invisible characters"
         ("a\u200cb", "en", "ab", [INVISIBLE]),
         ("free \u00a0 of\u3000charge", "en", "free of charge", []),
         ("cafe\u0301", "en", "café", []),
+        ("кни\u0301га", "ru", "книга", ["stress marks"]),
+        ("ќе е\u0301 ѓ", "mk", "ќе е ѓ", ["stress marks"]),
         (":(", "en", ":(", []),
     ],
 )

@@ -256,10 +256,10 @@ def test_panlex_rows_of_either_direction_are_read_best_quality_first(tmp_path: P
     assert (lexicon.report.format, lexicon.report.comments, lexicon.report.phrases) == ("panlex", 1, 1)
 
 
-def test_wechsel_leaves_affixes_out(tmp_path: Path) -> None:
+def test_affixes_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "german.txt"
     path.write_text("off\tab-\noff\taus\n-itis\t-itis\nfree of charge\tumsonst\n", encoding="utf-8")
-    words, lexicon = read(path, "en", "de", "wechsel")
+    words, lexicon = read(path, "en", "de", "tsv")
     assert words == {"off": ("aus",), "free of charge": ("umsonst",)}
     assert counts(lexicon) == {"entries of prefixes and suffixes": 2}
 

@@ -349,3 +349,21 @@ def test_real_dictionaries_agree_with_their_published_counts(
     assert report is not None
     assert (report.format, report.lines, report.malformed) == (format, lines, ())
     assert identical is None or identical_entries(report) == identical
+
+
+@pytest.mark.parametrize("format", ["muse", "tsv", "paper_pairs", "paper_words"])
+def test_files_of_two_sides_can_be_turned(tmp_path: Path, format: str) -> None:
+    path = write(tmp_path, EXAMPLES[format])
+    straight = Lexicon.read(path, format=format, source="en", target="de")
+    turned = Lexicon.read(path, format=format, source="de", target="en", turned=True)
+    pairs = {(group.word, sense) for group in straight for sense in group.translations["de"]}
+    assert {(sense, group.word) for group in turned for sense in group.translations["en"]} == pairs
+    assert turned.report is not None and "read from its second side to its first" in str(turned.report)
+
+
+@pytest.mark.parametrize(
+    ("format", "content"), [("jsonl", EXAMPLES["jsonl"]), ("panlex", "uid,txt,trans_uid,trans_txt\n")]
+)
+def test_files_that_name_their_languages_are_not_turned_by_hand(tmp_path: Path, format: str, content: str) -> None:
+    with pytest.raises(LexiconError, match="`turned` is for files of two columns"):
+        Lexicon.read(write(tmp_path, content), format=format, source="en", target="de", turned=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 import tokenizers_in_memory as memory
 from prealign.text.extension import extend_tokenizer
@@ -55,3 +57,14 @@ def test_what_a_language_takes_is_counted() -> None:
 @pytest.mark.parametrize("language", ["zh", "zh-hant", "ja"])
 def test_languages_without_spaces_have_no_words_to_count(language: str) -> None:
     assert written([memory.ZH], language, memory.load("byte_bpe")).keys() == {"bytes", "tokens"}
+
+
+def test_a_word_with_vowel_signs_can_be_one_token_and_text_without_any_is_gpt2s() -> None:
+    tokenizer = train_tokenizer(iter(["हिन्दी में किताब"] * 50), 400)
+    assert len(tokenizer.encode(" किताब")) == 1
+
+    text = [*memory.SNIPPETS.values(), memory.MIXED, "don't  it's 12,345 we'll\n\tgo_on"]
+    assert not any(unicodedata.category(char)[0] == "M" for one in text for char in one)
+    as_gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own = train_tokenizer(iter(text), 400).backend_tokenizer.pre_tokenizer
+    assert all(own.pre_tokenize_str(one) == as_gpt2.pre_tokenize_str(one) for one in text)

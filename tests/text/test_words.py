@@ -22,6 +22,10 @@ PIECES = [
     "дом",
     "房子",
     "البيت",
+    "كِتَاب",
+    "हिन्दी",
+    "े",
+    "е\u0301",
     "12",
     "7",
     " ",
@@ -45,31 +49,44 @@ def kind(char: str) -> str:
     return "word" if unicodedata.category(char)[0] in "LMN" else "sign"
 
 
+def category(char: str) -> str:
+    return unicodedata.category(char)[0]
+
+
+def script(char: str) -> str:
+    return unicodedata.name(char).split()[0]
+
+
 def seams(tokenizer: Any, text: str) -> tuple[np.ndarray, list[tuple[bool, str, str, bool]]]:
     """Return the ids, and for each seam between two tokens: (a word begins there, characters around it, excepted?).
 
     The oracle: the tokenizer's own pre-token numbers and offsets, and the characters of the text at the seam. Excepted
-    are digit groups (\\p{N}{1,3}), which are one number; parts of a sign, which count as a letter; and two seams that
-    some pre-tokenizers cut by what lies further off: within white space, and between scripts (`.Flu|ß`, `Flu ß`).
+    are digit groups (\\p{N}{1,3}), which are one number; parts of a sign or mark, which count as a letter; and two seams
+    that some pre-tokenizers cut by what lies further off: within white space, and between scripts (`.Flu|ß`, `Flu ß`).
     """
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets, pieces = encoding["input_ids"], encoding["offset_mapping"], encoding.word_ids()
     decode = tokenizer.backend_tokenizer.decode
     broken = ["�" in decode([i], skip_special_tokens=False) for i in ids]
+    unknown = {tokenizer.unk_token_id}
     found = []
     for j in range(1, len(ids)):
         start, end = offsets[j][0], offsets[j - 1][1]
         before, after = text[start - 1], text[start]
         by_kind = start >= end and (kind(before) == "line" or (kind(before) != "space" and kind(before) != kind(after)))
-        begins = pieces[j] != pieces[j - 1] or start > end or by_kind
+        skipped = any(category(char) != "M" for char in text[end:start])  # white space; marks are some normalizers' own
+        marked = kind(before) == kind(after) == "word" and "M" in (category(before), category(after))
+        marked = marked and not unknown & {ids[j - 1], ids[j]}
+        begins = (pieces[j] != pieces[j - 1] and not marked) or skipped or by_kind
         excepted = (
             (before.isdigit() and after.isdigit())
-            or ((broken[j] or broken[j - 1]) and "sign" in (kind(before), kind(after)))
+            or ((broken[j] or broken[j - 1]) and (marked or "sign" in (kind(before), kind(after))))
             or (text[slice(*offsets[j - 1])].isspace() and text[slice(*offsets[j])].isspace())
             or (before.isascii() != after.isascii() and before.isalpha() and after.isalpha())
+            or (marked and script(before) != script(after))
         )
         found.append((begins, before, after, excepted))
-    return np.array(ids), found
+    return np.array(ids, dtype=np.int64), found
 
 
 def check_seams(tokenizer: Any, text: str) -> None:
@@ -120,6 +137,22 @@ def test_the_words_of_an_english_sentence(tokenizer: Any) -> None:
     expected += ["nobody", "knew"]
     lower = tokenizer.encode("A", add_special_tokens=False) == tokenizer.encode("a", add_special_tokens=False)
     assert [w for w in words if w.isalpha()] == [w.lower() if lower else w for w in expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "किताब पानी हिन्दी में",
+        "தமிழ் மொழி",
+        "قَرَأَ الوَلَدُ كِتَابًا",
+        "שָׁלוֹם עוֹלָם",
+        "кни\u0301га доро\u0301га",
+        unicodedata.normalize("NFD", "là où le café déçoit"),
+    ],
+)
+def test_vowel_signs_and_accents_are_parts_of_their_words(tokenizer: Any, text: str) -> None:
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert word_starts(tokenizer, ids).sum() == len(text.split())
 
 
 @given(st.data())

@@ -2,7 +2,8 @@
 
 1. Invisible characters go: zero-width characters, direction marks, soft hyphens, byte order marks. A (non-)joiner
    between letters of a script that spells with it stays.
-2. The rest is NFC with single spaces, so that equal words are equal strings.
+2. The rest is NFC with single spaces, so that equal words are equal strings. Stress marks of Cyrillic words go (кни́га):
+   dictionaries print them, running text does not.
 3. Marks go: `[pin1 yin1]`, parts of speech and subjects as in {n}, <noun>, [zool.], notes as in (to drink).
 4. Placeholders of an object go (`sb.`, `etw.`), then the infinitive's `to` and the article before a single word.
 5. What is left must be text: not empty, not too long, every character assigned.
@@ -35,6 +36,8 @@ _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
     f"|(?<![{_JOINED}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINED}])"
 )
+_ACUTE = "\u0301"
+_STRESS = re.compile(f"(?<=[\u0400-\u04ff]){_ACUTE}")  # what NFC has not made one with its letter, as in ѓ
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
 _MARKS = (
     ("pinyin readings", re.compile(r"\[(?:[A-Za-züÜ:·]+[1-5][ ,]?)+\]")),
@@ -70,6 +73,8 @@ def clean(term: str, language: str, note: Note) -> str:
     if not term.isprintable():
         term = _changed(term, _INVISIBLE.sub("", term), "invisible characters", note)
     term = " ".join(unicodedata.normalize("NFC", term).split())
+    if _ACUTE in term:
+        term = _changed(term, _STRESS.sub("", term), "stress marks", note)
     term = _without_marks(term, note)
     if " " in term:
         term = _without_particles(term, language.split("-")[0], note)

@@ -19,19 +19,24 @@ TELLING = 4
 _ENOUGH = 20  # … if it has as many words as this
 
 
-def found_in_corpus(lexicon: Lexicon, word_counts: Mapping[str, int], path: str | Path) -> str:
+def found_in_corpus(
+    lexicon: Lexicon, word_counts: Mapping[str, int], path: str | Path, *, reverse: bool = False
+) -> str:
     """Say which share of the source words the corpus has; LexiconError if the columns must be swapped.
 
     word_counts: word of the source's corpus -> its frequency. Words are found with their case kept, or lower-cased.
+    reverse: the lexicon is of a file that has to go from target to source, turned.
     """
     known = set(word_counts) | {word.lower() for word in word_counts}
     words = _share((group.word for group in lexicon), known)
     translations = _share((s for group in lexicon for senses in group.translations.values() for s in senses), known)
     said = f"{words:.1%} of the source words were found in the corpus"
     if len(lexicon) >= _ENOUGH and translations > TELLING * words:
+        ends = (lexicon.source, ", ".join(lexicon.targets))
+        first, second = reversed(ends) if reverse else ends
         raise LexiconError(
             f"{path}: {said}, but {translations:.1%} of the translations; did you swap the columns? The dictionary has to "
-            f"be from `{lexicon.source}` to `{', '.join(lexicon.targets)}`"
+            f"be from `{first}` to `{second}`{'' if reverse else '; if it is the other way round, say so by `turned: true`'}"
         )
     if words < FEW:
         return f"{said}; did you swap the columns, or is the text of another kind?"

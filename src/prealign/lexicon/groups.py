@@ -32,7 +32,7 @@ from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.lexicon.draws import derangement, draw
-from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, resolve_format
+from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, check_turned, resolve_format
 from prealign.lexicon.formats.own import Own, one_target, read_own
 from prealign.lexicon.group import Group, union
 from prealign.lexicon.normalise import fold
@@ -71,21 +71,30 @@ class Lexicon:
 
     @classmethod
     def read(
-        cls, path: str | Path, *, format: str | None = None, source: str, target: str, keep_identical: bool = False
+        cls,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        source: str,
+        target: str,
+        turned: bool = False,
+        keep_identical: bool = False,
     ) -> Lexicon:
         """Read a dictionary from `source` to `target`; `.report` tells what became of its lines.
 
         format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
         A format that names its languages is turned where it goes from `target` to `source`; of a lexicon file (`jsonl`)
-        the translations into `target` are taken.
+        the translations into `target` are taken. turned: a file of two columns goes from `target` to `source`.
         LexiconError if the file is missing or empty, the format unknown, the languages others, more than 1 % of the
         lines malformed, or no entry left.
         """
         path = Path(path)
         name = resolve_format(path, format)
         if name == OWN_FORMAT:
+            if turned:
+                check_turned(path, name)
             return cls._of(one_target(read_own(path), path, source, target))
-        pairs, report = read_pairs(path, name, source, target, keep_identical=keep_identical)
+        pairs, report = read_pairs(path, name, source, target, turned=turned, keep_identical=keep_identical)
         origin = (f"{name}:{path.name}",)
         groups = (Group(word, {target: tuple(senses)}, None, origin) for word, senses in pairs.items())
         return cls(groups, source=source, targets=(target,), report=report)

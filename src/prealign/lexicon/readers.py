@@ -4,8 +4,8 @@
 2. Recognise the format, unless it is named: the one that reads most of the first 1,000 lines (`prealign.lexicon.formats`).
 3. Parse each line into entries, by one small function a format. A line that cannot be parsed is kept with its number and
    the reason; more than 1 % of them is an error.
-4. Turn the entries of a dictionary from target to source. There, a translation is the better the earlier it names the
-   source word.
+4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
+   better the earlier it names the source word.
 5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
 6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.cleaning import Unusable, clean
-from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
+from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, check_turned, lines_of
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.report import DUPLICATE, IDENTICAL, Account, ReadReport
 
@@ -28,16 +28,18 @@ __all__ = ["FORMATS", "read_pairs"]
 
 
 def read_pairs(
-    path: Path, format: str, source: str, target: str, *, keep_identical: bool = False
+    path: Path, format: str, source: str, target: str, *, turned: bool = False, keep_identical: bool = False
 ) -> tuple[dict[str, list[str]], ReadReport]:
     """Gather the translations of each word from a file of one of `PAIR_FORMATS`.
 
     LexiconError if more than 1 % of the lines are malformed, if the dictionary is of other languages, or if no entry
     is left.
     """
+    if turned:
+        check_turned(path, format)
     account = Account(path, source, target)
     parse = PAIR_FORMATS[format].parse
-    inverted = PAIR_FORMATS[format].inverted(account)
+    inverted = turned or PAIR_FORMATS[format].inverted(account)
     gathered = _Gathered(account, keep_identical)
     for text in account.texts(lines_of(path, format)):
         try:

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prealign.lexicon.group import Group, union
 from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.normalise import fold
+from prealign.lexicon.normalise import Key, fold
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Written:
     count: int
 
 
-def spellings(word_counts: Mapping[str, int], key: Callable[[str], str] | None = None) -> dict[str, Written]:
+def spellings(word_counts: Mapping[str, int], key: Key | None = None) -> dict[str, Written]:
     """Return folded word -> how the text writes it, most frequent first. key: see `normalise.key_of`."""
     best: dict[str, tuple[int, str]] = {}
     totals: dict[str, int] = {}
@@ -36,15 +36,19 @@ def spellings(word_counts: Mapping[str, int], key: Callable[[str], str] | None =
     return {folded: Written(best[folded][1], totals[folded]) for folded in ordered}
 
 
-def as_written(lexicon: Lexicon, word_counts: Mapping[str, Mapping[str, int]]) -> Lexicon:
-    """Write translations in the case that their language's text has most often; those it lacks stay as they are.
+def as_written(
+    lexicon: Lexicon, word_counts: Mapping[str, Mapping[str, int]], keys: Mapping[str, Key] | None = None
+) -> Lexicon:
+    """Write translations in the spelling that their language's text has most often; those it lacks stay as they are.
 
-    word_counts: target language -> its words' frequencies, case kept. Translations that become one are kept once.
+    word_counts: target language -> its words' frequencies, case kept. keys: language -> see `normalise.key_of`.
+    Translations that become one are kept once.
     """
-    written = {language: spellings(counts) for language, counts in word_counts.items()}
+    keys = keys or {}
+    written = {language: spellings(counts, keys.get(language)) for language, counts in word_counts.items()}
 
     def spelled(language: str, sense: str) -> str:
-        found = written.get(language, {}).get(fold(sense))
+        found = written.get(language, {}).get(fold(sense, keys.get(language)))
         return found.word if found else sense
 
     def respelled(group: Group) -> Group:

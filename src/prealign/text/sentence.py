@@ -1,7 +1,8 @@
-"""The words of a sentence, for counting and for aligning it with its translation.
+"""The words of a text: those that a lexicon knows, for counting; those of a sentence, for aligning it with its translation.
 
-1. A segmenter cuts the sentence into words, signs and white space; white space goes.
-2. An apostrophe or hyphen between two words joins them, unless there is a space: don't, l’eau, well-known are one word.
+1. A segmenter cuts the text into words, signs and white space. A lexicon's words have neither of the last two.
+2. In a sentence white space alone goes, and an apostrophe or hyphen between two words joins them, unless there is a space:
+   don't, l’eau, well-known are one word.
 """
 
 from __future__ import annotations
@@ -15,16 +16,31 @@ from prealign.text.words import kind
 _JOINERS = ("'", "’", "-")
 
 
+def word_cutter(language: str) -> Callable[[str], list[str]]:
+    """Return what finds the words of a text; LexiconError as for `sentence_cutter`."""
+    segmenter = _segmenter(language)
+
+    def words(text: str) -> list[str]:
+        pieces = (piece.strip() for piece in segmenter.words(text))
+        return [word for word in pieces if word and kind(word[0]) == "w"]
+
+    return words
+
+
 def sentence_cutter(language: str) -> Callable[[str], list[str]]:
     """Return what cuts sentences of a language; LexiconError if its words are not known without a package."""
+    segmenter = _segmenter(language)
+    return lambda sentence: words_of(sentence, segmenter)
+
+
+def _segmenter(language: str) -> Segmenter:
     name = resolve_segmenter("auto", language)
     if name == "longest_match":
         raise LexiconError(
             f"`{language}` is written without spaces, and nothing here finds its words. Install a segmenter with "
             "`pip install 'prealign[segment]'`, or cut the text into words yourself"
         )
-    segmenter = load_segmenter(name, language)
-    return lambda sentence: words_of(sentence, segmenter)
+    return load_segmenter(name, language)
 
 
 def words_of(sentence: str, segmenter: Segmenter) -> list[str]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from math import floor
 
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prealign.errors import TokenizerError
@@ -16,6 +16,9 @@ from prealign.recipe import UNSPACED_LANGUAGES, TokenizerSection
 from prealign.text.words import Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"
+
+_PIECES = Regex(r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+")
+"""GPT-2's pattern, but that a mark goes with its letter: else no token would reach over a vowel sign of Hindi or Arabic."""
 
 
 def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remote_code: bool) -> Tokenizer:
@@ -41,7 +44,9 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
 def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     """Train a byte-level BPE with one special token, the document separator."""
     tokenizer = FastTokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces = pre_tokenizers.Split(_PIECES, "isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pieces, as_bytes])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab_size <= len(alphabet):

@@ -2,7 +2,8 @@
 
 A *word* is a run of tokens between two boundaries; the words of a sequence tile it, punctuation being words too. There
 is a boundary where the tokenizer's own pre-tokenizer splits, and where a run of letters or digits meets something else
-(SentencePiece-style tokenizers split at spaces only, and a dictionary knows "house", not "house,").
+(SentencePiece-style tokenizers split at spaces only, and a dictionary knows "house", not "house,"). There is none beside
+a mark within a run: pre-tokenizers of GPT-2's kind part vowel signs from their letters (हिन्दी, كِتَاب), dictionaries do not.
 
 1. Decode every token after an anchor letter: its *surface* in running text, with the space it brings along.
 2. Sort the heads and the tails of all surfaces into a few classes: two heads are alike if the pre-tokenizer splits them
@@ -44,6 +45,10 @@ def kind(char: str) -> str:
     if char.isspace():
         return "n"
     return "w" if unicodedata.category(char)[0] in "LMN" else "o"
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
 
 
 def _kinds_split(before: str, after: str) -> bool:
@@ -142,6 +147,8 @@ def _splitter(tokenizer: Tokenizer) -> Any:
     def split(before: str, after: str) -> bool:
         if not before or not after or _kinds_split(kind(before[-1]), kind(after[0])):
             return True
+        if kind(before[-1]) == "w" and (_is_mark(before[-1]) or _is_mark(after[0])):
+            return False
         middle = len(before)
         return not any(start < middle < end for _, (start, end) in pre_tokenize(before + after))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.lexicon.formats.columns import muse, panlex, tsv, wechsel
+from prealign.lexicon.formats.columns import muse, panlex, tsv
 from prealign.lexicon.formats.dictd import dictd, dictd_inverted, dictd_lines, is_dictd
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.formats.jsonlines import kaikki, paper_indexed, paper_pairs, paper_words
@@ -26,27 +26,31 @@ LineParser = Callable[[str, Account], list[Entry] | None]
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is read: line by line, and whether its second side is the source of the languages asked for."""
+    """How a format is read: line by line, and whether its second side is the source of the languages asked for.
+
+    two_sides: nothing in the file tells which side is the source, so its user may have to.
+    """
 
     parse: LineParser
     inverted: Callable[[Account], bool] = lambda account: False
+    two_sides: bool = False
 
 
 # Where two formats read equally many lines the earlier one is recognised: phrases may come later in a file.
 _TEXT = {
     "panlex": Format(panlex),
-    "tsv": Format(tsv),
-    "muse": Format(muse),
+    "tsv": Format(tsv, two_sides=True),
+    "muse": Format(muse, two_sides=True),
     "ding": Format(ding, ding_inverted),
     "cedict": Format(cedict, cedict_inverted),
 }
 _JSON = {
     "kaikki": Format(kaikki),
-    "paper_pairs": Format(paper_pairs),
-    "paper_indexed": Format(paper_indexed),
-    "paper_words": Format(paper_words),
+    "paper_pairs": Format(paper_pairs, two_sides=True),
+    "paper_indexed": Format(paper_indexed, two_sides=True),
+    "paper_words": Format(paper_words, two_sides=True),
 }
-_NAMED = {"dictd": Format(dictd, dictd_inverted), "wechsel": Format(wechsel)}
+_NAMED = {"dictd": Format(dictd, dictd_inverted)}
 PAIR_FORMATS: dict[str, Format] = {**_TEXT, **_NAMED, **_JSON}
 FORMATS: tuple[str, ...] = (*PAIR_FORMATS, OWN_FORMAT)
 
@@ -54,6 +58,15 @@ FORMATS: tuple[str, ...] = (*PAIR_FORMATS, OWN_FORMAT)
 def lines_of(path: Path, format: str) -> Iterator[bytes]:
     """Yield what the format's parser takes; LexiconError if the file cannot be read."""
     return dictd_lines(path) if format == "dictd" else read_lines(path)
+
+
+def check_turned(path: Path, format: str) -> None:
+    """LexiconError if the format says itself which side is the source."""
+    if format == OWN_FORMAT or not PAIR_FORMATS[format].two_sides:
+        raise LexiconError(
+            f"{path}: `turned` is for files of two columns; this one ({format}) says itself from which language to which it "
+            "goes, and is turned if need be. Leave the setting out"
+        )
 
 
 def resolve_format(path: Path, format: str | None) -> str:

@@ -1,8 +1,7 @@
-"""Formats of columns: MUSE, TSV, WECHSEL, PanLex.
+"""Formats of columns: MUSE, TSV (as WECHSEL's), PanLex.
 
 muse      house Haus                        one space or tab between two words
-tsv       free of charge<TAB>umsonst        two columns, which may hold phrases
-wechsel   off<TAB>ab-                       as tsv, from Wiktionary; prefixes and suffixes are left out
+tsv       free of charge<TAB>umsonst        two columns, which may hold phrases; prefixes and suffixes are left out
 panlex    uid,txt,trans_uid,trans_txt,trans_quality
           eng-000,house,deu-000,Haus,9
 """
@@ -26,17 +25,15 @@ def muse(line: str, account: Account) -> list[Entry]:
 
 
 def tsv(line: str, account: Account) -> list[Entry]:
-    """Source and target word or phrase, in two columns separated by a tab; ValueError for anything else."""
-    return _pair(line, line, "\t", "two columns separated by a tab")
+    """Source and target word or phrase, in two columns separated by a tab; ValueError for anything else.
 
-
-def wechsel(line: str, account: Account) -> list[Entry]:
-    """As `tsv`, without affixes: Wiktionary spells them with a hyphen, and no running text does."""
-    (entry,) = tsv(line, account)
-    if any(side[0].strip().startswith("-") or side[0].strip().endswith("-") for side in entry[:2]):
+    Affixes are left out: dictionaries spell them with a hyphen, and no running text does.
+    """
+    entries = _pair(line, line, "\t", "two columns separated by a tab")
+    if any(side[0].strip().startswith("-") or side[0].strip().endswith("-") for side in entries[0][:2]):
         account.drop("entries of prefixes and suffixes", line)
         return []
-    return [entry]
+    return entries
 
 
 def panlex(line: str, account: Account) -> list[Entry] | None:
