@@ -11,6 +11,7 @@ import yaml
 
 from prealign.recipe_effects import ineffective
 from prealign.recipe_file import load_recipe
+from prealign.report.amounts import standard_errors
 from prealign.report.applied import transfer
 from prealign.report.page import write_markdown
 from prealign.report.results import arm_label, read_results
@@ -51,6 +52,19 @@ def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) ->
     write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
     for made in tmp_path.iterdir():
         assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
+
+
+def test_realised_rates_are_those_expected_within_sampling_error() -> None:
+    """Of all committed results, by arm, and by language where text was switched into several."""
+    rates = []
+    for path in RESULTS:
+        for row in read_results(path).get("switching", []) if path.parent.name != "performance" else ():
+            by_language = [rate for found in row.get("switched", {}).values() for rate in found.values()]
+            rates += [standard_errors([rate]) for rate in (row, *by_language)]
+    known = [rate for rate in rates if rate is not None]
+    assert len(known) > 50
+    assert max(map(abs, known)) < 4
+    assert abs(sum(known)) < 4 * len(known) ** 0.5, "no lean to one side"
 
 
 def test_the_recipe_excerpts_of_real_languages_can_be_added_to_a_recipe() -> None:

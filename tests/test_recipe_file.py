@@ -599,6 +599,10 @@ def test_presets_are_those_that_can_be_built() -> None:
             ["tokenizer={path: x, vocab_size: 9}"],
             "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary",
         ),
+        (
+            ["model.preset=null", "model.config=gpt2", "model.tie_embeddings=true"],
+            "model.tie_embeddings: has no effect: the model of model.config or model.pretrained says so itself",
+        ),
         (["tokenizer.temperature=2"], "tokenizer.temperature: has no effect: tokens are learned on one language"),
         (
             ["arms=[joint, joint_input_cs]", "align.freeze_body=true"],

@@ -64,6 +64,8 @@ def _unused(recipe: Recipe) -> Iterator[str]:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
         if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
             yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
+    if recipe.model.tie_embeddings and recipe.model.preset is None:
+        yield "model.tie_embeddings: has no effect: the model of model.config or model.pretrained says so itself"
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
     if len(recipe.targets) == 1 and recipe.switch.targets:
         yield f"switch.targets: {recipe.switch.targets} has no effect: there is one target"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import synthetic
+from scipy.stats import binom
 
 from prealign.report import amounts, figures, results, tables, unseen
 from prealign.report.page import write_markdown, write_report
@@ -134,9 +136,16 @@ def test_switching_is_told_by_language_where_there_are_several_ways() -> None:
         own["switched"]["de"] = {"en": {**rates, "realised": 0.015}}
     (told,) = amounts.switching_by_language(found)
     assert told.rows[:2] == (
-        ("PreAlign", "English → German", "3.00 %", "3.06 %", "1.02×", "306"),
-        ("PreAlign", "German → English", "3.00 %", "1.50 %", "0.50×", "306"),
+        ("PreAlign", "English → German", "3.00 %", "3.06 %", "1.02×", "+0.4", "306"),
+        ("PreAlign", "German → English", "3.00 %", "1.50 %", "0.50×", "-12.6", "306"),
     )
+
+
+def test_standard_errors_are_those_of_binomial_draws() -> None:
+    rows = [{"expected": p, "realised": k / n, "switched_words": k} for p, k, n in ((0.03, 306, 10_000), (0.1, 8, 40))]
+    far, spread = 306 - 300 + 8 - 4, math.hypot(binom.std(10_000, 0.03), binom.std(40, 0.1))
+    assert amounts.standard_errors(rows) == pytest.approx(far / spread)
+    assert amounts.standard_errors([{"expected": 0.0, "realised": 0.0, "switched_words": 0}]) is None
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])

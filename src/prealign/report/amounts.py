@@ -75,15 +75,19 @@ def switching(results: Results) -> list[Table]:
                 share(expected),
                 share(realised),
                 times(realised / expected if realised is not None and expected else None),
+                _standard_errors(own),
                 share(tokens),
                 quantity(math.fsum(row.get("switched_words", 0) for row in own)),
             )
         )
     columns = (
-        "Arm", "Mode", "Ratio", "Coverage", "Expected", "Realised", "Realised / expected", "Of tokens",
-        "Switched words",
+        "Arm", "Mode", "Ratio", "Coverage", "Expected", "Realised", "Realised / expected", "Standard errors off",
+        "Of tokens", "Switched words",
     )  # fmt: skip
-    note = "Expected is ratio × coverage; a realised share far from it is a bug. Words are summed over seeds."
+    note = (
+        "Expected is ratio × coverage by the words for training; a realised share some standard errors (of a share of so "
+        "many words) off is a bug. Words are summed over seeds."
+    )
     return [Table("Code-switching", columns, tuple(body), note, 2)] if body else []
 
 
@@ -107,12 +111,33 @@ def switching_by_language(results: Results) -> list[Table]:
                     share(expected),
                     share(realised),
                     times(realised / expected if realised is not None and expected else None),
+                    _standard_errors(rates),
                     quantity(math.fsum(rate["switched_words"] for rate in rates)),
                 )
             )
-    columns = ("Arm", "Text → words of", "Expected", "Realised", "Realised / expected", "Switched words")
+    columns = (
+        "Arm", "Text → words of", "Expected", "Realised", "Realised / expected", "Standard errors off", "Switched words"
+    )  # fmt: skip
     note = "Of all words of the text; expected is the ratio × the share of words drawn in that language."
     return [Table("Code-switching by language", columns, tuple(body), note, 2)] if len(ways) > 1 else []
+
+
+def standard_errors(rates: Sequence[Row]) -> float | None:
+    """Return how far the words switched are from those expected, in standard deviations of as many independent draws.
+
+    None where none can be expected. Rows have "expected", "realised" and "switched_words"; they are summed.
+    """
+    drawn = [(row["expected"], row["switched_words"] / row["realised"]) for row in rates if row.get("realised")]
+    variance = math.fsum(words * expected * (1 - expected) for expected, words in drawn)
+    if not variance:
+        return None
+    expected_words = math.fsum(words * expected for expected, words in drawn)
+    return float((math.fsum(row["switched_words"] for row in rates) - expected_words) / math.sqrt(variance))
+
+
+def _standard_errors(rates: Sequence[Row]) -> str:
+    off = standard_errors(rates)
+    return "–" if off is None else f"{off:+.1f}"
 
 
 def mixture(results: Results) -> list[Table]:

@@ -19,6 +19,7 @@ from typing import Any
 from prealign.arms import ARMS
 from prealign.errors import PrealignError
 from prealign.evaluation.statistics import seed_interval
+from prealign.lexicon.languages import language_name
 from prealign.report.sweeps import sweeps
 
 Row = dict[str, Any]
@@ -47,7 +48,6 @@ _LABELS = {
     "merged_ids": "Merged ids (upper bound)",
     "target_only": "Target text alone",
 }
-_LANGUAGES = {"en": "English", "de": "German", "ru": "Russian", "zh": "Chinese", "ar": "Arabic"}
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "scores": ("arm", "seed", "task", "language", "metric", "value"),
@@ -198,11 +198,11 @@ def arm_description(arm: str, results: Results) -> str:
 
 
 def language_label(tag: str) -> str:
-    """`en` -> English, `en-clone` -> English-Clone, `en>de` -> English > German; other tags stay as they are."""
+    """`en` -> English, `en-clone` -> English-Clone, `en>de` -> English > German; an unknown language's tag stays."""
     if ">" in tag:
         return " > ".join(map(language_label, tag.split(">")))
     base, clone, _ = tag.partition("-clone")
-    return _LANGUAGES.get(base, base) + ("-Clone" if clone else "")
+    return language_name(base) + ("-Clone" if clone else "")
 
 
 def baseline(results: Results) -> str:
