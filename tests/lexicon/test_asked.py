@@ -39,7 +39,7 @@ def test_by_hand() -> None:
         "without a translation that is 3 times in the de text": 1,
     }
     assert asked.text == (
-        "2 of 5 words are asked for, 3 pairs with 3 de words, among 4 candidates; "
+        "2 of 5 words (40%) are asked for, 3 pairs with 3 de words, among 4 candidates; "
         "1 without a translation that is 3 times in the de text; 2 fewer than 3 times in the en text"
     )
 

@@ -69,7 +69,8 @@ class AskedWords:
         """How many words are asked for, how many are not and why, in words."""
         left = "".join(f"; {count:,} {reason}" for reason, count in self.dropped.items())
         return (
-            f"{len(self.asked):,} of {self.words:,} words are asked for, {len(self.pairs):,} pairs with "
+            f"{len(self.asked):,} of {self.words:,} words ({len(self.asked) / max(self.words, 1):.0%}) are asked for, "
+            f"{len(self.pairs):,} pairs with "
             f"{len(self.asked_back):,} {self.language} words, among {len(self.targets):,} candidates{left}"
         )
 
