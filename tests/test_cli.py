@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -18,6 +19,10 @@ from transformers import LlamaConfig
 from typer.testing import CliRunner, Result
 
 from prealign.cli import app
+from prealign.execution import Event
+from prealign.report.tables import Table
+from prealign.terminal import Watch, plain_console, print_tables, wide
+from prealign.training import Progress
 
 WORDS = ["the", "house", "stands", "old", "river", "keeps", "quiet", "mountain", "people", "speak", "water", "stone"]
 
@@ -207,6 +212,28 @@ def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:
     assert "coverage hi: 16.7% of 6 en words" in prealign("lexicon", "coverage", *arguments).output
     message = refused("lexicon", "coverage", "hi.tsv", "--source", "bo", "--target", "en", "--text", "hi.txt")
     assert "`bo` is written without spaces, and nothing here finds its words" in message
+
+
+def test_names_and_words_are_printed_as_they_are(folder: Path) -> None:
+    """Rich would print an emoji for :100:, and nothing for [bold]."""
+    good = "".join(f"w{letter}\tW{letter}\n" for letter in "abcdef")
+    (folder / "s:100:[bold].tsv").write_text(f":smile:\t[red]lächeln\nlonely\n{good}", encoding="utf-8")
+    told = prealign("lexicon", "inspect", "s:100:[bold].tsv", "--target", "de").output
+    assert "malformed: s:100:[bold].tsv:2: expected two columns" in told and ":smile: → de: lächeln" in told
+    assert "x:100:[bold].tsv: cannot read" in refused("lexicon", "inspect", "x:100:[bold].tsv", "--target", "de")
+    (folder / "recipe.yaml").rename(folder / "r:100:[bold].yaml")
+    told = prealign("validate", "r:100:[bold].yaml", "sustain.groups=8").output
+    assert "r:100:[bold].yaml: fine" in told and "warning" in told
+    with wide.capture() as shown:
+        print_tables([Table(":100:", ("[b]",), (("[red]:smile:",),), note="[/b]")])
+    assert all(text in shown.get() for text in (":100:", "[/b]", "[b]", "[red]:smile:"))
+
+
+def test_an_arm_of_any_name_has_its_bar() -> None:
+    screen = io.StringIO()
+    with Watch(plain_console(file=screen, force_terminal=True, width=200)) as watch:
+        watch.show(Event("a[/b]:100:", 0, Progress("align", 1, 2)))
+    assert "a[/b]:100: seed 0 · align" in screen.getvalue()
 
 
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:

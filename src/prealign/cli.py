@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from prealign import launch, lexicon_cli, lexicon_making_cli
 from prealign.errors import PrealignError, RecipeError, RunFolderError
-from prealign.terminal import Watch, console, print_tables
+from prealign.terminal import Watch, console, plain_console, print_tables
 
 # Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -55,7 +55,7 @@ def command(verb: Callable[..., None]) -> Callable[..., None]:
 def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        complain = Console(stderr=True, highlight=False, quiet=not launch.is_first()).print
+        complain = plain_console(stderr=True, quiet=not launch.is_first()).print
         try:
             verb(*args, **kwargs)
             if launch.count() > 1:
@@ -65,7 +65,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
         except PrealignError as error:
             if _debug:
                 raise
-            complain("error:", str(error), style="red", markup=False, soft_wrap=True)
+            complain("error:", str(error), style="red", soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
@@ -77,12 +77,11 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
 
             if not lost(error):
                 raise
-            complain = Console(stderr=True, highlight=False).print  # the first process may be the one that is gone
+            complain = plain_console(stderr=True).print  # the first process may be the one that is gone
             complain(
                 f"error: process {launch.rank()}: another process of this run is gone. What is finished is kept, and the "
                 f"checkpoints; run the same command to go on. {_what_it_saw(error)}",
                 style="red",
-                markup=False,
                 soft_wrap=True,
             )
             raise typer.Exit(1) from None
@@ -108,8 +107,11 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
     settings = _load(recipe, overrides)
     folder = RunFolder(out or Path("runs") / settings.name)
     console.print(
-        f"[bold]{settings.name}[/bold]: {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "
-        f"{settings.jobs} at a time, {precision(settings)} → {folder.root}",
+        Text.assemble(
+            (settings.name, "bold"),
+            f": {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "
+            f"{settings.jobs} at a time, {precision(settings)} → {folder.root}",
+        ),
         soft_wrap=True,
     )
     with Watch(console) as watch:
@@ -163,7 +165,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     prepared, folder = _prepare(settings, out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
@@ -171,7 +173,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
         console.print(f"an arm has {1 - held_out:.0%} of the groups, drawn by its seed: the others are held out")
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
-            console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True, markup=False)
+            console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
         console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: test dictionaries have them")
     print_tables(tokenizer(prepared.record))
 
@@ -313,14 +315,12 @@ def harness(
             f"{checkpoint}: not trained yet. `prealign pretrain`, with the same recipe and options, does it."
         )
     if not finished(checkpoint, arm_run.marks()["pretrain"]):
-        console.print("[yellow]warning[/yellow] the model was trained with other settings, or on several devices")
+        _warn("the model was trained with other settings, or on several devices")
     place, record = written_harness(arm_run.run, arm_run.prepared)
     told = f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
-    console.print(f"{told}; the tokenizer for lm-eval → {place}", soft_wrap=True, markup=False)
+    console.print(f"{told}; the tokenizer for lm-eval → {place}", soft_wrap=True)
     if number := record["otherwise"]:
-        console.print(
-            f"[yellow]warning[/yellow] lm-eval reads {number:,} items in other tokens than `prealign evaluate`"
-        )
+        _warn(f"lm-eval reads {number:,} items in other tokens than `prealign evaluate`")
     typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
 
 
@@ -350,13 +350,17 @@ def env() -> None:
         console.print(f"{key:<14} {value}")
 
 
+def _warn(text: str) -> None:
+    console.print(Text.assemble(("warning", "yellow"), f" {text}"), soft_wrap=True)
+
+
 def _load(path: Path, overrides: list[str] | None) -> Any:
     from prealign.recipe_effects import ineffective
     from prealign.recipe_file import load_recipe
 
     settings = load_recipe(path, overrides or ())
     for warning in ineffective(settings):
-        console.print(f"[yellow]warning[/yellow] {warning}", soft_wrap=True)
+        _warn(warning)
     return settings
 
 

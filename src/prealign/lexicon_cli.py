@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import FORMATS, OWN_FORMAT, resolve_format
+from prealign.terminal import plain_console
 
 UNKNOWN = "und"
 """The tag of a language nobody named."""
@@ -33,7 +33,7 @@ class _Group(typer.core.TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-console = Console(highlight=False)
+console = plain_console()
 group = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
@@ -145,4 +145,4 @@ def count_text(text: list[str], language: str) -> Counter[str]:
 
 def say(text: str) -> None:
     """Print text as it is."""
-    console.print(text, soft_wrap=True, markup=False)
+    console.print(text, soft_wrap=True)

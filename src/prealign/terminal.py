@@ -12,9 +12,15 @@ from rich.table import Table
 
 from prealign import launch
 
-console = Console(highlight=False, quiet=not launch.is_first())
+
+def plain_console(**settings: Any) -> Console:
+    """Return a console that prints text as it is: in names of files and words [b] is no markup and :100: no emoji."""
+    return Console(highlight=False, markup=False, emoji=False, **settings)
+
+
+console = plain_console(quiet=not launch.is_first())
 # Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
-wide = Console(highlight=False, width=400, quiet=not launch.is_first())
+wide = plain_console(width=400, quiet=not launch.is_first())
 
 
 class Watch:
@@ -25,7 +31,7 @@ class Watch:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description:<44}"),
+            TextColumn("{task.description:<44}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[rate]}"),
