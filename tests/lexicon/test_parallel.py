@@ -8,7 +8,9 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
+from noise import checked, noise
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.group import Evidence, Group
@@ -88,6 +90,41 @@ def test_a_file_that_is_no_parallel_text_is_refused(tmp_path: Path, content: byt
     (tmp_path / "x.tsv").write_bytes(content)
     with pytest.raises(LexiconError, match=message):
         read_parallel([tmp_path / "x.tsv"])
+
+
+def test_of_two_files_the_one_in_another_encoding_is_named(tmp_path: Path) -> None:
+    one, other = tmp_path / "x.fr", tmp_path / "x.de"
+    one.write_text("à\nb\né\nd\n", encoding="utf-8")
+    other.write_text("a\nß\nc\nü\n", encoding="latin1")
+    with pytest.raises(LexiconError) as caught:
+        read_parallel([one, other])
+    assert f"{other}: 2 lines are not UTF-8, the first is line 2: convert the file" in str(caught.value)
+    assert f"{one}:" not in str(caught.value)
+    other.write_bytes("a\nb\n".encode("utf-32"))
+    with pytest.raises(LexiconError, match=r"x\.de: the file is UTF-32"):
+        read_parallel([one, other])
+
+
+@checked
+@given(noise(["a\tb", "a\tb\tc"], []), noise(["a\tb", "a"], []))
+def test_any_bytes_are_pairs_or_an_error_that_names_a_file(tmp_path: Path, content: bytes, more: bytes) -> None:
+    paths = [tmp_path / "x.en", tmp_path / "x.de"]
+    for path, data in zip(paths, (content, more), strict=True):
+        path.write_bytes(data)
+    for chosen in (paths, paths[:1]):
+        try:
+            text = read_parallel(chosen)
+        except LexiconError as error:
+            assert str(tmp_path / "x.") in str(error)
+            continue
+        assert text.lines == len(text.pairs) + sum(tally.count for tally in text.dropped.values())
+        assert all(source.strip() and target.strip() for source, target in text.pairs) and text.text
+
+
+def test_a_few_malformed_lines_of_a_short_text_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_bytes(b"a\tb\n" * 4 + b"no tab\n" * 3)
+    text = read_parallel([tmp_path / "x.tsv"])
+    assert len(text.pairs) == 4 and text.dropped["malformed lines"].count == 3
 
 
 def test_one_malformed_line_in_a_hundred_is_counted_and_costs_only_itself(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -165,10 +167,72 @@ def test_bytes_that_are_not_utf8_cost_one_line(tmp_path: Path) -> None:
 
 def test_a_file_that_is_mostly_not_utf8_is_an_error_that_says_how_to_convert_it(tmp_path: Path) -> None:
     path = write(tmp_path, "gebäude Gebäude\n".encode("latin1") * 20)
-    with pytest.raises(LexiconError, match=r"20 of 20 lines are malformed.*iconv -f latin1 -t utf-8"):
+    told = (
+        r"20 of 20 lines .* 20 lines are not UTF-8, the first is line 1: convert the file .*iconv -f ENCODING -t utf-8"
+    )
+    with pytest.raises(LexiconError, match=told):
         read(path, "muse")
-    with pytest.raises(LexiconError, match="is UTF-16"):
-        read(write(tmp_path, "house Haus\n".encode("utf-16")))
+
+
+def test_a_file_of_two_encodings_is_an_error_that_says_how_many_lines_are_not_utf8(tmp_path: Path) -> None:
+    lines = [f"word{i} Wört{i}\n".encode() for i in range(300)] + ["gebäude Gebäude\n".encode("latin1")] * 20
+    told = r"20 of 320 .* 20 lines are not UTF-8, the first is line 301, while 300 others .*: convert only the part"
+    with pytest.raises(LexiconError, match=told):
+        read(write(tmp_path, b"".join(lines)))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    ("text", "encoding", "told"),
+    [
+        ("house Haus\n", "utf-16", "is UTF-16; .*iconv -f utf-16 "),
+        ("\ufeffhouse Haus\n", "utf-16-be", "is UTF-16; .*iconv -f utf-16 "),
+        ("house Haus\n", "utf-32", "is UTF-32; .*iconv -f utf-32 "),
+        ("\ufeffhouse Haus\n", "utf-32-be", "is UTF-32; .*iconv -f utf-32 "),
+        ("house Haus\n", "utf-16-le", "looks like UTF-16LE without a byte order mark; .*iconv -f utf-16le "),
+        ("house\tДом\n" * 50, "utf-16-be", "looks like UTF-16BE without"),
+        ("дом 房子\nодин 一\n", "utf-16-le", "looks like UTF-16LE without"),
+        ("house\tДом\n", "utf-32-le", "looks like UTF-32LE without"),
+        ("house 房子\n", "utf-32-be", "looks like UTF-32BE without"),
+        ("house Haus\rtree Baum\r", "utf-8", "lines end in carriage returns.*`tr '"),
+    ],
+)
+def test_other_encodings_and_line_ends_are_told_with_their_conversion(
+    tmp_path: Path, pack: Callable[[bytes], bytes], text: str, encoding: str, told: str
+) -> None:
+    path = write(tmp_path, pack(text.encode(encoding)))
+    with pytest.raises(LexiconError, match=told):
+        read(path)
+    converted = text.removeprefix("\ufeff").replace("\r", "\n")
+    assert read(write(tmp_path, pack(converted.encode())))[0]
+
+
+def test_a_first_line_of_ten_megabytes_costs_that_line(tmp_path: Path) -> None:
+    good = "".join(f"word{i}\tWort{i}\n" for i in range(300))
+    pairs, report = read(write(tmp_path, f"{'x' * 10_000_000}\n{good}"))
+    assert (report.format, len(pairs), [line.line for line in report.malformed]) == ("tsv", 300, [1])
+    with pytest.raises(LexiconError, match="no line is shorter than 8,000,000 bytes"):
+        read(write(tmp_path, "x" * 10_000_000))
+
+
+@pytest.mark.parametrize(("good", "bad", "read_anyway"), [(2, 1, True), (1, 1, False), (4, 3, True), (3, 3, False)])
+def test_a_few_malformed_lines_of_a_short_file_are_named_and_passed_over(
+    tmp_path: Path, good: int, bad: int, read_anyway: bool
+) -> None:
+    path = write(tmp_path, "".join(f"word{i} Wort{i}\n" for i in range(good)) + "lonely\n" * bad)
+    if read_anyway:
+        pairs, report = read(path)
+        assert len(pairs) == good and len(report.malformed) == bad
+        assert f"{bad} malformed lines" in str(report) and f"malformed: {path}:{good + 1}" in report.text
+    else:
+        with pytest.raises(LexiconError, match=rf"{bad} of {good + bad} lines are malformed"):
+            read(path, "muse")
+
+
+def test_four_malformed_lines_of_fifty_are_an_error(tmp_path: Path) -> None:
+    good = "".join(f"word{i} Wort{i}\n" for i in range(46))
+    with pytest.raises(LexiconError, match=r"4 of 50 lines are malformed, more than 1% \(in a short file: more than 3"):
+        read(write(tmp_path, good + "lonely\n" * 4))
 
 
 def test_thousands_of_malformed_lines_end_the_reading(tmp_path: Path) -> None:

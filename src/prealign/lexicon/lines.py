@@ -16,27 +16,65 @@ LONGEST_LINE = 8_000_000
 SAMPLED_LINES = 1000
 
 _GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BEGINNING = 4096  # bytes
+# UTF-32 first: its mark in little-endian order begins with that of UTF-16.
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file, which may be gzipped; of a line that is too long, a byte more than the limit.
 
-    LexiconError if the file is missing or unreadable, or if it is UTF-16.
+    LexiconError if the file is missing or unreadable, if it is UTF-16 or UTF-32, or if its lines end in carriage returns.
     """
     try:
         with path.open("rb") as plain:
-            start = plain.read(2)
+            packed = plain.read(len(_GZIP)) == _GZIP
             plain.seek(0)
-            if start in _UTF16:
-                raise LexiconError(f"{path}: the dictionary is UTF-16; convert it, as by `iconv -f utf-16 -t utf-8`")
-            if start != _GZIP:
-                yield from _cut(plain)
-                return
-        with gzip.open(path) as packed:
-            yield from _cut(packed)
+            file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=plain) if packed else plain
+            _check_beginning(path, file)
+            file.seek(0)
+            yield from _cut(file)
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
+
+
+def _check_beginning(path: Path, file: IO[bytes] | gzip.GzipFile) -> None:
+    beginning = file.read(_BEGINNING)
+    marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
+    if marked:
+        raise LexiconError(f"{path}: the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
+    if unmarked := _unmarked(beginning):
+        raise LexiconError(
+            f"{path}: the file looks like {unmarked} without a byte order mark; convert it, as by "
+            f"`iconv -f {unmarked.lower()} -t utf-8`"
+        )
+    file.seek(0)
+    if b"\r" in beginning.strip() and b"\n" not in file.readline(LONGEST_LINE):
+        raise LexiconError(
+            f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
+        )
+
+
+def _unmarked(beginning: bytes) -> str | None:
+    """Return the encoding of text in which zeros stand beside the ASCII characters; None without such zeros.
+
+    Of UTF-32 one half of every character is zero, mostly. One character of UTF-16 in eight is enough: a space, a line end.
+    """
+    size = len(beginning)
+    first, second, third, fourth = (beginning[place::4].count(0) for place in range(4))
+    if min(third, fourth) > size / 8:
+        return "UTF-32LE"
+    if min(first, second) > size / 8:
+        return "UTF-32BE"
+    even, odd = first + third, second + fourth
+    if odd > max(2 * even, size / 16):
+        return "UTF-16LE"
+    return "UTF-16BE" if even > max(2 * odd, size / 16) else None
 
 
 def _cut(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
@@ -62,29 +100,76 @@ def unreadable(path: Path, error: Exception) -> LexiconError:
 
 
 def sample_lines(path: Path, lines: Iterator[bytes]) -> list[str]:
-    """Return the first lines that are not blank, as far as they can be decoded; LexiconError if there is none."""
+    """Return the first lines that are not blank or too long, as far as they can be decoded; LexiconError without any."""
     sample: list[str] = []
-    size = 0
+    size = too_long = 0
     for raw in lines:
+        if len(raw) > LONGEST_LINE:
+            too_long += 1
+            continue
         if text := raw.decode(errors="replace").removeprefix("\ufeff").strip():
             sample.append(text)
             size += len(raw)
         if len(sample) >= SAMPLED_LINES or size > LONGEST_LINE:
             break
+    if too_long and not sample:
+        raise LexiconError(f"{path}: no line is shorter than {LONGEST_LINE:,} bytes; give a file with an entry a line")
     if not sample:
         raise LexiconError(f"{path}: the dictionary is empty; give a file with at least one entry")
     return sample
 
 
+class Decoder:
+    """Decodes the lines of a file one by one, so that a bad byte costs one line."""
+
+    def __init__(self) -> None:
+        self.undecoded = self.first_undecoded = self.beyond_ascii = 0
+
+    def text(self, raw: bytes, line: int) -> str:
+        """Return a line without blanks around it; ValueError(reason) if it is too long or not UTF-8."""
+        if len(raw) > LONGEST_LINE:
+            raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
+        try:
+            # Not only on line 1: files joined by `cat` keep their byte order marks.
+            text = raw.decode().removeprefix("\ufeff").strip()
+        except UnicodeDecodeError as error:
+            self.undecoded += 1
+            self.first_undecoded = self.first_undecoded or line
+            raise ValueError(f"not UTF-8 at byte {error.start} of the line (counted from 0)") from None
+        self.beyond_ascii += not text.isascii()
+        return text
+
+    @property
+    def remedy(self) -> str:
+        """What to do about lines that are not UTF-8, in a sentence; empty if all are."""
+        if not self.undecoded:
+            return ""
+        told = f" {self.undecoded:,} lines are not UTF-8, the first is line {self.first_undecoded:,}"
+        # To convert the whole file would spoil the others.
+        part = (
+            f", while {self.beyond_ascii:,} others have letters beyond ASCII in it: convert only the part that is not UTF-8"
+            if self.beyond_ascii
+            else ": convert the file from its encoding"
+        )
+        return f"{told}{part}, as by `iconv -f ENCODING -t utf-8`."
+
+
 def json_object(line: str) -> dict[str, Any]:
     """Parse a line that must be one JSON object; ValueError(reason) if it is not."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ValueError(f"not valid JSON: {shown(line)}") from None
+    record = json_value(line)
     if not isinstance(record, dict):
         raise ValueError(f"not a JSON object: {shown(line)}")
     return record
+
+
+def json_value(text: str) -> Any:
+    """Parse JSON; ValueError(reason) if it is none, nested too deeply, or has a number of thousands of digits."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1:,}): {shown(text)}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"JSON with a number too long, or nested too deeply: {shown(text)}") from None
 
 
 def check_text(value: object, what: str) -> str:

@@ -3,7 +3,7 @@
 1. Read the file line by line; gzipped files are unpacked. Each line is decoded by itself, so that a bad byte costs one line.
 2. Recognise the format, unless it is named: the one that reads most of the first 1,000 lines (`prealign.lexicon.formats`).
 3. Parse each line into entries, by one small function a format. A line that cannot be parsed is kept with its number and
-   the reason; more than 1 % of them is an error.
+   the reason; more than 1 % of them is an error, in a short file more than three, or half.
 4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
 5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
@@ -32,7 +32,7 @@ def read_pairs(
 ) -> tuple[dict[str, list[str]], ReadReport]:
     """Gather the translations of each word from a file of one of `PAIR_FORMATS`.
 
-    LexiconError if more than 1 % of the lines are malformed, if the dictionary is of other languages, or if no entry
+    LexiconError if too many of the lines are malformed, if the dictionary is of other languages, or if no entry
     is left.
     """
     if turned:

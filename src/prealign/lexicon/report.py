@@ -2,7 +2,7 @@
 
 1. While a file is read, its `Account` counts: blank, comment and malformed lines, entries dropped and words changed.
 2. `Account.texts` decodes the lines one by one, so that a bad byte costs one line, and knows the current line's number.
-3. `Account.report` refuses a file of which more than 1 % of the lines are malformed, and closes the account.
+3. `Account.report` refuses a file of which too many lines are malformed (`too_many`), and closes the account.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.lexicon.lines import LONGEST_LINE, shown
+from prealign.lexicon.lines import Decoder, shown
 
 MAXIMUM_MALFORMED = 0.01
+ALLOWED_MALFORMED = 3
+"""Lines of a short file, of which 1 % would be none."""
 NAMED_LINES = 5
 EXAMPLES = 3
 # A file of another kind is given up early: its lines are not worth remembering.
@@ -115,6 +117,14 @@ class ReadReport:
         return "\n".join(told)
 
 
+def too_many(malformed: int, lines: int) -> bool:
+    """Whether so many malformed lines make a file useless: more than 1 % and 3 of them, or half of a short file."""
+    return malformed > max(MAXIMUM_MALFORMED * lines, ALLOWED_MALFORMED) or malformed * 2 >= lines > 0
+
+
+TOO_MANY = f"more than {MAXIMUM_MALFORMED:.0%} (in a short file: more than {ALLOWED_MALFORMED}, or half)"
+
+
 class Account:
     """The counts of a file being read from `source` to `target`."""
 
@@ -124,7 +134,7 @@ class Account:
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []
         self.columns: list[str] = []  # of a file that begins with a header
-        self._dropped, self._changed = Tallies(), Tallies()
+        self._decoder, self._dropped, self._changed = Decoder(), Tallies(), Tallies()
 
     def texts(self, lines: Iterable[bytes], first: int = 1) -> Iterator[str]:
         """Yield every line that is not blank, decoded and stripped; lines that are not UTF-8 are skipped as malformed.
@@ -134,14 +144,10 @@ class Account:
         self.line = first - 1
         for raw in lines:
             self.line += 1
-            if len(raw) > LONGEST_LINE:
-                self.skip(f"longer than {LONGEST_LINE:,} bytes")
-                continue
             try:
-                # Not only on line 1: files joined by `cat` keep their byte order marks.
-                text = raw.decode().removeprefix("\ufeff").strip()
-            except UnicodeDecodeError as error:
-                self.skip(f"not UTF-8 at byte {error.start} of the line (counted from 0)")
+                text = self._decoder.text(raw, self.line)
+            except ValueError as error:
+                self.skip(str(error))
                 continue
             if text:
                 yield text
@@ -168,9 +174,9 @@ class Account:
         tallies.add(reason, f"line {line or self.line} {' → '.join(map(shown, example))}", number)
 
     def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
-        """Close the account; LexiconError if more than 1 % of the lines are malformed."""
+        """Close the account; LexiconError if too many lines are malformed."""
         filled = self.line - self.empty - self.comments
-        if len(self.malformed) > MAXIMUM_MALFORMED * filled:
+        if too_many(len(self.malformed), filled):
             self._refuse(filled)
         dropped = self._dropped.counted()
         return ReadReport(
@@ -190,11 +196,7 @@ class Account:
 
     def _refuse(self, lines: int) -> None:
         named = "".join(f"\n  {line}" for line in self.malformed[:NAMED_LINES])
-        undecoded = sum(line.reason.startswith("not UTF-8") for line in self.malformed)
-        coded = (
-            " Most are not UTF-8: convert the file, as by `iconv -f latin1 -t utf-8`." if undecoded * 2 > lines else ""
-        )
         raise LexiconError(
-            f"{self.path}: {len(self.malformed):,} of {lines:,} lines are malformed, more than {MAXIMUM_MALFORMED:.0%}; "
-            f"repair the file, or name its `format` if this is another one.{coded} The first of them:{named}"
+            f"{self.path}: {len(self.malformed):,} of {lines:,} lines are malformed, {TOO_MANY}; repair the "
+            f"file, or name its `format` if this is another one.{self._decoder.remedy} The first malformed:{named}"
         )

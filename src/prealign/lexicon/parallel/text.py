@@ -3,7 +3,7 @@
 1. Two files, of which line n of one translates line n of the other (Moses, OPUS); or one file of two columns parted by a
    tab. Files may be gzipped. Two files of different lengths are refused: nobody knows where they part.
 2. Each line is decoded by itself, without byte order mark and line end. Lines that are not UTF-8, too long, or not of two
-   columns are malformed; more than 1 % of them is an error.
+   columns are malformed; too many of them are an error, as in a dictionary.
 3. Pairs with a blank side are left out. Everything left out is counted.
 """
 
@@ -15,8 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.lexicon.lines import LONGEST_LINE, read_lines, shown
-from prealign.lexicon.report import MAXIMUM_MALFORMED, Tallies, Tally, told_of
+from prealign.lexicon.lines import Decoder, read_lines, shown
+from prealign.lexicon.report import TOO_MANY, Tallies, Tally, told_of, too_many
 
 BLANK = "pairs with a blank side"
 
@@ -40,18 +40,19 @@ class ParallelText:
 def read_parallel(paths: Sequence[Path]) -> ParallelText:
     """Read one file of two columns, or two files.
 
-    LexiconError if a file cannot be read, the two differ in length, more than 1 % of the lines are malformed, or no pair
-    is left.
+    LexiconError if a file cannot be read, the two differ in length, too many lines are malformed, or no pair is left.
     """
     if len(paths) not in (1, 2):
         raise LexiconError(f"{len(paths)} files of parallel text; give two, or one of two columns parted by a tab")
     named = " and ".join(map(str, paths))
     pairs, dropped, lines, malformed = [], Tallies(), 0, 0
+    decoders = {path: Decoder() for path in paths}
+    sides = [decoders[path] for path in (paths[0], paths[-1])]
     for lines, row in enumerate(_columns(paths[0]) if len(paths) == 1 else _side_by_side(*paths), start=1):
         try:
             if len(row) != 2:
                 raise ValueError(f"of {len(row)} columns, not 2")
-            source, target = map(_decoded, row)
+            source, target = (side.text(raw, lines) for side, raw in zip(sides, row, strict=True))
         except ValueError as error:
             malformed += 1
             dropped.add("malformed lines", f"line {lines} is {error}")
@@ -61,11 +62,11 @@ def read_parallel(paths: Sequence[Path]) -> ParallelText:
         else:
             dropped.add(BLANK, f"line {lines} {shown(source)} → {shown(target)}")
     counted = dropped.counted()
-    if malformed > MAXIMUM_MALFORMED * lines:
+    if too_many(malformed, lines):
+        coded = "".join(f" {path}:{decoder.remedy}" for path, decoder in decoders.items() if decoder.undecoded)
         raise LexiconError(
-            f"{named}: {malformed:,} of {lines:,} lines are malformed, more than {MAXIMUM_MALFORMED:.0%}. "
-            "Give one file of two columns parted by a tab, or two files, in UTF-8. The first: "
-            f"{'; '.join(counted['malformed lines'].examples)}"
+            f"{named}: {malformed:,} of {lines:,} lines are malformed, {TOO_MANY}. Give one file of two columns parted by a "
+            f"tab, or two files, in UTF-8.{coded} The first: {'; '.join(counted['malformed lines'].examples)}"
         )
     if not pairs:
         raise LexiconError(f"{named}: no pair of sentences among {lines:,} lines; check the paths")
@@ -88,12 +89,3 @@ def _side_by_side(one: Path, other: Path) -> Iterator[Sequence[bytes]]:
             f"{one} has {counts[0]:,} lines, {other} has {counts[1]:,}; line n of one has to translate line n of the other. "
             "Take both from one download, and remove blank lines from neither"
         )
-
-
-def _decoded(raw: bytes) -> str:
-    if len(raw) > LONGEST_LINE:
-        raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
-    try:
-        return raw.decode().removeprefix("\ufeff").strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start} (counted from 0)") from None
