@@ -236,6 +236,14 @@ def test_an_arm_of_any_name_has_its_bar() -> None:
     assert "a[/b]:100: seed 0 · align" in screen.getvalue()
 
 
+def test_text_that_is_no_json_of_ours_is_one_message(folder: Path) -> None:
+    (folder / "de.tsv").write_text("house\tHaus\n", encoding="utf-8")
+    for line in ("[" * 200_000, '{"text": ' + "7" * 5000 + "}"):
+        (folder / "deep.jsonl").write_text(f'{{"text": "a house"}}\n{line}\n', encoding="utf-8")
+        message = refused("lexicon", "coverage", "de.tsv", "--target", "de", "--text", "deep.jsonl")
+        assert "deep.jsonl:2: JSON with a number too long, or nested too deeply" in message
+
+
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
     built = prealign("lexicon", "build", "recipe.yaml").output
     assert "translation groups" in built and "Tokens a word" in built

@@ -143,6 +143,13 @@ def test_nothing_is_sent_without_consent(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["words.json"]
 
 
+def test_empty_words_are_left_out_and_shown(folder: Path) -> None:
+    (folder / "words.json").write_text('{"": 50, "house": 20}', encoding="utf-8")
+    told = lexicon(*TRANSLATE, "--dry-run")
+    assert told.exit_code == 0, told.output
+    assert "1 words to translate into de" in told.output and "1 that are no words, such as ''" in told.output
+
+
 def test_a_wrong_call_is_refused_with_what_to_do(folder: Path) -> None:
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     assert "no OPENAI_API_KEY" in refused(*TRANSLATE, "--yes")

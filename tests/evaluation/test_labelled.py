@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 
+from noise import checked, noise
 from prealign.errors import DataError
 from prealign.evaluation.labelled import Row, read_rows, read_task
 from prealign.recipe_measures import TransferTask
@@ -97,6 +99,9 @@ def test_a_missing_column_says_how_to_name_columns(tmp_path: Path) -> None:
         (b'{"text": ["a"], "label": 1}\n', ":1: 'text' is empty or no text"),
         (b'\n{"text": "a" "label": 1}\n', ":2: not JSON"),
         (b"[1, 2]\n", ":1: expected an object"),
+        (b"[" * 200_000, ":1: JSON with a number too long, or nested too deeply"),
+        (b'{"text": "a", "label": ' + b"7" * 5000 + b"}", ":1: JSON with a number too long"),
+        (b'{"text": "a\\ud800", "label": 1}', ":1: 'text' holds half a surrogate pair"),
         (b'{"text": "a", "label": 1}\n{"text": "\xe9", "label": 1}\n', ":2: not UTF-8"),
     ],
 )
@@ -113,3 +118,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "en.tsv").unlink()
     with pytest.raises(DataError, match=r"en\.tsv: cannot be read \(No such file"):
         read_task(task, "en")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.tsv"])
+@checked
+@given(noise(['{"text": "a", "label": "x"}', "text\tlabel", "a\tx"], ["text", "label"]))
+def test_any_bytes_are_rows_or_an_error_that_names_the_file(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        rows = read_rows(str(path), TransferTask(name="t", train=str(path)))
+    except DataError as error:
+        assert str(error).startswith(str(path))
+        return
+    assert rows and all(part.strip() and part.encode() for row in rows for part in (*row.texts, row.label))

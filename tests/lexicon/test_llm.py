@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from chat_server import Script, serving
+from noise import checked, noise
 from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.languages import language_name, plausible_script
@@ -95,13 +97,39 @@ def test_word_counts_are_read_from_a_run_or_a_list(tmp_path: Path, content: str)
         ("", "no words"),
         ("a\tb\n", "line 1: the second column"),
         ('{"a": "b"}', "whole numbers"),
-        ("{", "words: Expecting"),
+        ("{", "words: not JSON \\(Expecting"),
+        ('{"a": ' + "[" * 200_000, "words: JSON with .* nested too deeply"),
+        ('{"a": ' + "7" * 5000 + "}", "words: JSON with a number too long"),
+        ('{"a": ' + "7" * 4000 + "}", "up to 18 digits"),
+        ("a\t" + "7" * 5000, "line 1: the second column"),
+        ("a\nb\nä\n", "words: line 3 is not UTF-8; .*iconv -f ENCODING -t utf-8"),
     ],
 )
 def test_a_file_without_word_counts_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "words").write_text(content, encoding="utf-8")
+    (tmp_path / "words").write_text(content, encoding="latin1")
     with pytest.raises(LexiconError, match=message):
         read_word_counts(tmp_path / "words", 1)
+
+
+def test_what_is_no_word_is_counted_and_not_asked_for() -> None:
+    asked, left = untranslated({"": 50, "house": 20, "a\ud800": 9, "a b": 9}, [], "de", 1, None)
+    assert asked == {"house": 20}
+    assert left["that are no words"].count == 3 and "''" in left["that are no words"].examples
+
+
+@checked
+@given(noise(["house\t20", "house", '{"house": 20, "": 50}'], ["house", "Haus"]))
+def test_any_bytes_are_word_counts_or_an_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "words").write_bytes(content)
+    try:
+        found = read_word_counts(tmp_path / "words", 5)
+    except LexiconError as error:
+        assert str(error).startswith(str(tmp_path / "words"))
+        return
+    asked, left = untranslated(found, [], "de", 1, 3)
+    forms = {word.lower() for word in found}
+    assert len(asked) + sum(tally.count for tally in left.values()) == len(forms)
+    GERMAN.messages(list(asked))[1]["content"].encode()
 
 
 # --- what is asked and believed --------------------------------------------------------------------
@@ -137,6 +165,36 @@ def test_an_object_is_found_in_the_reply_and_other_words_are_counted(reply: str)
 def test_a_reply_without_an_object_is_none(reply: str) -> None:
     with pytest.raises(ValueError, match="without a JSON object"):
         answers(reply, ["bank"], Tallies())
+
+
+@pytest.mark.parametrize("depth", [11, *range(900, 1010)])
+def test_an_answer_nested_too_deeply_to_be_kept_is_counted(tmp_path: Path, depth: int) -> None:
+    rejected = Tallies()
+    try:
+        found = answers('{"river": ["Fluss"], "bank": ["Bank", %s]}' % ("[" * depth + "]" * depth), ["bank"], rejected)
+    except ValueError:  # nor can it be read
+        return
+    Cache(tmp_path / "cache.jsonl", "m", "p").add({word: found.get(word) for word in ("bank", "river")})
+    assert found == {} and counts(rejected.counted()) == {UNASKED: 1, "answers nested too deeply": 1}
+
+
+@checked
+@given(
+    noise(['{"bank": ["Bank"]}', '{"bank": "Ufer", "x": [["y"]]}', "```json\n"], ["bank", "Bank", "river", "straße"])
+)
+def test_any_reply_is_an_answer_or_none(tmp_path: Path, content: bytes) -> None:
+    rejected = Tallies()
+    try:
+        found = answers(content.decode(errors="surrogateescape"), ["bank", "river", "STRASSE"], rejected)
+    except ValueError as error:
+        assert "without a JSON object" in str(error)
+        return
+    path = tmp_path / "cache.jsonl"
+    path.unlink(missing_ok=True)
+    Cache(path, "m", "p").add(found)
+    for word, answer in found.items():
+        assert all(sense.encode() for sense in GERMAN.senses(word, answer, rejected))
+        assert len(Cache(path, "m", "p")[word]) == 1
 
 
 BESIDE = "answers beside another to the same word"
@@ -236,6 +294,30 @@ def test_a_word_left_out_of_a_reply_counts_as_an_attempt_and_is_no_answer(tmp_pa
         assert [cache.attempts(word) for word in ("bank", "river", "tree")] == [1, 1, 0]
 
 
+ANSWER = '{"model": "m", "prompt": "p", "word": "bank", "answer": ["Bank"]}'
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, ANSWER.replace('"Bank"', "7" * 5000), "3", "[]", "\ud800"])
+def test_a_line_that_is_no_answer_is_counted(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "cache.jsonl"
+    path.write_text(f"{line}\n{ANSWER}\n", encoding="utf-8", errors="surrogatepass")
+    cache = Cache(path, "m", "p")
+    assert cache["bank"] == [["Bank"]] and cache.unreadable == 1
+
+
+@checked
+@given(noise([ANSWER, ANSWER.replace("answer", "refused")], ["model", "prompt", "word", "answer", "refused"]))
+def test_any_bytes_are_a_cache_that_goes_on(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cache.jsonl"
+    path.write_bytes(content)
+    cache = Cache(path, "m", "p")
+    ahead = estimate(["bank", "tree"], GERMAN, cache, QUICK)
+    assert ahead.words + ahead.cached == 2
+    cache.add({"tree": ["Baum"]})
+    assert path.read_bytes().startswith(content)
+    assert Cache(path, "m", "p")["tree"] == [["Baum"]]
+
+
 # --- pace ------------------------------------------------------------------------------------------
 
 
@@ -278,6 +360,12 @@ def test_every_word_is_asked_once_in_batches_within_the_limits(tmp_path: Path, m
         ("drop", "connections that failed or were dropped"),
         (("raw", "not json"), "replies that are no chat completion"),
         (("raw", '{"choices": []}'), "replies that are no chat completion"),
+        (("raw", '{"choices": [{"message": {"content": ["x"]}}]}'), "replies that are no chat completion"),
+        (
+            ("raw", '{"choices": [{"message": {}}], "usage": {"prompt_tokens": "x"}}'),
+            "replies that are no chat completion",
+        ),
+        (("raw", "[" * 100_000), "replies that are no chat completion"),
         (("wait", 1.5, {}), "requests that took too long"),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
+from noise import checked, noise
 from prealign.errors import CorpusError
 from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
@@ -102,6 +103,8 @@ def test_bytes_that_are_not_utf8_are_named(
         ('["text"]', 'object with a string "text"'),
         ('{"txt": "a"}', 'object with a string "text"'),
         ('{"text": 3}', 'object with a string "text"'),
+        ("[" * 200_000, "nested too deeply: '[[["),
+        ('{"text": "a", "n": ' + "7" * 5000 + "}", "a number too long"),
         (r'{"text": "a\ud800"}', "half a surrogate pair at character 1"),
     ],
 )
@@ -109,6 +112,19 @@ def test_bad_jsonl_names_file_and_line(tmp_path: Path, line: str, message: str) 
     path = write(tmp_path / "a.jsonl", '{"text": "fine"}\n\n' + line + "\n")
     with pytest.raises(CorpusError, match=rf"a\.jsonl:3: .*{re.escape(message)}"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+@checked
+@given(noise(['{"text": "one"}', "one"], ["text"]))
+def test_any_bytes_are_documents_or_an_error_that_names_the_file(tmp_path: Path, name: str, content: bytes) -> None:
+    path = write(tmp_path / name, content)
+    try:
+        found = read(path, documents="line")
+    except CorpusError as error:
+        assert str(error).startswith(path)
+        return
+    assert all(text.strip() and text.encode() for _, text in found)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
+from noise import checked, noise
 from prealign.errors import DataError
 from prealign.recipe_measures import SentenceSet
 from prealign.text.parallel import read_sentences
@@ -54,11 +56,24 @@ def test_files_that_do_not_fit_are_an_error(tmp_path: Path, english: str, german
 def test_files_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     made = section(tmp_path, en="a\n", de="A\n")
     (tmp_path / "de").write_bytes(b"a\xff\n")
-    with pytest.raises(DataError, match=r"de: byte 1 is not UTF-8"):
+    with pytest.raises(DataError, match=r"de: byte 1 is not UTF-8.*iconv -f ENCODING -t utf-8"):
         read_sentences(made, "en")
     (tmp_path / "de").unlink()
     with pytest.raises(DataError, match=r"de: cannot be read: No such file"):
         read_sentences(made, "en")
+
+
+@checked
+@given(noise(["one", "two words"], []))
+def test_any_bytes_are_sentences_or_an_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    made = section(tmp_path, en="a\nb\n", de="")
+    (tmp_path / "de").write_bytes(content)
+    try:
+        pairs = read_sentences(made, "en")["de"]
+    except DataError as error:
+        assert str(tmp_path / "de") in str(error)
+        return
+    assert len(pairs.sources) == len(pairs.targets) == 2 - pairs.repeated and all(pairs.targets)
 
 
 @pytest.mark.skipif(not FLORES.exists(), reason="needs FLORES-200 beside the checkout, ../shared/data")

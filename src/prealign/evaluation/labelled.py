@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import DataError
+from prealign.lexicon.lines import check_text, json_value
 from prealign.recipe_measures import TransferTask
 
 
@@ -76,7 +76,7 @@ def _numbered_lines(path: str) -> list[tuple[int, str]]:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Paths are relative to where you are.") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: not UTF-8. Convert it, as with `iconv -f latin1 -t utf-8`.") from None
+        raise DataError(f"{path}:{line}: not UTF-8. Convert it, as with `iconv -f ENCODING -t utf-8`.") from None
     # Not splitlines: it also splits at line separators inside of sentences.
     return [(i, line.rstrip("\r")) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
@@ -84,9 +84,9 @@ def _numbered_lines(path: str) -> list[tuple[int, str]]:
 def _json_records(path: str, lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, object]]]:
     for number, line in lines:
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}).") from None
+            record = json_value(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}. Mend or remove the line.") from None
         if not isinstance(record, dict):
             raise DataError(f"{path}:{number}: expected an object with named values, got {line[:60]!r}.")
         yield number, record
@@ -123,7 +123,10 @@ def _cell(record: Mapping[str, object], column: str, place: str) -> str:
     # Labels are often numbers; a nested value has no one way to be written as text.
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise DataError(f"{place}: {column!r} is empty or no text ({value!r}). Fill it in, or remove the row.")
-    return str(value).strip()
+    try:
+        return check_text(str(value).strip(), repr(column))
+    except ValueError as error:
+        raise DataError(f"{place}: {error}. Mend it, or remove the row.") from None
 
 
 def _refuse_new_classes(rows: Sequence[Row], classes: Sequence[str], train: str) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -30,6 +29,7 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
+from prealign.lexicon.lines import json_value
 from prealign.processes import Spread
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
@@ -139,16 +139,16 @@ def _decode(raw: bytes, path: Path, offset: int) -> str:
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path}: byte {offset + error.start} is not UTF-8 (0x{raw[error.start]:02x}). "
-            "Convert the file first, for example with `iconv -f latin1 -t utf-8`."
+            "Convert the file first, for example with `iconv -f ENCODING -t utf-8`."
         ) from None
     return (text if offset else text.removeprefix("\ufeff")).replace("\r\n", "\n")
 
 
 def _json_text(line: str, path: Path, number: int) -> str:
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}).") from None
+        record = json_value(line)
+    except ValueError as error:
+        raise CorpusError(f"{path}:{number}: {error}. Mend or remove the line.") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise CorpusError(f'{path}:{number}: expected an object with a string "text", got {line[:60]!r}.')
     try:

@@ -59,7 +59,10 @@ def _lines(path: str) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. It is a file of evaluate.sentences.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8 text. Convert the file first.") from None
+        raise DataError(
+            f"{path}: byte {error.start} is not UTF-8 text. Convert the file first, as with "
+            "`iconv -f ENCODING -t utf-8`."
+        ) from None
     # Not splitlines: Unicode's line separators occur within sentences.
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     for number, line in enumerate(lines, start=1):

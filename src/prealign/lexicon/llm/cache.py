@@ -65,7 +65,7 @@ class Cache:
                 answer = record["answer"] if why is None else None
                 if answer is not None or not self._ask_again:
                     self._note(word, None if answer is None else list(answer), why)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             self.unreadable += bool(line.strip())
 
     def _note(self, word: str, answer: list[Any] | None, why: str | None = None) -> None:

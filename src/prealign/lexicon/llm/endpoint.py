@@ -89,6 +89,8 @@ class Endpoint:
             usage = found.usage
             text = found.choices[0].message.content
             tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+            if not isinstance(text, str | None) or not all(isinstance(number, int) for number in tokens):
+                raise TypeError
             return Reply(text or "", *tokens)
         except openai.APITimeoutError:
             raise Unavailable("requests that took too long") from None
@@ -96,7 +98,7 @@ class Endpoint:
             raise Unavailable("connections that failed or were dropped") from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None
-        except (openai.APIError, ValueError, AttributeError, TypeError, IndexError):
+        except (openai.APIError, ValueError, RecursionError, AttributeError, TypeError, IndexError):
             raise Unavailable("replies that are no chat completion") from None
 
     def _refused(self, error: Any) -> Exception:

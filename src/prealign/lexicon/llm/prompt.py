@@ -31,6 +31,8 @@ LONGEST_SENSE = 3
 """Words. More are an explanation."""
 LONGEST_CHINESE, LONGEST_UNSPACED = 8, 20
 """Characters, in Chinese and in other languages without spaces. More are an explanation."""
+DEEPEST = 10
+"""Levels of lists and objects in an answer. More could be read, and then be too many to be written to the cache."""
 
 _CHINESE = frozenset({"zh", "yue", "wuu"})
 _LISTING = frozenset(",;:=/|，；：、。،؛\n")
@@ -134,6 +136,8 @@ def answers(reply: str, asked: Sequence[str], rejected: Tallies) -> dict[str, li
         far, word = next(found_at, (0, None))
         if word is None:
             rejected.add(UNASKED, shown(key))
+        elif _deeper(answer, DEEPEST):
+            rejected.add("answers nested too deeply", shown(key))
         elif not isinstance(answer, str | list):
             rejected.add("answers that are no list", f"{shown(key)} → {shown(str(answer))}")
         else:
@@ -157,6 +161,15 @@ def _objects(reply: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             end = at + 1
         at = reply.find("{", end)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects are nested in more than so many levels."""
+    if not isinstance(value, list | dict):
+        return False
+    return not levels or any(
+        _deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _composed(word: str) -> str:

@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unicodedata import category
 
 from prealign.errors import LexiconError
 from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.lines import read_bytes, shown
+from prealign.lexicon.lines import json_value, read_bytes, shown
 from prealign.lexicon.report import Tallies, Tally
+
+_DIGITS = 18
+"""No text has more words than a number with as many digits."""
 
 
 def read_word_counts(path: Path, uncounted: int) -> dict[str, int]:
@@ -24,10 +27,16 @@ def read_word_counts(path: Path, uncounted: int) -> dict[str, int]:
 
     LexiconError with the line if the file is none of them, or is empty.
     """
+    data = read_bytes(path)
     try:
-        text = read_bytes(path).decode().removeprefix("\ufeff")
+        text = data.decode().removeprefix("\ufeff")
         counts = _of_json(text) if text.lstrip().startswith("{") else _of_list(text, uncounted)
-    except ValueError as error:  # UnicodeDecodeError is one
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LexiconError(
+            f"{path}: line {line:,} is not UTF-8; convert the file from its encoding, as by `iconv -f ENCODING -t utf-8`"
+        ) from None
+    except ValueError as error:
         raise LexiconError(f"{path}: {error}; give a word a line, with a tab and its count or without") from None
     if not counts:
         raise LexiconError(f"{path}: no words; give a list of words, or the words.json of a run's data")
@@ -35,9 +44,9 @@ def read_word_counts(path: Path, uncounted: int) -> dict[str, int]:
 
 
 def _of_json(text: str) -> dict[str, int]:
-    counts = json.loads(text)
-    if not all(type(count) is int for count in counts.values()):
-        raise ValueError("the object is not of words and whole numbers")
+    counts = json_value(text)
+    if not all(type(count) is int and abs(count) < 10**_DIGITS for count in counts.values()):
+        raise ValueError(f"the object is not of words and whole numbers of up to {_DIGITS} digits")
     return dict(counts)
 
 
@@ -45,7 +54,7 @@ def _of_list(text: str, uncounted: int) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
         word, tab, count = line.strip().partition("\t")
-        if tab and not (count.isascii() and count.isdigit()):
+        if tab and not (count.isascii() and count.isdigit() and len(count) <= _DIGITS):
             raise ValueError(f"line {number}: the second column is no count: {shown(line)}")
         if word:
             counts[word] += int(count) if tab else uncounted
@@ -67,7 +76,7 @@ def untranslated(
     lexicons, left, asked = list(known), Tallies(), dict[str, int]()
     for word, count in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
         groups = (lexicon.lookup(word) for lexicon in lexicons)
-        if not word[0].isalpha() or any(char.isnumeric() or char.isspace() for char in word):
+        if not word[:1].isalpha() or any(map(_of_no_word, word)):
             left.add("that are no words", shown(word))
         elif any(group and target in group.translations for group in groups):
             left.add("that a dictionary translates", shown(word))
@@ -78,3 +87,8 @@ def untranslated(
         else:
             asked[word] = count
     return asked, left.counted()
+
+
+def _of_no_word(char: str) -> bool:
+    # JSON can spell half a surrogate pair, which cannot be sent.
+    return char.isnumeric() or char.isspace() or category(char) == "Cs"
