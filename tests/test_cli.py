@@ -244,6 +244,13 @@ def test_text_that_is_no_json_of_ours_is_one_message(folder: Path) -> None:
         assert "deep.jsonl:2: JSON with a number too long, or nested too deeply" in message
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_reading(folder: Path) -> None:
+    (folder / "de.tsv").write_text("house\tHaus\n", encoding="utf-8")
+    for out in ("text", ".", "recipe.yaml/x.jsonl", "/proc/x.jsonl"):
+        message = refused("lexicon", "merge", "de=nowhere.tsv", "-o", out)
+        assert f"error: {out}: " in message and "nowhere" not in message
+
+
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
     built = prealign("lexicon", "build", "recipe.yaml").output
     assert "translation groups" in built and "Tokens a word" in built

@@ -86,6 +86,29 @@ def test_parallel_text_that_does_not_fit_is_refused_and_writes_nothing(folder: P
     assert not (folder / "de.jsonl").exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(folder: Path) -> None:
+    (folder / "out").mkdir()
+    assert "out: is a folder" in refused("align", "x.en", "x.de", "--target", "de", "--out", "out")
+    with serving(translated) as server:
+        for out in ("out", ".", "words.json/x.jsonl", "/proc/x.jsonl"):
+            command = [
+                "--words",
+                "words.json",
+                "--target",
+                "de",
+                "--model",
+                "m",
+                "--endpoint",
+                server.address,
+                "-o",
+                out,
+            ]
+            assert f"error: {out}: " in refused("translate", *command, "--yes")
+        assert server.asked == []
+        assert lexicon("translate", *command, "--dry-run").exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["out", "words.json"]
+
+
 # --- translate -------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import typer
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import FORMATS, OWN_FORMAT, resolve_format
+from prealign.lexicon.written import check_writable
 from prealign.terminal import plain_console
 
 UNKNOWN = "und"
@@ -72,6 +73,7 @@ def merge(
     turned: Turned = False,
 ) -> None:
     """Join dictionaries of one source language into groups of all their targets, on the source word."""
+    check_writable(out)
     merged = Lexicon([], source=source, targets=[])
     for name in files:
         named = _NAMED_FILE.fullmatch(name)

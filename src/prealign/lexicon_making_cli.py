@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from prealign.errors import LexiconError
 from prealign.lexicon.report import told_of
+from prealign.lexicon.written import check_writable
 from prealign.lexicon_cli import Source, console, count_text, read_lexicon, say
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
@@ -103,6 +104,7 @@ def align(
     from prealign.text.sentence import sentence_cutter
 
     thresholds = Thresholds(minimum_count, minimum_probability, mutual_best, senses)
+    check_writable(out)
     cutters = (sentence_cutter(source), sentence_cutter(target))
     text = read_parallel(files)
     say(text.text)
@@ -153,8 +155,10 @@ def translate(
 
     traffic = Traffic(batch, concurrency, per_minute, retries)
     task = Task(source, target, senses, keep_identical)
+    if not dry_run:
+        check_writable(out)
     asked = _asked(words, text, lexicon or [], task, minimum_count, limit)
-    kept_in = cache or out.with_name(f"{out.name}.answers.jsonl")
+    kept_in = cache or Path(f"{out}.answers.jsonl")
     answers = Cache(kept_in, model, task.version, ask_again=ask_again)
     ahead = estimate(list(asked), task, answers, traffic)
     _say_estimate(ahead, answers, prices)

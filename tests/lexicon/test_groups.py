@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 from collections import Counter
@@ -15,6 +16,7 @@ from prealign.errors import LexiconError
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.report import OTHER_LANGUAGES
+from prealign.lexicon.written import check_writable
 
 # No deadline: the machine may be busy. In tmp_path each example overwrites the last one's file.
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -101,6 +103,33 @@ def test_saving_leaves_nothing_else_behind_and_a_failure_keeps_the_old_file(tmp_
         Lexicon([unwritable], source="en").save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["lexicon.jsonl"]
     assert Lexicon.load(path) == lexicon(("a", {"de": ["b"]}))
+
+
+def test_a_lexicon_that_cannot_be_written_is_an_error_that_says_where(tmp_path: Path) -> None:
+    one = lexicon(("a", {"de": ["b"]}))
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in [
+        (tmp_path, "is a folder; name the file"),
+        (tmp_path / "pipe", "is no file; name the file"),
+        (Path("/"), "is a folder"),
+        (tmp_path / "file" / "x.jsonl", "cannot write the lexicon there"),
+        (tmp_path / ("x" * 300), "cannot write the lexicon there"),
+        (Path("/proc/x.jsonl"), "cannot write the lexicon there"),
+    ]:
+        for attempt in (one.save, check_writable):
+            with pytest.raises(LexiconError, match=message) as caught:
+                attempt(path)
+            assert str(caught.value).startswith(f"{path}: ")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "pipe"]
+
+
+def test_asking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("kept", encoding="utf-8")
+    for name in ("x.jsonl", "new/y.jsonl"):
+        check_writable(tmp_path / name)
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["x.jsonl"]
+    assert (tmp_path / "x.jsonl").read_text(encoding="utf-8") == "kept"
 
 
 def test_one_target_of_a_lexicon_file_is_read_and_the_rest_counted(tmp_path: Path) -> None:

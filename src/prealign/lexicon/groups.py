@@ -23,10 +23,10 @@ language all are).
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from prealign.lexicon.group import Group, union
 from prealign.lexicon.normalise import fold
 from prealign.lexicon.readers import read_pairs
 from prealign.lexicon.report import ReadReport
+from prealign.lexicon.written import write_lines
 
 
 class Lexicon:
@@ -110,18 +111,13 @@ class Lexicon:
         return cls(groups, source=source, targets=targets, report=report)
 
     def save(self, path: str | Path) -> None:
-        """Write the lexicon as JSONL: aside first, then renamed, so that no reader meets half a file."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        """Write the lexicon as JSONL: aside first, then renamed, so that no reader meets half a file.
+
+        LexiconError if it cannot be written there.
+        """
         header = {OWN_KEY: OWN_VERSION, "source": self.source, "targets": self.targets}
-        try:
-            with aside.open("w", encoding="utf-8", newline="\n") as file:
-                for record in (header, *map(_record, self)):
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        records = chain([header], map(_record, self))
+        write_lines(Path(path), (json.dumps(record, ensure_ascii=False) for record in records))
 
     def __len__(self) -> int:
         return len(self.groups)
