@@ -86,8 +86,8 @@ class Lexicon:
         format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
         A format that names its languages is turned where it goes from `target` to `source`; of a lexicon file (`jsonl`)
         the translations into `target` are taken. turned: a file of two columns goes from `target` to `source`.
-        LexiconError if the file is missing or empty, the format unknown, the languages others, more than 1 % of the
-        lines malformed, or no entry left.
+        LexiconError if the file is missing or empty, the format unknown, the languages others, too many of the lines
+        malformed (see `readers`), or no entry left.
         """
         path = Path(path)
         name = resolve_format(path, format)
