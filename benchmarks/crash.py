@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,15 @@ def kill(process: subprocess.Popen[bytes], what: str) -> None:
 
 def wait_for_checkpoints(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
     """Wait until the run has written `number` whole checkpoints; subprocess.TimeoutExpired then, as of the clock."""
-    pattern = f"checkpoint-*/{WHOLE}"
-    old, new, began = set(folder.rglob(pattern)), set[Path](), time.monotonic()
+
+    def written() -> set[Path]:
+        with suppress(FileNotFoundError):  # a folder was renamed while it was looked through
+            return set(folder.rglob(f"checkpoint-*/{WHOLE}"))
+        return set()
+
+    old, new, began = written(), set[Path](), time.monotonic()
     while process.poll() is None:
-        new |= set(folder.rglob(pattern)) - old
+        new |= written() - old
         if len(new) >= number:
             raise subprocess.TimeoutExpired(process.args, time.monotonic() - began)
         time.sleep(0.02)

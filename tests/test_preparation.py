@@ -409,17 +409,18 @@ def test_what_the_dictionaries_have_and_the_lexicon_has_not_is_counted(tmp_path:
     sections = corpus(tmp_path)
     sections["targets"] = sections["targets"][1:]
     accents = "cafe\u0301 is no cafe\u0301"
+    accents += " de\u0301ja\u0300"  # in no dictionary
     (tmp_path / "en.jsonl").write_text((tmp_path / "en.jsonl").read_text() + json.dumps({"text": accents}) + "\n")
-    more = "house\tHeim\nfree of charge\tumsonst\nwell-known\tbekannt\nzebra\tZebra\n"
+    more = "house\tHeim\nfree of charge\tumsonst\nwell-known\tbekannt\nzebra\tZebra\ncafé\tCafé\n"
     (tmp_path / "en-de.tsv").write_text(DICTIONARY + more, encoding="utf-8")
     sections["lexicon"] |= {"maximum_senses": 1}
     sections["split"] |= {"validation": 1, "test": 1, "seed": 1}
     data, _ = prepared(sections, tmp_path / "run")
     left_out = data.record["lexicon"]["left_out"]
     assert left_out == [
-        "  left out: 2 words that the en text has fewer than 3 times, such as unicorn; zebra",
+        "  left out: 3 words that the en text has fewer than 3 times, such as unicorn; zebra; café",
         "  left out: 2 phrases and words with signs: switching looks up single words, such as free of charge; well-known",
-        "  left out: 2 words of the en text, as its accents are characters of their own (not NFC), such as cafe\u0301",
+        "  left out: 2 words of the en text that the dictionaries have in another Unicode form, such as cafe\u0301",
         "  left out: 3 translations after the first 1, such as house → Gebäude; house → Heim; river → Strom",
     ]
     assert data.record["lexicon"]["groups"] == 4

@@ -170,7 +170,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
     if held_out := settings.lexicon.held_out:
-        console.print(f"an arm has {1 - held_out:.0%} of the groups, drawn by its seed: the others are held out")
+        console.print(f"an arm has {1 - held_out:.1%} of the groups, drawn by its seed: the others are held out")
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)

@@ -195,10 +195,10 @@ def _leave_out_rare(
             rare = f"words that the {source} text has fewer than {minimum_count} times"
             left_out.add(rare if whole else "phrases and words with signs: switching looks up single words", group.word)
     for word, number in counts.items():
-        if not word.isascii() and not unicodedata.is_normalized("NFC", word):
-            left_out.add(
-                f"words of the {source} text, as its accents are characters of their own (not NFC)", word, number
-            )
+        # Words are found by their tokens, and dictionaries are read as NFC.
+        same = word if word.isascii() else unicodedata.normalize("NFC", word)
+        if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
+            left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:

@@ -13,7 +13,7 @@ import typer
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
-from prealign.lexicon.formats import FORMATS, OWN_FORMAT, resolve_format
+from prealign.lexicon.formats import FORMATS, OWN_FORMAT, check_turned, resolve_format
 from prealign.lexicon.written import check_writable
 from prealign.terminal import plain_console
 
@@ -43,7 +43,7 @@ group = typer.Typer(
 
 Source = Annotated[str, typer.Option("--source", help="The source language.")]
 Format = Annotated[str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; recognised if not given.")]
-Turned = Annotated[bool, typer.Option("--turned", help="The file has two columns and goes from target to source.")]
+Turned = Annotated[bool, typer.Option("--turned", help="All files have two columns and go from target to source.")]
 
 
 def inspect(
@@ -123,6 +123,8 @@ def read_lexicon(
 ) -> Lexicon:
     """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
     name = resolve_format(path, format)
+    if turned:
+        check_turned(path, name)
     if name == OWN_FORMAT and target is None:
         return Lexicon.load(path)
     if target is None and name_it:
@@ -133,7 +135,8 @@ def read_lexicon(
 def count_text(text: list[str], language: str) -> Counter[str]:
     """Count the words of files, folders, globs, or package:NAME.
 
-    They are cut at spaces and signs, as a recipe's are; in a script without spaces by a segmenter, else LexiconError.
+    They are cut at spaces and signs, as a recipe's are (and these where else the tokenizer parts words); in a script
+    without spaces by a segmenter, else LexiconError.
     """
     from prealign.text.corpus import read_documents
     from prealign.text.sentence import word_cutter
@@ -141,7 +144,8 @@ def count_text(text: list[str], language: str) -> Counter[str]:
     words = word_cutter(language)
     counts: Counter[str] = Counter()
     for _, document in read_documents(text):
-        counts.update(words(document))
+        for line in document.splitlines():
+            counts.update(words(line))
     return counts
 
 

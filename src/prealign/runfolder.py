@@ -31,7 +31,7 @@ from prealign.errors import RunFolderError
 STAGE_FILE = "stage.json"
 SCRATCH = "trainer"
 _BEGUN = "begun.json"
-FORMAT = 2
+FORMAT = 3
 """Part of every fingerprint: raised with each change of what a stage makes of the same inputs."""
 
 

@@ -133,11 +133,11 @@ def test_switching_is_told_by_language_where_there_are_several_ways() -> None:
         own["switched"] = {"en": {"de": rates}}
     assert amounts.switching_by_language(found) == []
     for own in found["switching"]:
-        own["switched"]["de"] = {"en": {**rates, "realised": 0.015}}
+        own["switched"]["de"] = {"en": {**rates, "realised": 0.015, "switched_words": 150}}
     (told,) = amounts.switching_by_language(found)
     assert told.rows[:2] == (
         ("PreAlign", "English → German", "3.00 %", "3.06 %", "1.02×", "+0.4", "306"),
-        ("PreAlign", "German → English", "3.00 %", "1.50 %", "0.50×", "-12.6", "306"),
+        ("PreAlign", "German → English", "3.00 %", "1.50 %", "0.50×", "-8.8", "150"),
     )
 
 
@@ -145,6 +145,8 @@ def test_standard_errors_are_those_of_binomial_draws() -> None:
     rows = [{"expected": p, "realised": k / n, "switched_words": k} for p, k, n in ((0.03, 306, 10_000), (0.1, 8, 40))]
     far, spread = 306 - 300 + 8 - 4, math.hypot(binom.std(10_000, 0.03), binom.std(40, 0.1))
     assert amounts.standard_errors(rows) == pytest.approx(far / spread)
+    nothing = {"expected": 0.03, "realised": 0.0, "switched_words": 0, "source_words": 10_000}
+    assert amounts.standard_errors([nothing]) == pytest.approx(-300 / binom.std(10_000, 0.03))
     assert amounts.standard_errors([{"expected": 0.0, "realised": 0.0, "switched_words": 0}]) is None
 
 

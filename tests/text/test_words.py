@@ -26,6 +26,7 @@ PIECES = [
     "हिन्दी",
     "े",
     "е\u0301",
+    "❤\ufe0f",
     "12",
     "7",
     " ",
@@ -72,9 +73,9 @@ def seams(tokenizer: Any, text: str) -> tuple[np.ndarray, list[tuple[bool, str, 
     found = []
     for j in range(1, len(ids)):
         start, end = offsets[j][0], offsets[j - 1][1]
-        before, after = text[start - 1], text[start]
-        by_kind = start >= end and (kind(before) == "line" or (kind(before) != "space" and kind(before) != kind(after)))
         skipped = any(category(char) != "M" for char in text[end:start])  # white space; marks are some normalizers' own
+        before, after = text[start - 1 if skipped or start < end else end - 1], text[start]
+        by_kind = start >= end and (kind(before) == "line" or (kind(before) != "space" and kind(before) != kind(after)))
         marked = kind(before) == kind(after) == "word" and "M" in (category(before), category(after))
         marked = marked and not unknown & {ids[j - 1], ids[j]}
         begins = (pieces[j] != pieces[j - 1] and not marked) or skipped or by_kind

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.lexicon.formats import can_be_turned
 from prealign.lexicon.groups import Lexicon
 
 FEW = 0.05
@@ -34,9 +35,15 @@ def found_in_corpus(
     if len(lexicon) >= _ENOUGH and translations > TELLING * words:
         ends = (lexicon.source, ", ".join(lexicon.targets))
         first, second = reversed(ends) if reverse else ends
+        report = lexicon.report
+        advice = ""
+        if report is not None and report.inverted:
+            advice = ", and is read the other way round"
+        elif report is not None and can_be_turned(report.format):
+            advice = "; if it goes the other way, say so by `turned: true`"
         raise LexiconError(
             f"{path}: {said}, but {translations:.1%} of the translations; did you swap the columns? The dictionary has to "
-            f"be from `{first}` to `{second}`{'' if reverse else '; if it is the other way round, say so by `turned: true`'}"
+            f"be from `{first}` to `{second}`{advice}"
         )
     if words < FEW:
         return f"{said}; did you swap the columns, or is the text of another kind?"

@@ -54,7 +54,8 @@ def _check_beginning(path: Path, file: IO[bytes] | gzip.GzipFile) -> None:
             f"`iconv -f {unmarked.lower()} -t utf-8`"
         )
     file.seek(0)
-    if b"\r" in beginning.strip() and b"\n" not in file.readline(LONGEST_LINE):
+    first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
+    if b"\n" not in first and len(first) < LONGEST_LINE:
         raise LexiconError(
             f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
         )

@@ -125,14 +125,20 @@ def switching_by_language(results: Results) -> list[Table]:
 def standard_errors(rates: Sequence[Row]) -> float | None:
     """Return how far the words switched are from those expected, in standard deviations of as many independent draws.
 
-    None where none can be expected. Rows have "expected", "realised" and "switched_words"; they are summed.
+    None where none can be expected. Rows have "expected", "switched_words" and of how many words these are: "words",
+    "source_words" or, in early results, "realised", their share. They are summed.
     """
-    drawn = [(row["expected"], row["switched_words"] / row["realised"]) for row in rates if row.get("realised")]
+    drawn = [(row["expected"], _words(row)) for row in rates if row.get("expected")]
     variance = math.fsum(words * expected * (1 - expected) for expected, words in drawn)
     if not variance:
         return None
     expected_words = math.fsum(words * expected for expected, words in drawn)
     return float((math.fsum(row["switched_words"] for row in rates) - expected_words) / math.sqrt(variance))
+
+
+def _words(row: Row) -> float:
+    counted = row.get("words", row.get("source_words"))
+    return counted if counted is not None else row["switched_words"] / row["realised"] if row["realised"] else 0.0
 
 
 def _standard_errors(rates: Sequence[Row]) -> str:

@@ -17,12 +17,15 @@ _JOINERS = ("'", "’", "-")
 
 
 def word_cutter(language: str) -> Callable[[str], list[str]]:
-    """Return what finds the words of a text; LexiconError as for `sentence_cutter`."""
+    """Return what finds the words of a line: what has a letter or digit. LexiconError as for `sentence_cutter`."""
     segmenter = _segmenter(language)
 
-    def words(text: str) -> list[str]:
-        pieces = (piece.strip() for piece in segmenter.words(text))
-        return [word for word in pieces if word and kind(word[0]) == "w"]
+    def words(line: str) -> list[str]:
+        found: list[str] = []
+        # All that white space parts is found without looking at each character.
+        for piece in line.split() if segmenter.joins_space else [line]:
+            found += [piece] if segmenter.joins_space and piece.isalnum() else segmenter.words(piece)
+        return [word.strip() for word in found if any(map(str.isalnum, word))]
 
     return words
 

@@ -13,11 +13,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prealign.errors import TokenizerError
 from prealign.recipe import UNSPACED_LANGUAGES, TokenizerSection
-from prealign.text.words import Tokenizer, word_table
+from prealign.text.words import SIGN_MARKS, Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"
 
-_PIECES = Regex(r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+")
+_LETTERS = rf"[\p{{L}}\p{{M}}&&[^{SIGN_MARKS}]]+"
+_SIGNS = rf"(?:[^\s\p{{L}}\p{{M}}\p{{N}}]|[{SIGN_MARKS}])+"
+_PIECES = Regex(rf"'(?:s|t|re|ve|m|ll|d)| ?{_LETTERS}| ?\p{{N}}+| ?{_SIGNS}|\s+(?!\S)|\s+")
 """GPT-2's pattern, but that a mark goes with its letter: else no token would reach over a vowel sign of Hindi or Arabic."""
 
 

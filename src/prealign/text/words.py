@@ -33,18 +33,23 @@ Ids = NDArray[np.integer[Any]]
 Tokenizer = Any  # transformers.PreTrainedTokenizerFast; typed loosely because transformers ships no usable stubs
 
 _ANCHOR = "a"
+SIGN_MARKS = "".join(map(chr, (*range(0xFE00, 0xFE10), 0x20E3)))
+"""The variation selectors and the key cap: marks by category, of signs in text."""
 _PROBES = ("a", "A", "s", "é", "中", "1", " ", " a", "  ", "\n", "'", ".", "(", "-", "_", "$", "́")
 _REPLACEMENT = "�"  # what decoders print for bytes that are only part of a character
 _FRAGMENT = "ø"  # a part of a character is treated as a letter: most multi-byte characters are
 
 
 def kind(char: str) -> str:
-    """Coarse class of a character: 'w' letter, mark or digit; ' ' plain space; 'n' other white space; 'o' the rest."""
+    """Coarse class of a character: 'w' letter, mark or digit; ' ' plain space; 'n' other white space; 'o' the rest.
+
+    Marks that choose the look of a sign (❤️, 1️⃣) are signs.
+    """
     if char == " ":
         return " "
     if char.isspace():
         return "n"
-    return "w" if unicodedata.category(char)[0] in "LMN" else "o"
+    return "w" if unicodedata.category(char)[0] in "LMN" and char not in SIGN_MARKS else "o"
 
 
 def _is_mark(char: str) -> bool:

@@ -60,12 +60,17 @@ def lines_of(path: Path, format: str) -> Iterator[bytes]:
     return dictd_lines(path) if format == "dictd" else read_lines(path)
 
 
+def can_be_turned(format: str) -> bool:
+    """Whether a file of this format may go either way, and does not say which."""
+    return format in PAIR_FORMATS and PAIR_FORMATS[format].two_sides
+
+
 def check_turned(path: Path, format: str) -> None:
     """LexiconError if the format says itself which side is the source."""
-    if format == OWN_FORMAT or not PAIR_FORMATS[format].two_sides:
+    if not can_be_turned(format):
         raise LexiconError(
-            f"{path}: `turned` is for files of two columns; this one ({format}) says itself from which language to which it "
-            "goes, and is turned if need be. Leave the setting out"
+            f"{path}: `turned` is for files of two columns; this one ({format}) says itself which languages it has. Leave "
+            "the setting out"
         )
 
 

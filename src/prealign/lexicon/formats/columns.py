@@ -9,6 +9,7 @@ panlex    uid,txt,trans_uid,trans_txt,trans_quality
 from __future__ import annotations
 
 import csv
+import re
 
 from prealign.lexicon.formats.codes import same
 from prealign.lexicon.formats.entry import Entry
@@ -16,6 +17,7 @@ from prealign.lexicon.lines import shown
 from prealign.lexicon.report import OTHER_LANGUAGES, Account
 
 PANLEX_COLUMNS = ("uid", "txt", "trans_uid", "trans_txt")
+_AFFIX = re.compile("-.+|.+-")
 _QUALITY = "trans_quality"
 
 
@@ -30,7 +32,7 @@ def tsv(line: str, account: Account) -> list[Entry]:
     Affixes are left out: dictionaries spell them with a hyphen, and no running text does.
     """
     entries = _pair(line, line, "\t", "two columns separated by a tab")
-    if any(side[0].strip().startswith("-") or side[0].strip().endswith("-") for side in entries[0][:2]):
+    if any(_AFFIX.fullmatch(side[0].strip()) for side in entries[0][:2]):
         account.drop("entries of prefixes and suffixes", line)
         return []
     return entries

@@ -17,7 +17,7 @@ Own = tuple[str, tuple[str, ...], list[Group], ReadReport]
 
 
 def read_own(path: Path) -> Own:
-    """Read a lexicon file; LexiconError if it is unreadable, has no header, or too many lines are malformed (see `readers`)."""
+    """Read a lexicon file; LexiconError if it is unreadable, has no header, or too many malformed lines (`readers`)."""
     sample_lines(path, read_lines(path))
     lines = read_lines(path)
     source, targets = _header(path, next(lines))
