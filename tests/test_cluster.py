@@ -114,3 +114,12 @@ def test_shards_of_other_tasks_are_refused(data: Prepared, folder: Path, tmp_pat
     list(step(None, 0, TASKS))  # without a lexicon nothing is switched
     blocks = load_arrow(shard(tmp_path, 0))
     assert blocks["input_ids"][:] == blocks["labels"][:]
+
+
+def test_files_that_are_not_read_are_in_the_log_of_a_task(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.html").write_text("<p>one")
+    (tmp_path / "text" / "b.md").write_text("two")
+    run(tmp_path, ReadText([str(tmp_path / "text")]), tasks=1)
+    (log,) = (tmp_path / "logs" / "logs").iterdir()
+    assert "1 of 2 files are not read (1 .md)" in log.read_text()

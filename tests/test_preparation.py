@@ -462,6 +462,21 @@ def test_bad_text_is_refused(tmp_path: Path, name: str, content: bytes, message:
     assert not (tmp_path / "run" / "data").exists()
 
 
+def test_what_of_a_folder_is_not_read_is_shown_and_recorded(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "notes.md").write_text("x")
+    paragraphs = "".join(f"<p>{line}" for line in (tmp_path / "de.txt").read_text("utf-8").splitlines())
+    (tmp_path / "text" / "de.html").write_text(f"<nav>Menu</nav>{paragraphs}", encoding="utf-8")
+    sections["targets"][1]["text"] = [str(tmp_path / "text")]
+    told: list[Progress] = []
+    data, _ = prepare(Recipe.model_validate(sections), RunFolder(tmp_path / "run"), told.append)
+    (note,) = (progress.note for progress in told if progress.note)
+    assert note.startswith(f"{tmp_path / 'text'}: 1 of 2 files are not read (1 .md)")
+    assert data.record["read"] == [note]
+    assert sum(data.record["corpus"]["de"][split]["documents"] for split in SPLITS) == 20
+
+
 def test_missing_text_is_refused(tmp_path: Path) -> None:
     sections = corpus(tmp_path)
     (tmp_path / "de.txt").unlink()

@@ -23,6 +23,7 @@ import pyarrow as pa
 from datasets import concatenate_datasets
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.logging import logger
 from transformers import AutoTokenizer
 
 from prealign.codeswitch import CodeSwitcher
@@ -31,8 +32,9 @@ from prealign.lexicon import Lexicon
 from prealign.packing import BLOCKS, Mixture, MixtureCounts, block_table, cut_blocks
 from prealign.runfolder import read_json, run_stage, write_json
 from prealign.text.arrow import TEXT, arrow_from_tables, load_arrow, text_tables
-from prealign.text.corpus import count_words, frequent_first, read_documents, source_files, tokenise
+from prealign.text.corpus import count_words, frequent_first, read_documents, tokenise
 from prealign.text.hub import PREFIX
+from prealign.text.sources import source_files
 
 
 def shard(folder: str | Path, number: int) -> Path:
@@ -64,9 +66,9 @@ class ReadText(PipelineStep):
             raise CorpusError(
                 "a source hub:… cannot be parted: use datatrove's HuggingFaceDatasetReader in place of ReadText."
             )
-        files = source_files(self.sources)
+        files = source_files(self.sources, logger.info)
         first, last = (len(files) * task // world_size for task in (rank, rank + 1))
-        for document, text in read_documents(map(str, files[first:last]), self.documents):
+        for document, text in read_documents(map(str, files[first:last]), self.documents, logger.info):
             self.stat_update("documents")
             yield Document(text=text, id=document)
 

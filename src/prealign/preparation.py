@@ -51,11 +51,9 @@ from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import (
     SPLITS,
-    Tell,
     count_segmented,
     count_words,
     load_text,
-    source_files,
     split_documents,
     tokenise_splits,
 )
@@ -64,6 +62,7 @@ from prealign.text.facts import Question, load_questions
 from prealign.text.languages import is_clone
 from prealign.text.parallel import read_sentences
 from prealign.text.segment import segmenter_version, target_segmenters
+from prealign.text.sources import Tell, source_files
 from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
 from prealign.text.words import Tokenizer
 from prealign.training import OnProgress, Progress

@@ -21,11 +21,11 @@ from prealign.text.corpus import (
     load_text,
     map_tokens,
     read_documents,
-    source_files,
     split_documents,
     tokenise,
 )
 from prealign.text.segment import load_segmenter, token_starts
+from prealign.text.sources import source_files
 from prealign.text.words import word_table
 
 
@@ -60,10 +60,51 @@ def test_sources_are_files_folders_and_globs(tmp_path: Path) -> None:
     assert names == ["a.txt", "b.txt", "in/c.jsonl", "in/e.txt"]
     assert [path.name for path in source_files([str(tmp_path / "*.txt")])] == ["a.txt", "b.txt"]
     assert [path.name for path in source_files([str(tmp_path / "*")])] == ["a.txt", "b.txt"]  # not the folder
-    assert [path.name for path in source_files([str(tmp_path / "**/*.md"), str(tmp_path / "a.txt")])] == [
+    assert [path.name for path in source_files([str(tmp_path / "**/[c-e].*"), str(tmp_path / "in/d.md")])] == [
+        "c.jsonl",
+        "e.txt",
         "d.md",
-        "a.txt",
     ]
+
+
+@pytest.mark.parametrize("source", ["", "**/*", "*/*"])
+def test_files_that_are_not_read_are_counted_and_told(tmp_path: Path, source: str) -> None:
+    for name in ("a.txt", "b.HTML", "c.css", "d.css", "e.PDF", "README"):
+        write(tmp_path / "in" / name, "x")
+    told: list[str] = []
+    source = str(tmp_path / source)
+    assert [path.name for path in source_files([source], told.append)] == ["a.txt", "b.HTML"]
+    (said,) = told
+    assert said.startswith(f"{source}: 4 of 6 files are not read (2 .css, 1 .pdf, 1 no suffix): ")
+    told.clear()
+    assert [name for name, _ in read_documents([source], tell=told.append)] == ["a.txt", "b.HTML"]
+    assert told == [said]
+
+
+def test_a_glob_of_a_kind_that_is_not_read_is_an_error_and_a_named_file_is_text(tmp_path: Path) -> None:
+    for name in ("a.xml", "b.xml"):
+        write(tmp_path / name, "<p>x</p>")
+    for source in ("*.xml", "."):
+        with pytest.raises(
+            CorpusError, match=r"no text at .*2 of 2 files are not read \(2 \.xml\).*name each by itself"
+        ):
+            read(str(tmp_path / source))
+    assert read(str(tmp_path / "a.xml")) == [("a.xml", "<p>x</p>")]
+
+
+def test_files_without_text_are_counted(tmp_path: Path) -> None:
+    for name, content in {"a.txt": "x", "b.txt": " \n", "c.html": "<script>x</script>", "d.jsonl": ""}.items():
+        write(tmp_path / name, content)
+    for documents in ("file", "line"):
+        told: list[str] = []
+        assert len(list(read_documents([str(tmp_path)], documents, told.append))) == 1
+        assert told == [f"{tmp_path}: without text are 3 of 4 files"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "gone.txt")
+    with pytest.raises(CorpusError, match=r"a\.txt: cannot be read: No such file or directory\. It is text of "):
+        read(str(tmp_path))
 
 
 def test_a_file_name_may_look_like_a_pattern(tmp_path: Path) -> None:
@@ -141,7 +182,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 def test_empty_files_are_no_corpus(tmp_path: Path) -> None:
     sources = [write(tmp_path / "a.txt", ""), write(tmp_path / "b.txt", " \n\n")]
-    with pytest.raises(CorpusError, match=r"no text in .*a\.txt, .*b\.txt: every file is empty"):
+    sources.append(write(tmp_path / "c.html", "<script>x</script>"))
+    with pytest.raises(CorpusError, match=r"no text in .*a\.txt, .*b\.txt, .*c\.html: every file is empty, or a page"):
         load_text(sources, "file", tmp_path / "cache")
 
 

