@@ -462,6 +462,18 @@ def test_bad_text_is_refused(tmp_path: Path, name: str, content: bytes, message:
     assert not (tmp_path / "run" / "data").exists()
 
 
+def test_too_few_documents_are_told_by_language_and_by_what_they_are(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    (tmp_path / "de.txt").write_text("eins\nzwei\ndrei\n")
+    with pytest.raises(CorpusError, match=r"^de: 3 documents .* hold out 2 .* and 3 for test.* or add text\.$"):
+        prepared(sections, tmp_path / "run")
+    sections["targets"] = [{"language": "de", "text": [str(tmp_path / "de.txt")]}]
+    with pytest.raises(CorpusError, match=r"^de: 1 documents .* smaller \(`documents: line`"):
+        prepared(sections, tmp_path / "run")
+    with pytest.raises(CorpusError, match=r"^en: 20 documents .* smaller \(`documents: line`"):
+        prepared(sections | {"split": {"validation": 2, "test": 17}}, tmp_path / "run")
+
+
 def test_what_of_a_folder_is_not_read_is_shown_and_recorded(tmp_path: Path) -> None:
     sections = corpus(tmp_path)
     (tmp_path / "text").mkdir()

@@ -44,7 +44,7 @@ from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.packing import Mixture, token_shares
 from prealign.processes import Pool, Spread
-from prealign.recipe import Recipe
+from prealign.recipe import Recipe, SourceText, TargetText
 from prealign.runfolder import RunFolder, alone_in, file_stats, fingerprint, finished, read_json, run_stage, write_json
 from prealign.teaching import FACTS, fact_templates, split_names, teach
 from prealign.text.arrow import load_arrow
@@ -346,19 +346,23 @@ def _read_text(recipe: Recipe, cache: Path, tell: Tell) -> tuple[dict[str, dict[
 
     A clone shares the source's held-out documents; what it could have had is counted at the source.
     """
-    split = recipe.split
     clone = next((t for t in recipe.targets if t.is_clone), None)
-    sizes: dict[str, Any] = split.model_dump()
-    rows = load_text(recipe.source.text, recipe.source.documents, cache / recipe.source.language, tell)
-    parts = split_documents(rows["document"], **sizes, clone_share=clone.share if clone else 0.0)
-    left_out = {recipe.source.language: len(parts["left_out"])}
-    text = {recipe.source.language: {name: rows.select(parts[name]) for name in SPLITS}}
+    sizes: dict[str, Any] = recipe.split.model_dump()
+
+    def read(own: SourceText | TargetText, share: float = 0.0) -> tuple[Dataset, dict[str, list[int]]]:
+        rows = load_text(own.text, own.documents, cache / own.language, tell)
+        whose: dict[str, Any] = {"language": own.language, "documents": own.documents}
+        return rows, split_documents(rows["document"], **sizes, **whose, clone_share=share)
+
+    source = recipe.source.language
+    rows, parts = read(recipe.source, clone.share if clone else 0.0)
+    left_out = {source: len(parts["left_out"])}
+    text = {source: {name: rows.select(parts[name]) for name in SPLITS}}
     for target in recipe.targets:
         if target.is_clone:
             text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
         else:
-            own = load_text(target.text, target.documents, cache / target.language, tell)
-            own_parts = split_documents(own["document"], **sizes)
+            own, own_parts = read(target)
             text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
             left_out[target.language] = len(own_parts["left_out"])
     return text, left_out

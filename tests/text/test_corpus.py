@@ -262,10 +262,10 @@ def test_the_seed_chooses_the_documents() -> None:
 
 def test_too_few_documents_are_an_error() -> None:
     split_documents(list("abcde"), validation=1, test=2, seed=0)
-    with pytest.raises(
-        CorpusError, match=r"4 documents \(a, b …\) are too few to hold out 1 for validation and 2 for test"
-    ):
-        split_documents(list("abcd"), validation=1, test=2, seed=0)
+    few = r"^sv: 4 documents \(a, b …\) are too few to hold out 1 for validation and 2 for test, .*"
+    for documents, mend in (("file", r"make documents smaller \(`documents: line`.*\)\."), ("line", r"or add text\.")):
+        with pytest.raises(CorpusError, match=f"{few}{mend}$"):
+            split_documents(list("abcd"), validation=1, test=2, seed=0, language="sv", documents=documents)
 
 
 # Tokens

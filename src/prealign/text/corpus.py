@@ -155,23 +155,33 @@ def load_text(sources: Iterable[str], documents: str, cache: Path, tell: Tell = 
 
 
 def split_documents(
-    names: list[str], *, validation: int, test: int, seed: int, clone_share: float = 0.0, train: int | None = None
+    names: list[str],
+    *,
+    validation: int,
+    test: int,
+    seed: int,
+    clone_share: float = 0.0,
+    train: int | None = None,
+    language: str = "text",
+    documents: str = "file",
 ) -> dict[str, list[int]]:
     """Return the row numbers of "train", "clone" (training documents that become clone text), "validation", "test" and
     "left_out".
 
     train: at most this many documents (2 or more) are trained on, a clone's among them; None: all that are not held out.
-    Raises CorpusError if fewer than two documents were left to train on.
+    language, documents: whose they are, and what one is ("file" or "line"), for the CorpusError if fewer than two were left
+    to train on.
     """
     # As floating-point numbers, which they have always been compared as: rounding can make two of them equal.
     hashes = (float(xxhash.xxh64_intdigest(name.encode(), seed=seed)) for name in names)
     ranks = np.argsort(np.fromiter(hashes, np.float64, len(names)), kind="stable")
     rest = len(names) - validation - test
     if rest < 2:
+        smaller = "make documents smaller (`documents: line`: of text and HTML, a line)"
         raise CorpusError(
-            f"{len(names)} documents ({', '.join(names[:2])} …) are too few to hold out {validation} for validation "
-            f"and {test} for test. "
-            "Lower split.validation and split.test, or make documents smaller (`documents: line`)."
+            f"{language}: {len(names)} documents ({', '.join(names[:2])} …) are too few to hold out {validation} for "
+            f"validation and {test} for test, and train on two. Lower split.validation and split.test, or "
+            f"{'add text' if documents == 'line' else smaller}."
         )
     kept = rest if train is None else min(train, rest)
     # Clone and source are parted before documents are left out: so each keeps its own when more are trained on.
