@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from prealign.cli import app
+from prealign.recipe import Recipe
 from prealign.recipe_effects import ineffective
 from prealign.recipe_file import load_recipe
 from prealign.report.amounts import standard_errors
@@ -85,3 +88,49 @@ def test_the_files_and_links_that_the_docs_name_exist() -> None:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
         for named in re.findall(r"`((?:src|tests|recipes)/[\w./-]+)`", text):
             assert (ROOT / named).exists(), f"{page.name}: {named}"
+
+
+def own_language() -> str:
+    return (ROOT / "docs/your-own-language.md").read_text(encoding="utf-8")
+
+
+def test_your_own_language_is_three_commands_around_the_committed_recipe() -> None:
+    page, path = own_language(), ROOT / "recipes/en-cs.yaml"
+    assert f"```yaml\n{path.read_text(encoding='utf-8')}```" in page
+    install, *ours = commands = re.findall(r"^ *```bash\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
+    assert [command.strip() for command in ours] == [
+        f"prealign {verb} recipes/en-cs.yaml" for verb in ("lexicon build", "run")
+    ]
+    assert len(commands) == 3 and all(command.count("\n") == 1 for command in commands)
+    recipe = load_recipe(path, ())
+    assert not list(ineffective(recipe))
+    assert install.split()[:3] == ["apt", "install", "--no-install-recommends"]
+    packages = set(install.split()[3:])
+    assert f"#   {install.strip()}" in path.read_text(encoding="utf-8").splitlines()
+    (dictionary,), (target,) = recipe.lexicon.files, recipe.targets
+    assert Path(dictionary.path).parent == Path("/usr/share/dictd")
+    wanted = {f"dict-{Path(dictionary.path).stem}"}
+    for text in (*recipe.source.text, *target.text):
+        language = Path(text).relative_to("/usr/share/libreoffice/help").parts[0]
+        wanted.add(f"libreoffice-help-{language.lower()}")
+    assert packages == wanted
+
+
+def test_the_command_line_knows_what_your_own_language_types() -> None:
+    terminal = CliRunner()
+    for verb in (["lexicon", "build"], ["run"]):
+        assert "RECIPE" in terminal.invoke(app, [*verb, "--help"]).output
+    assert terminal.invoke(app, ["validate", str(ROOT / "recipes/en-cs.yaml")]).exit_code == 0
+
+
+def test_your_own_language_shows_the_numbers_of_its_results() -> None:
+    page, results = own_language(), read_results(ROOT / "docs/results/en-cs/results.json")
+    assert results["command"] == "prealign run recipes/en-cs.yaml"
+    assert Recipe.model_validate(results["recipe"]).changes() == load_recipe(ROOT / "recipes/en-cs.yaml", ()).changes()
+    lines = [line.split() for line in page.splitlines()]
+    for table in language_modelling(results):
+        for row in table.rows:
+            assert [part for cell in row for part in cell.split()] in lines, row
+    coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]
+    assert f"coverage cs: {coverage:.1%} of the en words in the training text" in page
+    assert f"{groups:,} translation groups → runs/en-cs/data/lexicon.jsonl" in page

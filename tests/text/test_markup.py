@@ -79,7 +79,7 @@ def test_what_is_no_prose_is_left_out(tag: str) -> None:
         ("<p>a<nav>b</p>c</nav>d", "a\nd"),
         # an element that is never closed hides nothing, if it is no code
         ("a<nav>b", "a\nb"),
-        ("<div>a<header>b<p>c</body></html>", "a\nb\nc"),
+        ("<html><body><div>a<header>b<p>c</body></html>d", "a\nb\nc\nd"),
         ("a<script>b", "a"),
         ("a<nav><style>b", "a"),
         ("a</nav></div>b", "a\nb"),
