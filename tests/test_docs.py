@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,6 +56,39 @@ def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) ->
     write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
     for made in tmp_path.iterdir():
         assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
+
+
+def _retrieval(results: dict[str, Any], arm: str, task: str, metric: str, layer: int, stage: str) -> float:
+    key = {"arm": arm, "task": task, "metric": metric, "layer": layer, "stage": stage}
+    rows = [row for row in results["scores"] if key.items() <= row.items()]
+    values = [row["value"] for row in rows if row["condition"] in ("dictionary", "flores200")]
+    assert len(values) == 3, "a value a seed"
+    return sum(values) / 3
+
+
+@pytest.mark.parametrize(("language", "name"), [("de", "German"), ("zh", "Chinese")])
+def test_the_page_of_real_languages_says_what_the_results_say(language: str, name: str) -> None:
+    page = (ROOT / "docs/results/real-languages.md").read_text(encoding="utf-8")
+    results = read_results(ROOT / f"docs/results/en-{language}/results.json")
+    assert set(to_markdown(language_modelling(results)[0]).splitlines()[2:8]) <= set(page.splitlines())
+    tasks = {"words": "retrieval", "sentences": "sentence_retrieval"}
+    metrics = {"P@1": "p_at_1", "CSLS P@1": "csls_p_at_1", "MEXA": "mexa"}
+    shown = [line.split(" | ") for line in page.splitlines() if re.match(rf"\| {name} \| (words|sentences)", line)]
+    assert len(shown) == 9
+    for _, what, layer, untrained, joint, sustained, difference, p, anchored in shown:
+        task, metric = tasks[what.split(", ")[0]], metrics[what.split(", ")[1]]
+        own = (task, metric, 0 if layer == "emb" else int(layer))
+        key = {"arm": "prealign_sustained", "task": task, "metric": metric, "layer": own[2]}
+        (row,) = [
+            row for row in results["comparisons"]
+            if key.items() <= row.items() and row["condition"] in ("dictionary", "flores200")
+        ]  # fmt: skip
+        numbers = [float(number) for number in re.findall(r"[-+]?[0-9.]+", difference.replace("−", "-"))]
+        assert numbers == pytest.approx([row["difference"], row["low"], row["high"]], abs=6e-4)
+        assert p == ("<0.001" if row["p"] < 0.001 else f"{row['p']:.3f}")
+        assert float(untrained) == pytest.approx(_retrieval(results, "joint", *own, "init"), abs=6e-4)
+        for number, arm in ((joint, "joint"), (sustained, "prealign_sustained"), (anchored.strip(" |"), "anchored")):
+            assert float(number) == pytest.approx(_retrieval(results, arm, *own, "pretrain"), abs=6e-4)
 
 
 def test_realised_rates_are_those_expected_within_sampling_error() -> None:
