@@ -143,7 +143,7 @@ def count_text(text: list[str], language: str) -> Counter[str]:
 
     words = word_cutter(language)
     counts: Counter[str] = Counter()
-    for _, document in read_documents(text):
+    for _, document in read_documents(text, tell=say):
         for line in document.splitlines():
             counts.update(words(line))
     return counts
