@@ -61,20 +61,30 @@ def kill(process: subprocess.Popen[bytes], what: str) -> None:
     process.wait()
 
 
-def wait_for_checkpoints(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
-    """Wait until the run has written `number` whole checkpoints; subprocess.TimeoutExpired then, as of the clock."""
+def runs_after(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait so long; return whether the run still goes on."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def runs_with_checkpoints(process: subprocess.Popen[bytes], folder: Path, number: int) -> bool:
+    """Wait until the run has written `number` whole checkpoints; return whether it did before its end."""
 
     def written() -> set[Path]:
         with suppress(FileNotFoundError):  # a folder was renamed while it was looked through
             return set(folder.rglob(f"checkpoint-*/{WHOLE}"))
         return set()
 
-    old, new, began = written(), set[Path](), time.monotonic()
+    old, new = written(), set[Path]()
     while process.poll() is None:
         new |= written() - old
         if len(new) >= number:
-            raise subprocess.TimeoutExpired(process.args, time.monotonic() - began)
+            return True
         time.sleep(0.02)
+    return False
 
 
 def crash(recipe: Path, overrides: list[str], scratch: Path, kills: int, longest: float, seed: int) -> list[Kill]:
@@ -86,12 +96,7 @@ def crash(recipe: Path, overrides: list[str], scratch: Path, kills: int, longest
         by_clock, what = len(done) % 2 == 0, ("process", "group")[len(done) // 2 % 2]
         seconds, number_written = generator.uniform(0, longest), generator.randint(1, 4)
         began = time.monotonic()
-        try:
-            if by_clock:
-                process.wait(seconds)
-            else:
-                wait_for_checkpoints(process, folder, number_written)
-        except subprocess.TimeoutExpired:
+        if runs_after(process, seconds) if by_clock else runs_with_checkpoints(process, folder, number_written):
             after = time.monotonic() - began
             kill(process, what)
             at = "clock" if by_clock else f"checkpoint {number_written}"

@@ -109,7 +109,7 @@ def make_lexicon(
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(one)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
-    _leave_out_rare(left_out, lexicon, used, counts, section.minimum_count, source)
+    _count_not_found(left_out, lexicon, used, counts, section.minimum_count, source)
     trained = used.without((group.word for group in tests), key_of(section.normalise, source))
     kept_out, used = len(used) - len(trained), trained
     keys = {t: key for t in counted if (key := key_of(section.normalise, t))}
@@ -183,17 +183,19 @@ def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSe
     return counts | {g.word: spelled.get(key(g.word), 0) for g in lexicon if g.word not in counts}
 
 
-def _leave_out_rare(
+def _count_not_found(
     left_out: Tallies, lexicon: Lexicon, used: Lexicon, counts: dict[str, int], minimum_count: int, source: str
 ) -> None:
-    """Count the words that the text lacks or has too rarely, and words of the text that no lexicon can have."""
+    """Count the words that the text lacks or has too rarely, and those it has in another Unicode form."""
     kept = {group.word for group in used}
+    rare = f"words that the {source} text has fewer than {minimum_count} times"
     for group in lexicon:
         if group.word not in kept:
-            # Text is cut at spaces and signs, so such a word is in none.
-            whole = all(kind(char) == "w" for char in group.word)
-            rare = f"words that the {source} text has fewer than {minimum_count} times"
-            left_out.add(rare if whole else "phrases and words with signs: switching looks up single words", group.word)
+            # Text is cut at spaces and signs, so a word with one is in none.
+            single = all(kind(char) == "w" for char in group.word)
+            left_out.add(
+                rare if single else "phrases and words with signs: switching looks up single words", group.word
+            )
     for word, number in counts.items():
         # Words are found by their tokens, and dictionaries are read as NFC.
         same = word if word.isascii() else unicodedata.normalize("NFC", word)
@@ -225,11 +227,10 @@ def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str,
 
 
 def _not_translated_back(lexicon: Lexicon, mutual: Lexicon, target: str, reverse: str) -> dict[str, Tally]:
+    kept = {group.word: group.translations[target] for group in mutual}
     tallies = Tallies()
     for group in lexicon:
-        confirmed = mutual.lookup(group.word)
-        kept = confirmed.translations.get(target, ()) if confirmed and confirmed.word == group.word else ()
         for sense in group.translations[target]:
-            if sense not in kept:
+            if sense not in kept.get(group.word, ()):
                 tallies.add(f"translations that {reverse} does not translate back", f"{group.word} → {sense}")
     return tallies.counted()

@@ -123,9 +123,9 @@ def read_lexicon(
 ) -> Lexicon:
     """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
     name = resolve_format(path, format)
-    if turned:
-        check_turned(path, name)
     if name == OWN_FORMAT and target is None:
+        if turned:
+            check_turned(path, name)
         return Lexicon.load(path)
     if target is None and name_it:
         raise LexiconError(f"{path}: name the language that the dictionary translates into, as in `de={path}`")

@@ -91,9 +91,9 @@ class Lexicon:
         """
         path = Path(path)
         name = resolve_format(path, format)
+        if turned:
+            check_turned(path, name)
         if name == OWN_FORMAT:
-            if turned:
-                check_turned(path, name)
             return cls._of(one_target(read_own(path), path, source, target))
         pairs, report = read_pairs(path, name, source, target, turned=turned, keep_identical=keep_identical)
         origin = (f"{name}:{path.name}",)

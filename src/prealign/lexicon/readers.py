@@ -20,7 +20,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.cleaning import Unusable, clean
-from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, check_turned, lines_of
+from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.report import DUPLICATE, IDENTICAL, Account, ReadReport
 
@@ -35,8 +35,6 @@ def read_pairs(
     LexiconError if too many of the lines are malformed, if the dictionary is of other languages, or if no entry
     is left.
     """
-    if turned:
-        check_turned(path, format)
     account = Account(path, source, target)
     parse = PAIR_FORMATS[format].parse
     inverted = turned or PAIR_FORMATS[format].inverted(account)

@@ -21,10 +21,12 @@ def word_cutter(language: str) -> Callable[[str], list[str]]:
     segmenter = _segmenter(language)
 
     def words(line: str) -> list[str]:
-        found: list[str] = []
-        # All that white space parts is found without looking at each character.
-        for piece in line.split() if segmenter.joins_space else [line]:
-            found += [piece] if segmenter.joins_space and piece.isalnum() else segmenter.words(piece)
+        if segmenter.joins_space:
+            # A piece of letters and digits is a word, without looking at each of its characters.
+            parts = ([piece] if piece.isalnum() else segmenter.words(piece) for piece in line.split())
+            found = [word for part in parts for word in part]
+        else:
+            found = segmenter.words(line)
         return [word.strip() for word in found if any(map(str.isalnum, word))]
 
     return words
