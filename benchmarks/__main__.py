@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks import alignment, batches, lexicon, memory, ranks, stage2, switching, training
 from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
-from prealign.experiment import provenance
-from prealign.recipe_file import load_recipe
-from prealign.runfolder import read_json, write_json, write_text
+from prealign.files import read_json, write_json, write_text
+from prealign.recipe.file import load_recipe
+from prealign.run.experiment import provenance
 
 BENCHMARKS = {
     "switching": switching,

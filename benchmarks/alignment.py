@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from benchmarks.figures import ROUNDS, Target, alternate, figure, one_core, rates
 from benchmarks.material import SEED, Material
-from prealign.alignment.loss import ExcludedPairs, WordAlignmentLoss
-from prealign.alignment.states import encoded_word_states
-from prealign.alignment.words import word_forms
-from prealign.training import bf16_available
+from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
+from prealign.methods.alignment.states import encoded_word_states
+from prealign.methods.alignment.words import word_forms
+from prealign.training.precision import bf16_available
 
 OVERRIDES = ()
 TARGET = Target("ratio", "≥", 3)

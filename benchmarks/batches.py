@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.figures import Target, figure
 from benchmarks.material import ROOT, SEED, Material
-from prealign.alignment.stage import align
-from prealign.alignment.words import word_forms
+from prealign.methods.alignment.words import word_forms
+from prealign.training.align import align
 
 OVERRIDES = ("lexicon.minimum_count=1", "lexicon.held_out=0", "model.preset=micro", "align.micro_pairs=256")
 TARGET = Target("value", "≤", 3)

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.material import ROOT
-from prealign.checkpoints import WHOLE
-from prealign.runfolder import read_json, write_json
+from prealign.files import read_json, write_json
+from prealign.training.checkpoints import WHOLE
 
 
 @dataclass(frozen=True)

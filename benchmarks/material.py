@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from prealign.codeswitch import CodeSwitcher
-from prealign.models import build_model
-from prealign.packing import write_blocks
-from prealign.preparation import Prepared, prepare
-from prealign.recipe import Recipe
-from prealign.recipe_file import load_recipe
-from prealign.runfolder import RunFolder
+from prealign.methods.switching.switch import CodeSwitcher
+from prealign.recipe.file import load_recipe
+from prealign.recipe.sections import Recipe
+from prealign.run.data import Prepared
+from prealign.run.folder import RunFolder
+from prealign.run.prepare import prepare
+from prealign.text.blocks import write_blocks
+from prealign.training.models import build_model
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recipes" / "demo.yaml"

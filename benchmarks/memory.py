@@ -26,14 +26,14 @@ import psutil
 
 from benchmarks.figures import Target, figure
 from benchmarks.material import DEMO, ROOT, SEED, Material
-from prealign.arms import resolve_arm
-from prealign.mixing import switched_mixture
-from prealign.packing import write_blocks
-from prealign.preparation import prepare
-from prealign.processes import Pool
-from prealign.recipe_file import load_recipe
-from prealign.runfolder import RunFolder
+from prealign.recipe.arms import resolve_arm
+from prealign.recipe.file import load_recipe
+from prealign.run.folder import RunFolder
+from prealign.run.mixture import switched_mixture
+from prealign.run.prepare import prepare
+from prealign.text.blocks import write_blocks
 from prealign.text.corpus import read_documents
+from prealign.workers import Pool
 
 OVERRIDES = ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prealign.merging import common_facts
+from prealign.evaluation.merging import common_facts
 from prealign.report.formats import NONE, quantity
 
 _HEAD = """# Performance

@@ -20,8 +20,8 @@ import torch
 from benchmarks.figures import ROUNDS, Target, figure
 from benchmarks.material import ROOT, Material
 from benchmarks.steps import RoundClock, train
-from prealign import launch, ranks
 from prealign.text.arrow import load_arrow
+from prealign.training import launch, ranks
 
 OVERRIDES = ("model.preset=micro",)
 TARGET = Target("ratio", "≥", 1.6)

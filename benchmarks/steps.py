@@ -11,9 +11,9 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from benchmarks.material import SEED, Material
-from prealign import launch
-from prealign.pretraining import pretrain
-from prealign.recipe import Recipe
+from prealign.recipe.sections import Recipe
+from prealign.training import launch
+from prealign.training.pretrain import pretrain
 
 
 class RoundClock(TrainerCallback):

@@ -24,8 +24,8 @@ import xxhash
 
 from benchmarks.figures import ROUNDS, Target, alternate, figure, one_core, rates
 from benchmarks.material import SEED, Material
-from prealign.codeswitch import IGNORE, CodeSwitcher
 from prealign.lexicon import Lexicon
+from prealign.methods.switching.switch import IGNORE, CodeSwitcher
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words
 

@@ -1,11 +1,12 @@
 """Training: tokens per second of stage 2, and the share of the machine's arithmetic that it uses.
 
-Measured is stage 2 (the stock Trainer, with the loss in parts of `prealign.token_loss`) on switched blocks (16 blocks of
+Measured is stage 2 (the stock Trainer, with the loss in parts of `prealign.training.loss`) on switched blocks (16 blocks of
 128 tokens a step) with the presets nano, micro and mini, in bf16 autocast where the processor has it and in fp32. The
 reference is a plain PyTorch loop in the manner of nanoGPT around the same Hugging Face model: random batches from one
 array, fused AdamW, clipped gradients, no Trainer. Trainer and loop take turns within one run.
 
-The arithmetic is the FLOPs by `prealign.compute`, forward and backward, per second. Its reference is the rate of multiplying
+The arithmetic is the FLOPs by `prealign.methods.flops`, forward and backward, per second. Its reference is the rate of
+multiplying
 two 2048 x 2048 matrices in the same precision, between the same rounds: the ratio is the share of the machine's matrix rate
 that training uses.
 
@@ -26,9 +27,9 @@ from datasets import Dataset
 from benchmarks.figures import ROUNDS, Target, figure, rates
 from benchmarks.material import SEED, Material
 from benchmarks.steps import RoundClock, train
-from prealign.compute import training_flops
-from prealign.recipe import Recipe
-from prealign.training import bf16_available
+from prealign.methods.flops import training_flops
+from prealign.recipe.sections import Recipe
+from prealign.training.precision import bf16_available
 
 OVERRIDES = ()
 AS_FAST = Target("ratio", "≥", 1)

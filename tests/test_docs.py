@@ -11,15 +11,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from prealign.cli import app
-from prealign.recipe import Recipe
-from prealign.recipe_effects import ineffective
-from prealign.recipe_file import load_recipe
-from prealign.report.amounts import standard_errors
-from prealign.report.applied import transfer
+from prealign.cli.main import app
+from prealign.evaluation.results import arm_label, read_results
+from prealign.recipe.effects import ineffective
+from prealign.recipe.file import load_recipe
+from prealign.recipe.sections import Recipe
 from prealign.report.page import write_markdown
-from prealign.report.results import arm_label, read_results
-from prealign.report.tables import language_modelling, to_markdown
+from prealign.report.tables.budget import standard_errors
+from prealign.report.tables.table import language_modelling, to_markdown
+from prealign.report.tables.tasks import transfer
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))

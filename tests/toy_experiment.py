@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 import toys
-from prealign.arms import with_settings
-from prealign.preparation import Prepared, prepare
-from prealign.recipe import Recipe
-from prealign.runfolder import STAGE_FILE, RunFolder, read_json
-from prealign.stages import ArmRun
+from prealign.files import read_json
+from prealign.recipe.arms import with_settings
+from prealign.recipe.sections import Recipe
+from prealign.run.data import Prepared
+from prealign.run.folder import STAGE_FILE, RunFolder
+from prealign.run.prepare import prepare
+from prealign.run.stages import ArmRun
 
 TEMPLATES = """\
 neutral:

@@ -21,8 +21,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from prealign.alignment.words import WordForms
-from prealign.recipe import Recipe
+from prealign.methods.alignment.words import WordForms
+from prealign.recipe.sections import Recipe
 from prealign.text.ragged import Ragged
 
 # Thousands of tiny operations: on a busy machine threads only wait for each other, and one thread is deterministic.

@@ -12,19 +12,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ARMS": "prealign.arms",
+    "ARMS": "prealign.recipe.arms",
     "CloneLanguage": "prealign.text.clone",
-    "CodeSwitcher": "prealign.codeswitch",
+    "CodeSwitcher": "prealign.methods.switching.switch",
     "Group": "prealign.lexicon",
     "Lexicon": "prealign.lexicon",
     "PrealignError": "prealign.errors",
-    "Recipe": "prealign.recipe",
-    "Switched": "prealign.codeswitch",
-    "WordAlignmentLoss": "prealign.alignment.loss",
+    "Recipe": "prealign.recipe.sections",
+    "Switched": "prealign.methods.switching.switch",
+    "WordAlignmentLoss": "prealign.methods.alignment.loss",
     "clone_language": "prealign.text.clone",
-    "load_recipe": "prealign.recipe_file",
+    "load_recipe": "prealign.recipe.file",
     "word_starts": "prealign.text.words",
-    "word_states": "prealign.alignment.states",
+    "word_states": "prealign.methods.alignment.states",
 }
 
 __all__ = sorted(_HOMES)

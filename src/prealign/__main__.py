@@ -1,6 +1,6 @@
 """`python -m prealign`, as torchrun calls it."""
 
-from prealign.cli import main
+from prealign.cli.main import main
 
 if __name__ == "__main__":
     main()

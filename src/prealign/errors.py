@@ -3,6 +3,9 @@
 The command line turns a `PrealignError` into exit code 2 and its one message; anything else is a bug (exit code 1).
 """
 
+from importlib import import_module
+from typing import Any
+
 
 class PrealignError(Exception):
     """Something the user can fix; `str(error)` is the whole message."""
@@ -34,3 +37,13 @@ class RunFolderError(PrealignError):
 
 class RankError(PrealignError):
     """Another process of the same run ended, so this one cannot go on."""
+
+
+def needed(module: str, *, doing: str, package: str, extra: str) -> Any:
+    """Import a module; LexiconError if it is not there, with what installs it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise LexiconError(
+            f"{doing} needs the package {package} ({error}). Install it with `pip install 'prealign[{extra}]'`."
+        ) from None

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prealign.errors import PrealignError
-from prealign.evaluation.bli import CONDITION, dictionary_scores
+from prealign.evaluation.retrieval.dictionary import CONDITION, dictionary_scores
+from prealign.evaluation.retrieval.queries import AskedWords
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import wilson
-from prealign.lexicon.asked import AskedWords
 
 Matrix = NDArray[np.float64]
 

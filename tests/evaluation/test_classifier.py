@@ -14,10 +14,11 @@ from transformers import AutoModelForSequenceClassification, GraniteConfig, Gran
 
 import toys
 from prealign.errors import PrealignError
-from prealign.evaluation.classifier import collate, fine_tune, load_classifier, predict, reading_order
-from prealign.evaluation.task_data import Example
-from prealign.recipe_measures import TransferTask
-from prealign.training import Progress, training_arguments
+from prealign.evaluation.transfer.classifier import collate, fine_tune, load_classifier, predict, reading_order
+from prealign.evaluation.transfer.data import Example
+from prealign.events import Progress
+from prealign.recipe.measures import TransferTask
+from prealign.training.loop import training_arguments
 
 EOS = 3
 TASK = TransferTask(name="marker", train="-", epochs=4, batch_size=16, learning_rate=1e-2, weight_decay=0.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenizers_in_memory as memory
-from prealign.evaluation.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
+from prealign.evaluation.lm.coverage import KINDS, lexicon_forms, nats_of_kinds, spelled_forms, token_kinds
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.normalise import arabic_key
 from prealign.text.clone import clone_language

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.evaluation.dynamics import log_steps, precision_by_layer
-from prealign.evaluation.pairs import WordPairs, draw_pairs
-from prealign.evaluation.retrieval import retrieval_scores
+from prealign.evaluation.retrieval.dynamics import log_steps, precision_by_layer
+from prealign.evaluation.retrieval.pairs import WordPairs, draw_pairs
+from prealign.evaluation.retrieval.retrieval import retrieval_scores
 from prealign.lexicon import Group, Lexicon
 
 

@@ -10,11 +10,11 @@ import torch
 
 import toys
 from prealign.errors import PrealignError
-from prealign.evaluation.knowledge import Asked, candidate_scores, hits, in_tokens, knowledge_scores
-from prealign.recipe_measures import KnowledgeSection
+from prealign.evaluation.knowledge.facts import Question, make_world, questions
+from prealign.evaluation.knowledge.questions import Asked, candidate_scores, hits, in_tokens, knowledge_scores
+from prealign.evaluation.knowledge.templates import read_templates
+from prealign.recipe.measures import KnowledgeSection
 from prealign.text.clone import clone_language
-from prealign.text.facts import Question, make_world, questions
-from prealign.text.templates import read_templates
 
 EOS = 0
 

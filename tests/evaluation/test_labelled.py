@@ -10,8 +10,8 @@ from hypothesis import given
 
 from noise import checked, noise
 from prealign.errors import DataError
-from prealign.evaluation.labelled import Row, read_rows, read_task
-from prealign.recipe_measures import TransferTask
+from prealign.evaluation.transfer.files import Row, read_rows, read_task
+from prealign.recipe.measures import TransferTask
 
 PAIRS = "premise\thypothesis\tlabel\nA cat.\tAn animal.\tyes\nA dog.\tA cat.\tno\n"
 BARE = "A cat.\tAn animal.\tyes\nA dog.\tA cat.\tno\n"

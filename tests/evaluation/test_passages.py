@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prealign.errors import DataError
-from prealign.evaluation.passages import cut, document_class, documents_by_class, in_turn
+from prealign.evaluation.transfer.passages import cut, document_class, documents_by_class, in_turn
 
 ERAS = "(?P<early>17|18[0-5])|(?P<middle>18[6-9]|19[01])|(?P<late>19[2-9]|20)"
 

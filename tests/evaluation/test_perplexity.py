@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from prealign.errors import PrealignError, RecipeError
-from prealign.evaluation.perplexity import document_sums, perplexity_scores, token_nats, windows
+from prealign.evaluation.lm.perplexity import document_sums, perplexity_scores, token_nats, windows
 
 VOCABULARY = 50
 ROWS = 57

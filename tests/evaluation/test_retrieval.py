@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prealign.errors import PrealignError
-from prealign.evaluation import retrieval
-from prealign.evaluation.retrieval import retrieval_hits, retrieval_scores
+from prealign.evaluation.retrieval import retrieval
+from prealign.evaluation.retrieval.retrieval import retrieval_hits, retrieval_scores
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import wilson
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import toys
-from prealign.evaluation.sentences import mexa_hits, position_weights, sentence_scores, sentence_states
+from prealign.evaluation.retrieval.sentences import mexa_hits, position_weights, sentence_scores, sentence_states
 from prealign.evaluation.statistics import wilson
 
 Matrix = NDArray[np.float64]

@@ -10,14 +10,15 @@ import pytest
 from scipy import stats
 
 import toy_experiment
-from prealign.arms import resolve_arm
 from prealign.errors import DataError
 from prealign.evaluation.statistics import wilson
-from prealign.evaluation.task_data import TaskData, check_task, join, task_data
-from prealign.evaluation.transfer import Answers, accuracy, paired_gap, transfer_scores
-from prealign.preparation import Prepared
-from prealign.recipe import Recipe
-from prealign.recipe_measures import PassagesSection, TransferTask
+from prealign.evaluation.transfer.data import TaskData, join
+from prealign.evaluation.transfer.transfer import Answers, accuracy, paired_gap, transfer_scores
+from prealign.recipe.arms import resolve_arm
+from prealign.recipe.measures import PassagesSection, TransferTask
+from prealign.recipe.sections import Recipe
+from prealign.run.data import Prepared
+from prealign.run.measures.transfer import check_task, task_data
 from prealign.text.clone import clone_language
 
 PARITY = "(?P<odd>[13579]$)|(?P<even>[02468]$)"

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prealign.errors import LexiconError
+from prealign.files import LONGEST_LINE
+from prealign.languages import same
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import PAIR_FORMATS
-from prealign.lexicon.formats.codes import same
 from prealign.lexicon.formats.dictd import _number
 from prealign.lexicon.formats.entry import ALTERNATIVES, split_outside
-from prealign.lexicon.lines import LONGEST_LINE
 
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from prealign.errors import LexiconError
+from prealign.files import check_writable
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.direction import found_in_corpus
-from prealign.lexicon.report import OTHER_LANGUAGES
-from prealign.lexicon.written import check_writable
+from prealign.lexicon.reading_report import OTHER_LANGUAGES
 
 # No deadline: the machine may be busy. In tmp_path each example overwrites the last one's file.
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

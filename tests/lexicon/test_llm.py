@@ -13,14 +13,14 @@ from hypothesis import given
 from chat_server import Script, serving
 from noise import checked, noise
 from prealign.errors import LexiconError
+from prealign.languages import language_name, plausible_script
 from prealign.lexicon import Group, Lexicon
-from prealign.lexicon.languages import language_name, plausible_script
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import KEY, Endpoint, Pace, backoff
 from prealign.lexicon.llm.prompt import UNASKED, Task, answers
 from prealign.lexicon.llm.translate import Traffic, Translated, estimate, translate
 from prealign.lexicon.llm.words import read_word_counts, untranslated
-from prealign.lexicon.report import DUPLICATE, IDENTICAL, Tallies
+from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
 
 GERMAN = Task("en", "de", 2)
 WORDS = {f"word{letter}": 100 - i for i, letter in enumerate("abcdefgh")}

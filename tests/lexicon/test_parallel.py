@@ -15,7 +15,7 @@ from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.parallel.statistics import Counted, Thresholds, count_links, probable
-from prealign.lexicon.parallel.text import BLANK, read_parallel
+from prealign.text.bitext import BLANK, read_parallel
 from prealign.text.sentence import sentence_cutter
 
 DATA = Path(__file__).absolute().parents[3] / "shared" / "data"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon, ReadReport
-from prealign.lexicon.readers import FORMATS
-from prealign.lexicon.report import DUPLICATE, IDENTICAL
+from prealign.lexicon.read import FORMATS
+from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL
 
 
 def identical_entries(report: ReadReport) -> int:

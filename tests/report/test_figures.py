@@ -8,12 +8,13 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
-import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.report import curves, drawing, dynamics, figures
-from prealign.report import results as ask
+import synthetic_results as synthetic
+from prealign.evaluation import results as ask
+from prealign.report.figures import alignment as figures
+from prealign.report.figures import curves, drawing, dynamics
 
 Made = dict[str, object]
 

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import pytest
-import synthetic
 
+import synthetic_results as synthetic
 from prealign.report.finding import finding
 
 

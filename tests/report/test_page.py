@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 import yaml
 
+import synthetic_results as synthetic
+from prealign.evaluation.results import read_results
 from prealign.report.page import write_markdown, write_report
-from prealign.report.results import read_results
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
 

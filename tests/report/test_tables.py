@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
-import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.report import amounts, applied, formats, parity, sweeps, tables
-from prealign.report import results as ask
-from prealign.report.tables import Table
+import synthetic_results as synthetic
+from prealign.evaluation import results as ask
+from prealign.recipe import sweeps
+from prealign.report import formats
+from prealign.report.tables import budget as amounts
+from prealign.report.tables import parity
+from prealign.report.tables import table as tables
+from prealign.report.tables import tasks as applied
+from prealign.report.tables.table import Table
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 from scipy.stats import binom
 
-from prealign.report import amounts, figures, results, tables, unseen
+import synthetic_results as synthetic
+from prealign.evaluation import results
+from prealign.evaluation.results import read_results
+from prealign.files import write_json
+from prealign.report.figures import alignment as figures
+from prealign.report.figures import unseen_words as unseen_pictures
 from prealign.report.page import write_markdown, write_report
-from prealign.report.results import read_results
-from prealign.runfolder import write_json
+from prealign.report.tables import budget as amounts
+from prealign.report.tables import table as tables
+from prealign.report.tables import unseen_words as unseen
 
 ARMS = ["joint", "prealign", "prealign_anchored"]
 LEVEL = {"joint": 0.02, "prealign": 0.2, "prealign_anchored": 0.4}
@@ -105,7 +110,7 @@ def test_other_tables_are_what_they_were() -> None:
         plain, "prealign", "de", "pretrain", "seen"
     )
     assert figures.alignment(more) == figures.alignment(plain)
-    assert not unseen.retrieval_tables(plain) and not unseen.retrieval_pictures(plain)
+    assert not unseen.retrieval_tables(plain) and not unseen_pictures.retrieval_pictures(plain)
     assert not unseen.asked_dictionaries(plain) and not amounts.mixture(plain)
 
 

@@ -10,12 +10,12 @@ import pytest
 from datasets import Dataset
 
 import toy_experiment
-from prealign.arms import with_settings
 from prealign.errors import CorpusError
-from prealign.preparation import data_fingerprint, prepare
-from prealign.runfolder import RunFolder
+from prealign.events import Progress
+from prealign.recipe.arms import with_settings
+from prealign.run.folder import RunFolder
+from prealign.run.prepare import data_fingerprint, prepare
 from prealign.text.corpus import load_text, read_documents
-from prealign.training import Progress
 
 TEXTS = ["one house", "", "two Häuser", None, "three", "four"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.formats import can_be_turned
-from prealign.lexicon.groups import Lexicon
+from prealign.lexicon.lexicon import Lexicon
 
 FEW = 0.05
 """A share of words found below this is worth a remark."""

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from prealign.lexicon.group import Group
-from prealign.lexicon.groups import Lexicon
+from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.normalise import Key
 
 INFLECTED, RESPELLED = "inflected", "respelled"

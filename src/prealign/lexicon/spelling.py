@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prealign.lexicon.group import Group, union
-from prealign.lexicon.groups import Lexicon
+from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.normalise import Key, fold
 
 

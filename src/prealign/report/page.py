@@ -16,13 +16,18 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from prealign.report import amounts, applied, drawing, parity, tables, unseen
-from prealign.report import results as ask
-from prealign.report.figures import pictures
+from prealign.evaluation import results as ask
+from prealign.evaluation.results import Results
+from prealign.files import write_text
+from prealign.report.figures import drawing
+from prealign.report.figures.alignment import pictures
 from prealign.report.finding import finding
-from prealign.report.results import Results
-from prealign.report.tables import Table
-from prealign.runfolder import write_text
+from prealign.report.tables import budget as amounts
+from prealign.report.tables import parity
+from prealign.report.tables import table as tables
+from prealign.report.tables import tasks as applied
+from prealign.report.tables import unseen_words as unseen
+from prealign.report.tables.table import Table
 
 _LEAD = ("dynamics", "alignment", "unseen", "perplexity")
 """Figures that come before the tables."""

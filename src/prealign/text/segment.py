@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prealign.errors import RecipeError
-from prealign.lexicon.formats.notation import TRADITIONAL
-from prealign.recipe import UNSPACED_LANGUAGES, SegmenterName, TargetText
+from prealign.languages import TRADITIONAL, UNSPACED_LANGUAGES
+from prealign.recipe.sections import SegmenterName, TargetText
 from prealign.text.ragged import IntArray
 from prealign.text.words import kind
 

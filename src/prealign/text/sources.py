@@ -1,6 +1,6 @@
 """Which files the entries of `text:` in a recipe name.
 
-1. A file that is named is read whatever its suffix is: as objects of JSON (.jsonl), as HTML (`prealign.text.markup`), or
+1. A file that is named is read whatever its suffix is: as objects of JSON (.jsonl), as HTML (`prealign.text.html`), or
    else as plain text.
 2. Of a folder, with all folders in it, and of a glob only files of the suffixes in `SUFFIXES` are read; how many others
    there are is told.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prealign.errors import CorpusError
-from prealign.text import markup
+from prealign.text import html as markup
 from prealign.text.hub import PREFIX, HubText
 
 SUFFIXES = (".txt", ".jsonl", *markup.SUFFIXES)

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prealign.errors import TokenizerError
-from prealign.recipe import UNSPACED_LANGUAGES, TokenizerSection
+from prealign.languages import UNSPACED_LANGUAGES
+from prealign.recipe.sections import TokenizerSection
 from prealign.text.words import SIGN_MARKS, Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.files import read_lines, sample_lines, shown
 from prealign.lexicon.formats.columns import muse, panlex, tsv
 from prealign.lexicon.formats.dictd import dictd, dictd_inverted, dictd_lines, is_dictd
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.formats.jsonlines import kaikki, paper_indexed, paper_pairs, paper_words
 from prealign.lexicon.formats.notation import cedict, cedict_inverted, ding, ding_inverted
-from prealign.lexicon.lines import read_lines, sample_lines, shown
-from prealign.lexicon.report import Account
+from prealign.lexicon.reading_report import Account
 
 OWN_FORMAT = "jsonl"
 OWN_KEY = "prealign_lexicon"

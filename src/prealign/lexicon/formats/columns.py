@@ -11,10 +11,10 @@ from __future__ import annotations
 import csv
 import re
 
-from prealign.lexicon.formats.codes import same
+from prealign.files import shown
+from prealign.languages import same
 from prealign.lexicon.formats.entry import Entry
-from prealign.lexicon.lines import shown
-from prealign.lexicon.report import OTHER_LANGUAGES, Account
+from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
 
 PANLEX_COLUMNS = ("uid", "txt", "trans_uid", "trans_txt")
 _AFFIX = re.compile("-.+|.+-")

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.lexicon.formats.codes import same
+from prealign.files import read_bytes, read_lines, shown
+from prealign.languages import same
 from prealign.lexicon.formats.entry import ALTERNATIVES, Entry, split_outside
-from prealign.lexicon.lines import read_bytes, read_lines, shown
-from prealign.lexicon.report import Account
+from prealign.lexicon.reading_report import Account
 
 _DIGITS = {
     digit: value for value, digit in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")

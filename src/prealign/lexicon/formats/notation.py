@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 
-from prealign.lexicon.formats.codes import base
+from prealign.files import shown
+from prealign.languages import TRADITIONAL, base
 from prealign.lexicon.formats.entry import MOST_ALTERNATIVES, Entry, split_outside
-from prealign.lexicon.lines import shown
-from prealign.lexicon.report import Account
+from prealign.lexicon.reading_report import Account
 
 _FORMS, _SYNONYMS = re.compile(r"\|"), re.compile(";")
 _ABBREVIATION = re.compile(r"(?<=\s)/[^/\s]{1,20}/")
@@ -22,8 +22,6 @@ _REFERENCE = re.compile(
     r"(?:\((?:old|dialect|coll\.)\) )?(?:(?:old |archaic |Japanese |erhua |ancient )?variant of |see (?:also )?[^\x00-\x7f]"
     r"|CL:|abbr\. (?:for|of) |also written |also pr\.|Taiwan pr\.|same as |used in [^\x00-\x7f]|surname )"
 )
-TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
-"""Subtags of Chinese in traditional characters."""
 
 
 def ding(line: str, account: Account) -> list[Entry] | None:

@@ -1,4 +1,4 @@
-"""The lexicon's own file: JSONL, a header line and then a group a line. It is described in `prealign.lexicon.groups`."""
+"""The lexicon's own file: JSONL, a header line and then a group a line. It is described in `prealign.lexicon.lexicon`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.files import check_text, check_texts, json_object, read_lines, sample_lines
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION
 from prealign.lexicon.group import Evidence, Group
-from prealign.lexicon.lines import check_text, check_texts, json_object, read_lines, sample_lines
-from prealign.lexicon.report import OTHER_LANGUAGES, Account, ReadReport, Tally
+from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account, ReadReport, Tally
 
 Own = tuple[str, tuple[str, ...], list[Group], ReadReport]
 """(source, targets, groups, report)"""

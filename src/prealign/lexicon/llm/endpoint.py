@@ -20,8 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from prealign.errors import LexiconError
-from prealign.lexicon.extras import needed
+from prealign.errors import LexiconError, needed
 from prealign.lexicon.llm.prompt import Messages
 
 KEY, ADDRESS = "OPENAI_API_KEY", "OPENAI_BASE_URL"

@@ -21,11 +21,10 @@ from unicodedata import normalize
 import xxhash
 
 from prealign.errors import LexiconError
+from prealign.files import shown
+from prealign.languages import UNSPACED_LANGUAGES, language_name, plausible_script
 from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
-from prealign.lexicon.languages import language_name, plausible_script
-from prealign.lexicon.lines import shown
-from prealign.lexicon.report import DUPLICATE, IDENTICAL, Tallies
-from prealign.recipe import UNSPACED_LANGUAGES
+from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
 
 LONGEST_SENSE = 3
 """Words. More are an explanation."""

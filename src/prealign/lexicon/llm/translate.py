@@ -23,13 +23,13 @@ from queue import Empty, LifoQueue, SimpleQueue
 from typing import Any
 
 from prealign.errors import LexiconError
+from prealign.files import shown
 from prealign.lexicon.group import Group
-from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.lines import shown
+from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import Endpoint, Pace, Refused, Reply, Unavailable, backoff
 from prealign.lexicon.llm.prompt import Task, answers
-from prealign.lexicon.report import OnSteps, Tallies, Tally, told_of
+from prealign.lexicon.reading_report import OnSteps, Tallies, Tally, told_of
 
 ROUNDS = 2
 HOPELESS = 3

@@ -14,9 +14,9 @@ from pathlib import Path
 from unicodedata import category
 
 from prealign.errors import LexiconError
-from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.lines import json_value, read_bytes, shown
-from prealign.lexicon.report import Tallies, Tally
+from prealign.files import json_value, read_bytes, shown
+from prealign.lexicon.lexicon import Lexicon
+from prealign.lexicon.reading_report import Tallies, Tally
 
 _DIGITS = 18
 """No text has more words than a number with as many digits."""

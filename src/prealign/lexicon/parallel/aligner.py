@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from prealign.lexicon.extras import needed
-from prealign.lexicon.report import OnSteps
+from prealign.errors import needed
+from prealign.lexicon.reading_report import OnSteps
 
 ROUNDS = 5
 _BATCH = 1000

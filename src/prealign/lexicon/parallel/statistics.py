@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prealign.errors import LexiconError
+from prealign.languages import language_name, plausible_script
 from prealign.lexicon.group import Evidence, Group
-from prealign.lexicon.groups import Lexicon
-from prealign.lexicon.languages import language_name, plausible_script
+from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.parallel.aligner import align_words
-from prealign.lexicon.report import OnSteps, Tallies, Tally
+from prealign.lexicon.reading_report import OnSteps, Tallies, Tally
 
 LONGEST_SENTENCE = 100
 """Words. Time and memory grow with the product of the two sides, and long ones are mostly not aligned sentences."""

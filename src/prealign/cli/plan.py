@@ -1,0 +1,72 @@
+"""The tables of `prealign plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+
+from prealign.methods.memory import Memory
+from prealign.report.formats import NONE, duration, quantity
+from prealign.report.tables.table import Table
+from prealign.run.plan import GIB, Devices, Plan
+
+
+def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -> list[Table]:
+    """Return what the arms take in all, and their memory on one device."""
+    title = f"Plan: {devices.number} × {devices.name} at {devices.utilisation:.0%} utilisation"
+    counts = ("tokens", "flops", "seconds", "disk")
+    rows = [
+        (plan.arm, f"{plan.align_steps:,}", f"{plan.steps:,}", *_amounts(*(getattr(plan, what) for what in counts)))
+        for plan in plans
+    ]
+    seeds = plans[0].seeds
+    total = _amounts(*(seeds * sum(getattr(plan, what) for plan in plans) for what in counts))
+    rows.append((f"all, {seeds} seed{'s' if seeds > 1 else ''}", NONE, NONE, *total))
+    columns = ("Arm", "Steps of stage 1", "Steps of stage 2", "Tokens", "FLOPs", "Time", "Disk")
+    return [Table(title, columns, tuple(rows), "\n".join(notes)), _memory_table(plans, devices)]
+
+
+def _amounts(tokens: float, flops: float, seconds: float, disk: float) -> tuple[str, ...]:
+    return quantity(tokens), quantity(flops), duration(seconds), _size(disk)
+
+
+def _memory_table(plans: Sequence[Plan], devices: Devices) -> Table:
+    rows, limit = [], devices.device.memory
+    misfits: dict[str, list[str]] = {}
+    for p in plans:
+        stage, memory = p.peak
+        fits = memory.total <= limit
+        rows.append((p.arm, stage, *map(_size, astuple(memory)), _size(memory.total), "yes" if fits else "no"))
+        if not fits:
+            misfits.setdefault(_misfit(stage, memory, limit), []).append(p.arm)
+    columns = (
+        "Arm",
+        "Stage",
+        "Weights",
+        "Gradients",
+        "Optimiser",
+        "Activations",
+        "Logits",
+        "Alignment",
+        "Total",
+        "Fits",
+    )
+    lines = [f"{', '.join(arms)}: {problem}" for problem, arms in misfits.items()]
+    note = "The stage that takes more. An upper bound, but for the CUDA context and fragmentation, about 1 GiB."
+    return Table("Memory of a device", columns, tuple(rows), "\n".join([*lines, note]), 2)
+
+
+def _misfit(stage: str, memory: Memory, limit: float) -> str:
+    state = memory.weights + memory.gradients + memory.optimiser
+    batch = "align.lm_batch_size or align.micro_pairs (unset: all pairs)" if stage == "align" else "pretrain.batch_size"
+    sharded = "use more devices with fsdp (trainer.fsdp: full_shard)"
+    smaller = f"use a smaller {batch}, or trainer.gradient_checkpointing"
+    advice = f"{sharded}, or {smaller}" if state > memory.total - limit else smaller
+    return f"does not fit: {_size(memory.total)} of {_size(limit)}; {advice}."
+
+
+def _size(size: float) -> str:
+    """`96 MiB`, `5.3 GiB`, `96 GiB`."""
+    unit = "GiB" if size >= GIB else "MiB"
+    value = size / (GIB if size >= GIB else 2**20)
+    return f"{value:,.{0 if value >= 10 or not value else 1}f} {unit}"

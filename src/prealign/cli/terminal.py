@@ -1,0 +1,114 @@
+"""What a run shows on the terminal: its progress, its tables. Under a launcher the first process alone shows anything."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from prealign.training import launch
+
+
+def plain_console(**settings: Any) -> Console:
+    """Return a console that prints text as it is: in names of files and words [b] is no markup and :100: no emoji."""
+    return Console(highlight=False, markup=False, emoji=False, **settings)
+
+
+console = plain_console(quiet=not launch.is_first())
+# Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
+wide = plain_console(width=400, quiet=not launch.is_first())
+
+
+class Watch:
+    """Shows events: bars with rate and time left on a terminal, a plain line every few seconds elsewhere."""
+
+    LINE_EVERY = 15.0  # seconds
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description:<44}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.tasks: dict[tuple[str, int, str], TaskID] = {}
+        self.printed: dict[tuple[str, int], float] = {}
+
+    def __enter__(self) -> Watch:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def show(self, event: Any) -> None:
+        """Show one event."""
+        if event.progress is not None and event.progress.note:
+            note = f"{event.progress.stage}: {event.progress.note}"
+            self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
+        elif event.stages is not None:
+            self._finish(event)
+        elif self.console.is_terminal:
+            self._bar(event)
+        else:
+            self._line(event)
+
+    def _finish(self, event: Any) -> None:
+        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
+        done = [stage for stage, ran in event.stages.items() if ran]
+        fresh = [stage for stage, ran in event.stages.items() if not ran]
+        words = ([f"done: {', '.join(done)}"] if done else []) + (
+            [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
+        )
+        self.console.print(f"  {name:<32} {'; '.join(words)}", soft_wrap=True)
+        for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
+            self.bars.remove_task(self.tasks.pop(key))
+
+    def _bar(self, event: Any) -> None:
+        p = event.progress
+        key = (event.arm, event.seed, p.stage)
+        if key not in self.tasks:
+            self.tasks[key] = self.bars.add_task(f"{event.arm} seed {event.seed} · {p.stage}", total=p.steps, rate="")
+        self.bars.update(self.tasks[key], completed=p.step, rate=_rate(p))
+
+    def _line(self, event: Any) -> None:
+        p, key = event.progress, (event.arm, event.seed)
+        if p.step < p.steps and time.monotonic() - self.printed.get(key, 0.0) < self.LINE_EVERY:
+            return
+        self.printed[key] = time.monotonic()
+        left = p.seconds / max(p.step, 1) * (p.steps - p.step)
+        self.console.print(
+            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)} {left:.0f} s left",
+            soft_wrap=True,
+        )
+
+
+def _rate(progress: Any) -> str:
+    loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
+    return f"{progress.tokens / progress.seconds:,.0f} tokens/s{loss}" if progress.tokens and progress.seconds else ""
+
+
+def print_tables(tables: list[Any]) -> None:
+    """Print tables of `prealign.report.tables.table`."""
+    for table in tables:
+        grid = Table(
+            title=table.title,
+            caption=table.note,
+            title_justify="left",
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for number, column in enumerate(table.columns):
+            grid.add_column(column, justify="left" if number < table.labels else "right", no_wrap=True)
+        for row in table.rows:
+            grid.add_row(*row)
+        wide.print(grid)

@@ -1,0 +1,1 @@
+"""Cross-lingual knowledge application: made-up facts, their training text, and questions about them."""

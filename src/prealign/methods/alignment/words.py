@@ -1,0 +1,123 @@
+"""The word forms of a lexicon in tokens, and the batches of translation groups that the alignment loss reads.
+
+1. Encode every form of every group: the source word and all its translations.
+2. Number the groups and the distinct surfaces (token sequences): two forms with one surface are the same to the model.
+3. Batch s of a run takes the next `size` groups of a permutation that depends on (seed, pass over the groups) alone, so a
+   batch is known from its number: resume, workers and ranks cannot change it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xxhash
+from torch import Tensor
+
+from prealign.errors import LexiconError
+from prealign.lexicon import Lexicon
+from prealign.methods.alignment.states import pad_words
+from prealign.text.encode import encode_words
+from prealign.text.ragged import Ragged, spans
+from prealign.text.words import Tokenizer
+
+
+class WordSizes(Protocol):
+    """What budgets need to know of a lexicon's forms; `WordForms` knows it, and it can be assumed before there are any."""
+
+    @property
+    def groups(self) -> float:
+        """Number of translation groups."""
+
+    @property
+    def mean_tokens_per_group(self) -> float:
+        """Tokens of a group's forms together, on average."""
+
+    @property
+    def mean_forms_per_group(self) -> float:
+        """Word forms a group has on average."""
+
+
+@dataclass(frozen=True)
+class WordForms:
+    """All forms of a lexicon; the forms of group g are rows first[g] .. first[g+1]-1, the source word first."""
+
+    ids: Ragged
+    first: np.ndarray  # (G + 1,)
+    surface: np.ndarray  # (W,) equal for forms with the same tokens
+    count: np.ndarray  # (G,) frequency of the source word, 1 where unknown
+
+    @property
+    def groups(self) -> int:
+        """Number of translation groups."""
+        return len(self.first) - 1
+
+    def batch(self, groups: np.ndarray) -> dict[str, Tensor]:
+        """Return the model inputs of these groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
+        sizes = np.diff(self.first)[groups]
+        rows = spans(self.first[groups], sizes)
+        ids, lengths = pad_words(self.ids.take(rows))
+        return {
+            "word_ids": ids,
+            "word_lengths": lengths,
+            "word_groups": torch.from_numpy(np.repeat(groups, sizes)),
+            "word_surfaces": torch.from_numpy(self.surface[rows]),
+        }
+
+    def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
+        """Return batch `number` of a run: `size` groups, all of them once before any comes again."""
+        positions = np.arange(number * size, (number + 1) * size)
+        groups = np.empty(size, dtype=np.int64)
+        for lap in np.unique(positions // self.groups):
+            here = positions // self.groups == lap
+            groups[here] = self._permutation(seed, int(lap))[positions[here] % self.groups]
+        # A batch that reaches into the next pass may meet a group twice; as one group it would be its own positive.
+        return self.batch(np.unique(groups))
+
+    def _permutation(self, seed: int, lap: int) -> np.ndarray:
+        key = [xxhash.xxh64_intdigest(b"alignment batches", seed=seed), lap]
+        return np.random.Generator(np.random.Philox(key=key)).permutation(self.groups)
+
+    @property
+    def mean_tokens_per_group(self) -> float:
+        """Tokens of a group's forms together, on average."""
+        return len(self.ids.values) / self.groups
+
+    @property
+    def mean_forms_per_group(self) -> float:
+        """Word forms a group has on average."""
+        return len(self.ids) / self.groups
+
+
+def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
+    """Encode a lexicon. Forms without tokens are left out, and groups left with fewer than two forms with them.
+
+    Raises LexiconError if no group is left.
+    """
+    entries = [
+        (number, language, word)
+        for number, group in enumerate(lexicon)
+        for language, words in {lexicon.source: (group.word,), **group.translations}.items()
+        for word in words
+    ]
+    encoded: list[Any] = [None] * len(entries)
+    for language in dict.fromkeys(language for _, language, _ in entries):
+        where = [i for i, entry in enumerate(entries) if entry[1] == language]
+        for i, ids in zip(where, encode_words(tokenizer, [entries[i][2] for i in where], language), strict=True):
+            encoded[i] = ids
+    rows: dict[int, list[np.ndarray]] = {}
+    for (number, _, _), ids in zip(entries, encoded, strict=True):
+        if len(ids):
+            rows.setdefault(number, []).append(ids)
+    kept = {number: forms for number, forms in rows.items() if len(forms) > 1}
+    if not kept:
+        raise LexiconError("the lexicon has no word with a translation that this tokenizer can write.")
+    table = Ragged.of([form for forms in kept.values() for form in forms])
+    return WordForms(
+        ids=table,
+        first=np.concatenate([[0], np.cumsum([len(forms) for forms in kept.values()])]),
+        surface=np.unique(table.hashes(), return_inverse=True)[1].astype(np.int64),
+        count=np.array([lexicon.groups[number].count or 1 for number in kept]),
+    )

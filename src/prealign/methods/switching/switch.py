@@ -1,0 +1,241 @@
+"""Input-only code-switching: the model reads the foreign word but is never asked to write it.
+
+Let a source word have tokens o_1..o_n and its substitute t_1..t_m, placed at positions p..p+m-1. With labels aligned to
+inputs (the label at position j is predicted from position j-1):
+
+    labels[p] = o_1;   labels[p+1 .. p+m-1] = -100 (ignored);   every unswitched token is its own label
+
+1. Find the words of the document (`prealign.text.words`); each has a position, counted from 0.
+2. Draw one uniform number u per word from a generator keyed by (seed, epoch, document). The word is a candidate if
+   u < rho; u / rho is then uniform again and later picks the translation. So the choice at a word depends on nothing
+   but (seed, epoch, document, word position).
+3. Look the candidates' token sequences up in the lexicon's table (hash, bucket, exact comparison). Those found
+   are switched; the target language and then the translation are drawn uniformly.
+4. Write inputs and labels: repeat every token by its count in the output, then fill in the substitutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import xxhash
+from datasets import Dataset
+from numpy.typing import ArrayLike, NDArray
+
+from prealign.errors import LexiconError, RecipeError
+from prealign.languages import is_clone
+from prealign.lexicon import Lexicon
+from prealign.methods.switching.table import SwitchTable, switch_table
+from prealign.text.arrow import read_tokens
+from prealign.text.clone import clone_language
+from prealign.text.ragged import IntArray, Ragged, spans
+from prealign.text.words import Tokenizer, WordTable, word_table
+
+IGNORE = -100
+Mode = Literal["input_only", "vanilla"]
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Where words were replaced, K of them, in order: source tokens start..start+n-1 became input tokens p..p+m-1."""
+
+    word: IntArray  # (K,) position of the word in the document
+    start: IntArray  # (K,)
+    n: IntArray  # (K,)
+    p: IntArray  # (K,)
+    m: IntArray  # (K,)
+    target: IntArray  # (K,) index into CodeSwitcher.targets
+
+
+@dataclass(frozen=True)
+class Switched:
+    """A switched document: `input_ids` and `labels` (T',), and what was done to it.
+
+    `switched_words` of `source_words` words and `switched_tokens` of `source_tokens` source tokens were replaced.
+    """
+
+    input_ids: IntArray
+    labels: IntArray
+    switched_words: int
+    source_words: int
+    switched_tokens: int
+    source_tokens: int
+    switches: Switches
+
+
+def switch_tokens(
+    ids: IntArray,
+    starts: IntArray,
+    u: NDArray[np.floating[Any]],
+    table: SwitchTable,
+    ratio: float,
+    mode: Mode = "input_only",
+) -> tuple[IntArray, IntArray, Switches]:
+    """Replace words of `ids` (T,) and return (input_ids, labels, switches).
+
+    `starts` (words,) are the first tokens of the words, `u` (words,) uniform in [0, 1): see the module's algorithm.
+    """
+    candidates = np.flatnonzero(u < ratio)
+    words = Ragged(ids, np.append(starts, len(ids))).take(candidates)
+    entries = table.find(words)
+    known = np.flatnonzero(entries >= 0)
+    word, n = candidates[known], words.lengths[known]
+    start = starts[word]
+    slot, translation = table.draw(entries[known], u[word] / ratio)
+    substitutes = table.translations.take(translation)
+    m = substitutes.lengths
+    p = start + np.cumsum(m - n) - (m - n)
+    input_ids, labels = _write(ids, start, n, p, substitutes, mode)
+    return input_ids, labels, Switches(word, start, n, p, m, table.slot_language[slot])
+
+
+def _write(
+    ids: IntArray, start: IntArray, n: IntArray, p: IntArray, substitutes: Ragged, mode: Mode
+) -> tuple[IntArray, IntArray]:
+    counts = np.ones(len(ids), dtype=np.int64)
+    counts[spans(start, n)] = 0
+    counts[start] = substitutes.lengths
+    input_ids = np.repeat(ids, counts)
+    positions = spans(p, substitutes.lengths)
+    input_ids[positions] = substitutes.values
+    labels = input_ids.copy()
+    if mode == "input_only":
+        labels[positions] = IGNORE
+        labels[p] = ids[start]
+    return input_ids, labels
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a switcher's lexicon knows of a text: `known` of `words`; `targets`: expected in each target, of these."""
+
+    words: int
+    known: int
+    targets: dict[str, float]
+
+    @property
+    def coverage(self) -> float:
+        """Share of the words that the lexicon knows; rho times it is the expected switch rate."""
+        return self.known / self.words if self.words else 0.0
+
+
+class CodeSwitcher:
+    """Switches documents of the source language. Deterministic in (seed, epoch, document, word position).
+
+    ratio: rho, the probability that a word the lexicon knows is replaced; 0..1, else RecipeError.
+    mode: "input_only" (labels stay in the source language) or "vanilla" (labels are the switched inputs).
+    source: the language of the documents; must be the lexicon's.
+    targets: languages to switch into; None means all of the lexicon's.
+    weights: how often each target is drawn in relation to the others that a word has; None means all alike, as does 1 for
+    one left out; one with 0 is not switched into.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        lexicon: Lexicon,
+        *,
+        ratio: float = 0.05,
+        mode: Mode = "input_only",
+        source: str = "en",
+        targets: Sequence[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= ratio <= 1:
+            raise RecipeError(f"switch ratio {ratio} is not in 0..1: it is the probability of replacing a known word.")
+        if mode not in ("input_only", "vanilla"):
+            raise RecipeError(f"switch mode {mode!r} is unknown; use 'input_only' or 'vanilla'.")
+        if source != lexicon.source:
+            raise LexiconError(f"the lexicon translates from {lexicon.source!r}, the text is {source!r}.")
+        self.targets = tuple(lexicon.targets if targets is None else targets)
+        unknown = set(self.targets) - set(lexicon.targets)
+        if unknown:
+            raise LexiconError(
+                f"the lexicon has no translations into {', '.join(sorted(unknown))}; it has {', '.join(lexicon.targets)}."
+            )
+        self.ratio, self.mode, self.seed = ratio, mode, seed
+        self.words: WordTable = word_table(tokenizer)
+        self._clone = clone_language(tokenizer) if is_clone(source) else None
+        if weights:
+            self.targets = tuple(target for target in self.targets if weights.get(target, 1.0))
+        self.table = switch_table(tokenizer, lexicon, self.targets)
+        if weights:
+            self.table = replace(self.table, weights=tuple(weights.get(target, 1.0) for target in self.targets))
+
+    def switch(self, ids: ArrayLike, *, epoch: int = 0, document: int = 0, starts: ArrayLike | None = None) -> Switched:
+        """Switch one document's token ids (T,). Ids outside the vocabulary are a ValueError.
+
+        starts: the first tokens of its words, where a segmenter found them.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        begins = self._begins(ids, starts)
+        starts = np.flatnonzero(begins)
+        u = self._draws(len(starts), epoch, document)
+        input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, self.ratio, self.mode)
+        return Switched(
+            input_ids=input_ids,
+            labels=labels,
+            switched_words=len(switches.word),
+            source_words=self._count_words(ids, begins),
+            switched_tokens=int(switches.n.sum()),
+            source_tokens=len(ids),
+            switches=switches,
+        )
+
+    def known(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> Known:
+        """Count what the lexicon knows of documents' words; each is its ids (T,) and `starts` as for `switch`."""
+        return self.total([self.tally(documents)])
+
+    def tally(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> tuple[int, IntArray]:
+        """Return how many words documents have, and how often each entry of the table (E,) is among them."""
+        times, words = np.zeros(len(self.table.keys), dtype=np.int64), 0
+        for document, found in documents:
+            ids = np.asarray(document, dtype=np.int64)
+            begins = self._begins(ids, found)
+            entries = self.table.find(Ragged(ids, np.append(np.flatnonzero(begins), len(ids))))
+            times += np.bincount(entries[entries >= 0], minlength=len(times))
+            words += self._count_words(ids, begins)
+        return words, times
+
+    def total(self, tallies: Iterable[tuple[int, IntArray]]) -> Known:
+        """Add tallies up."""
+        words, times = 0, np.zeros(len(self.table.keys), dtype=np.int64)
+        for own, found in tallies:
+            words += own
+            times += found
+        return Known(words, int(times.sum()), self.table.shares(times))
+
+    def _begins(self, ids: IntArray, starts: ArrayLike | None) -> NDArray[np.bool_]:
+        if starts is None:
+            return self.words.starts(self._written(ids))
+        begins = np.zeros(len(ids), dtype=bool)
+        begins[np.asarray(starts, dtype=np.int64)] = True
+        return begins
+
+    def _written(self, ids: IntArray) -> IntArray:
+        """The ids of the tokenizer: those of a clone are mapped back."""
+        return ids if self._clone is None else self._clone.unmap(ids)
+
+    def _count_words(self, ids: IntArray, begins: NDArray[np.bool_]) -> int:
+        """Count the words that have a letter or digit; the others are punctuation.
+
+        A word's last token, the one before a beginning, tells: where letters and signs meet, a new word begins.
+        """
+        wordlike = self.words.wordlike[self._written(ids)]
+        return int(np.count_nonzero(wordlike[:-1] & begins[1:]) + np.count_nonzero(wordlike[-1:]))
+
+    def _draws(self, words: int, epoch: int, document: int) -> NDArray[np.float32]:
+        """One uniform number a word. A longer document starts with the same numbers."""
+        stream = xxhash.xxh64_intdigest(f"{self.seed}/{epoch}".encode())
+        generator = np.random.Generator(np.random.Philox(key=[stream, document]))
+        return generator.random(words, dtype=np.float32)
+
+
+def tally(switcher: CodeSwitcher, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
+    """Return what `CodeSwitcher.tally` does of some tokenised documents."""
+    # Here, as a process that is given it imports this module, and need not import torch.
+    return switcher.tally(read_tokens(tokens, rows))

@@ -1,0 +1,196 @@
+"""Anchored vocabulary: a target token's row is tied to the rows of its translations, E_t = M · E_s + Delta_t + v_lang.
+
+1. *Anchored* are the tokens at least `frequency_ratio` times more frequent in target than in source text that the lexicon
+   can reach; they never serve as sources.
+2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation of
+   IBM model 1: p(s | t, pair) is proportional to t(t | s); a pair weighs the square root of its source word's frequency.
+   Keep the heaviest sources of each row and normalise it to 1.
+3. Register E = rate · W + M · W + v on anchored rows as a parametrisation of the input and output embedding. W holds the
+   source rows as they are and Delta / rate in the anchored rows (0 at the start), so a gradient that moves a source row
+   moves its twins. Adam moves a number by about the learning rate however small its gradient, which for rare rows is
+   mostly drift: a rate below 1 slows Delta down as a smaller learning rate of its own would.
+4. On export the product is written out and the parametrisation removed: ordinary weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from prealign.errors import LexiconError
+from prealign.methods.alignment.states import tied
+from prealign.methods.alignment.words import WordForms
+
+# V rows of the embedding, D width, A anchored rows, P pairs
+
+
+@dataclass(frozen=True)
+class TokenPairs:
+    """Translation pairs in subwords, crossed: entry e says that source token and target token share pair `pair[e]`."""
+
+    pair: np.ndarray  # (E,)
+    source: np.ndarray  # (E,)
+    target: np.ndarray  # (E,)
+    position: np.ndarray  # (E,) running number of the target token occurrence, over all pairs
+    weight: np.ndarray  # (E,)
+
+    @classmethod
+    def cross(cls, pairs: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> TokenPairs:
+        """Cross the tokens of (source ids, target ids, weight) pairs."""
+        rows = [np.meshgrid(source, target, indexing="ij") for source, target, _ in pairs]
+        lengths = np.array([len(target) for _, target, _ in pairs])
+        begins = np.cumsum(lengths) - lengths
+        positions = [
+            np.tile(begin + np.arange(n), len(p[0])) for begin, n, p in zip(begins, lengths, pairs, strict=True)
+        ]
+        sizes = [row[0].size for row in rows]
+        return cls(
+            pair=np.repeat(np.arange(len(pairs)), sizes),
+            source=np.concatenate([row[0].ravel() for row in rows]),
+            target=np.concatenate([row[1].ravel() for row in rows]),
+            position=np.concatenate(positions),
+            weight=np.repeat([weight for _, _, weight in pairs], sizes),
+        )
+
+
+def estimate_anchors(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray, float]],
+    anchored: np.ndarray,
+    *,
+    rounds: int = 3,
+    sources_per_row: int = 8,
+) -> sparse.csr_matrix:
+    """Return M (V, V), row-stochastic on the anchored rows that some pair covers, zero elsewhere.
+
+    pairs: (source ids, target ids, weight); anchored (V,) bool. IBM model 1 (Brown et al. 1993) with pair weights.
+    """
+    size = len(anchored)
+    pairs = [(s[~anchored[s]], t[anchored[t]], w) for s, t, w in pairs]
+    pairs = [(s, t, w) for s, t, w in pairs if len(s) and len(t)]
+    if not pairs:
+        raise LexiconError(
+            "no anchored token meets a source token in the lexicon. Lower anchor.frequency_ratio, or check that the "
+            "dictionary's target language is the one of the target text."
+        )
+    crossed = TokenPairs.cross(pairs)
+    cell, index = np.unique(crossed.source * size + crossed.target, return_inverse=True)
+    source, target = cell // size, cell % size
+    counts: np.ndarray = np.ones(len(cell))
+    translation = counts
+    for _ in range(rounds):
+        likelihood = translation[index]
+        posterior = likelihood / np.bincount(crossed.position, likelihood)[crossed.position]
+        counts = np.bincount(index, crossed.weight * posterior, minlength=len(cell))
+        translation = counts / np.bincount(source, counts, minlength=size)[source]
+    return _heaviest(sparse.csr_matrix((counts, (target, source)), shape=(size, size)), sources_per_row)
+
+
+def _heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
+    """Keep each row's `keep` largest entries and make the rows sum to 1."""
+    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    order = np.lexsort((counts.indices, -counts.data, row))
+    rank = np.arange(len(order)) - counts.indptr[row[order]]
+    chosen = order[rank < keep]
+    data, row, column = counts.data[chosen], row[chosen], counts.indices[chosen]
+    total = np.bincount(row, data, minlength=counts.shape[0])
+    return sparse.csr_matrix((data / total[row], (row, column)), shape=counts.shape)
+
+
+def anchored_languages(source_counts: np.ndarray, target_counts: np.ndarray, ratio: float) -> np.ndarray:
+    """Return (V,) int: the number of the target language a token is anchored for, -1 for tokens left free.
+
+    source_counts (V,), target_counts (K, V). Anchored are tokens whose share of a target's text is at least `ratio` times
+    that of the source text; one is added to the source counts, so a token that the source never uses needs to be seen in
+    the target. A token that several targets claim goes to the one that uses it most.
+    """
+    source_share = (source_counts + 1) / (source_counts.sum() + 1)
+    target_share = target_counts / np.maximum(target_counts.sum(1, keepdims=True), 1)
+    best = target_share.argmax(0)
+    return np.where(target_share.max(0) >= ratio * source_share, best, -1)
+
+
+def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """Return (source ids, target ids, square root of the source word's frequency) of every translation pair."""
+    return [
+        (words.ids[first], words.ids[form], float(np.sqrt(count)))
+        for first, end, count in zip(words.first[:-1], words.first[1:], words.count, strict=True)
+        for form in range(first + 1, end)
+    ]
+
+
+class Anchored(nn.Module):
+    """The parametrisation: W (V, D) -> rate · W + M · W + v on anchored rows; sources are never anchored: one product does.
+
+    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate > 0.
+    """
+
+    rows: Tensor
+    row: Tensor
+    source: Tensor
+    share: Tensor
+    language: Tensor
+
+    def __init__(self, anchors: sparse.csr_matrix, language: np.ndarray, width: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        rows = np.flatnonzero(np.diff(anchors.indptr))
+        block = anchors[rows].tocoo()
+        self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
+        self.register_buffer("row", torch.from_numpy(block.row.astype(np.int64)), persistent=False)
+        self.register_buffer("source", torch.from_numpy(block.col.astype(np.int64)), persistent=False)
+        self.register_buffer("share", torch.from_numpy(block.data.astype(np.float32)), persistent=False)
+        self.register_buffer("language", torch.from_numpy(language[rows]), persistent=False)
+        self.vectors = nn.Parameter(torch.zeros(int(language.max()) + 1, width))
+
+    def anchor(self, weight: Tensor) -> Tensor:
+        """Return M · W + v on the anchored rows (A, D)."""
+        parts = weight[self.source] * self.share[:, None].to(weight.dtype)
+        summed = torch.zeros(len(self.rows), weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return summed.index_add(0, self.row, parts) + self.vectors[self.language].to(weight.dtype)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the embedding the model uses, (V, D)."""
+        return weight.index_add(0, self.rows, self.anchor(weight) + (self.rate - 1) * weight[self.rows])
+
+
+def anchor_vocabulary(
+    model: Any, anchors: sparse.csr_matrix, language: np.ndarray, *, rate: float = 1.0, fresh: bool
+) -> Any:
+    """Tie the embeddings of `model` by M (V', V') and the rows' languages (V',); V' may be less than its rows.
+
+    rate: how fast Delta is learned, relative to other weights. fresh: start with Delta = 0, as for a random
+    initialisation; otherwise Delta is set so that no row changes. With tied embeddings both share one W and one v.
+    """
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    rows, width = embedding.weight.shape
+    anchors = anchors.copy()
+    anchors.resize(rows, rows)
+    language = np.append(language, np.full(rows - len(language), -1))
+    shared = tied(model)
+    parametrisation = None
+    for module in (embedding, head):
+        if parametrisation is None or not shared:
+            parametrisation = Anchored(anchors, language, width, rate).to(module.weight.device)
+            with torch.no_grad():
+                rows_of = parametrisation.rows
+                delta = module.weight[rows_of] - parametrisation.anchor(module.weight)
+                module.weight[rows_of] = torch.zeros_like(delta) if fresh else delta / rate
+        # A tied head still holds the same Parameter here, so registering the same module shares W as well.
+        parametrize.register_parametrization(module, "weight", parametrisation)
+    return model
+
+
+def export_plain(model: Any) -> Any:
+    """Write the product out as ordinary weights and remove the parametrisation; the model computes the same."""
+    shared = tied(model)
+    parametrize.remove_parametrizations(model.get_input_embeddings(), "weight", leave_parametrized=True)
+    # Removing it from the embedding wrote the product into the W that a tied head shares.
+    parametrize.remove_parametrizations(model.get_output_embeddings(), "weight", leave_parametrized=not shared)
+    return model

@@ -1,0 +1,242 @@
+"""What does not hold together in a recipe, as far as can be told without reading its data: settings of valid sections that
+exclude each other, in the recipe and in each of its variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from prealign.errors import RecipeError
+from prealign.languages import CLONE_SUFFIX, UNSPACED_LANGUAGES
+from prealign.recipe.arms import arm_problems, resolve_arm, variant_problems
+from prealign.recipe.measures import KnowledgeSection, TransferTask
+from prealign.recipe.sections import Recipe
+from prealign.recipe.trainer import _trainer
+from prealign.recipe.validate import Key, Problem, did_you_mean, repeated, show
+
+
+def contradictions(recipe: Recipe, unread: Collection[str] = ()) -> list[Problem]:
+    """Return what does not hold together in a valid recipe and in its variants, without reading any data.
+
+    Checks that read one of the sections `unread` are left out.
+    """
+    checks = [check for sections, check in _CHECKS if not set(sections) & set(unread)]
+    problems = [problem for check in checks for problem in check(recipe)]
+    known = set(problems)
+    if not {"variants", "source", "targets", "lexicon"} & set(unread):
+        for name in recipe.variants:
+            problems += variant_problems(recipe, name) or _variant_contradictions(recipe, name, checks, known)
+    return problems
+
+
+def _variant_contradictions(
+    recipe: Recipe, name: str, checks: Sequence[_Check], known: Collection[Problem]
+) -> list[Problem]:
+    try:
+        changed = resolve_arm(recipe, name)
+    except RecipeError:  # what it extends is unsound, which is reported there
+        return []
+    found = [problem for check in checks for problem in check(changed) if problem not in known]
+    return [(("variants", name, "set"), f"{show(key)}: {message}") for key, message in found]
+
+
+def _languages(recipe: Recipe) -> Iterator[Problem]:
+    languages = [target.language for target in recipe.targets]
+    clone = recipe.source.language + CLONE_SUFFIX
+    translated = {file.target for file in recipe.lexicon.files}
+    for i in repeated(languages):
+        yield ("targets", i, "language"), f"{languages[i]!r} is named twice"
+    if recipe.source.language.split("-")[0] in UNSPACED_LANGUAGES:
+        yield ("source", "language"), f"{recipe.source.language!r} is written without spaces: it can be a target only"
+    for i, target in enumerate(recipe.targets):
+        if target.is_clone and target.language != clone:
+            yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
+        elif target.language == recipe.source.language:
+            yield ("targets", i, "language"), f"{target.language!r} is the source language"
+        elif target.segmenter == "rjieba" and target.language.split("-")[0] != "zh":
+            yield ("targets", i, "segmenter"), f"rjieba knows Chinese only: set icu or auto for {target.language!r}"
+        elif not target.is_clone and target.language not in translated:
+            yield (("targets", i, "language"), f"no dictionary for {target.language!r}: add one to lexicon.files")
+    for i, file in enumerate(recipe.lexicon.files):
+        if file.target not in languages:
+            hint = did_you_mean(file.target, languages)
+            yield ("lexicon", "files", i, "target"), f"{file.target!r} is not a language of `targets`{hint}"
+    if recipe.lexicon.inflect and recipe.source.language.split("-")[0] != "en":
+        yield ("lexicon", "inflect"), f"its rules are English, and the source is {recipe.source.language!r}: remove it"
+    if "merged_ids" in recipe.arms and clone not in languages:
+        yield ("arms", recipe.arms.index("merged_ids")), f"merged_ids needs the target {clone!r}"
+
+
+def _shares(recipe: Recipe) -> Iterator[Problem]:
+    """Weights of languages name languages, and leave something to read and to switch into."""
+    source, targets = recipe.source.language, [target.language for target in recipe.targets]
+    weights, drawn = recipe.mixture.weights, recipe.switch.targets
+    for key, named, known in (
+        (("mixture", "weights"), weights, [source, *targets]),
+        (("switch", "targets"), drawn, targets),
+    ):
+        for language in named:
+            if language not in known:
+                yield (*key, language), f"{language!r} is not one of its languages{did_you_mean(language, known)}"
+    missing = [language for language in (source, *targets) if weights and language not in weights]
+    if missing:
+        yield ("mixture", "weights"), f"has no weight for {', '.join(missing)}: name every language, or none"
+    if weights and recipe.mixture.temperature != 1.0:
+        yield ("mixture", "temperature"), "mixture.weights decide the shares: remove one of the two"
+    if drawn and not any(drawn.get(language, 1.0) for language in targets):
+        yield ("switch", "targets"), "every target has the weight 0: set switch.ratio to 0 for no switching"
+
+
+def _one_model(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    given = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
+    if not given:
+        yield ("model",), "has no model: set one of preset, config, pretrained"
+    elif len(given) > 1 and "preset" in given and "preset" not in model.model_fields_set:
+        yield ("model", given[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
+    elif len(given) > 1:
+        yield ("model",), f"has {' and '.join(given)}: leave one, set the others to null"
+    if model.pretrained and recipe.tokenizer.path is None:
+        yield ("model", "pretrained"), "needs its own tokenizer: set tokenizer.path"
+    if recipe.tokenizer.extend and recipe.tokenizer.path is None:
+        yield (
+            ("tokenizer", "extend"),
+            "there is no tokenizer to extend: set tokenizer.path, or raise vocab_size instead",
+        )
+
+
+def _learned_tokens(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.tokenizer.extend and all(target.is_clone for target in recipe.targets):
+        yield ("tokenizer", "extend"), "no target has text of its own to learn new tokens on: remove it"
+
+
+def _window(recipe: Recipe) -> Iterator[Problem]:
+    stride, context = recipe.evaluate.stride, recipe.pretrain.context
+    if stride is not None and stride > context:
+        yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
+
+
+def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:
+    """Yield the keys that contradict another one, and why."""
+    if len(set(section.exposures)) < len(section.exposures):
+        yield "exposures", f"{section.exposures} names a number twice"
+    if section.candidates > section.objects:
+        yield (
+            "candidates",
+            f"{section.candidates} is above the {section.objects} objects of a type: raise knowledge.objects",
+        )
+    for half, number in section.halves.items():
+        if number % section.objects:
+            yield (
+                "facts",
+                f"{section.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
+                f"not a multiple of knowledge.objects ({section.objects}): some objects would be the answer more often, "
+                f"and guessing those beats chance. Set {2 * section.objects} with names_in_lexicon 0.5, for example",
+            )
+
+
+def _knowledge(recipe: Recipe) -> Iterator[Problem]:
+    section, language = recipe.knowledge, recipe.source.language
+    if section is None:
+        return
+    yield from ((("knowledge", key), text) for key, text in knowledge_problems(section))
+    if section.templates is None and language != "en":
+        yield ("knowledge",), f"the built-in templates are English: set knowledge.templates for {language!r}"
+    elif section.templates is None and not any(target.is_clone for target in recipe.targets):
+        yield (
+            ("knowledge",),
+            "the built-in templates are English, so they ask in English and its clone only: add the target 'en-clone', "
+            "or set knowledge.templates to a file with templates in the languages of `targets`",
+        )
+
+
+def _parallel(recipe: Recipe) -> Iterator[Problem]:
+    """Test dictionaries and parallel sentences are of the recipe's languages."""
+    source, section = recipe.source.language, recipe.evaluate
+    targets = [target.language for target in recipe.targets if not target.is_clone]
+    trained = {file.path for file in recipe.lexicon.files}
+    for i, file in enumerate(section.dictionaries):
+        key = ("evaluate", "dictionaries", i)
+        if file.target not in targets:
+            yield (
+                (*key, "target"),
+                f"{file.target!r} is no target with a dictionary{did_you_mean(file.target, targets)}",
+            )
+        if file.path in trained:
+            yield (*key, "path"), f"{file.path!r} is in lexicon.files too: none of its words would be left to train on"
+    for i in repeated([one.name for one in section.sentences]):
+        yield ("evaluate", "sentences", i, "name"), f"{section.sentences[i].name!r} is named twice"
+    for i, one in enumerate(section.sentences):
+        here: Key = ("evaluate", "sentences", i, "files")
+        for language in one.files:
+            if language not in (source, *targets):
+                clone = language.endswith(CLONE_SUFFIX)
+                why = "is made from the source's sentences: remove it" if clone else "is not a language of this recipe"
+                yield (*here, language), f"{language!r} {why}"
+        if source not in one.files:
+            yield here, f"the source language has no file: add '{source}: FILE'"
+
+
+def _transfer(recipe: Recipe) -> Iterator[Problem]:
+    """Yield what contradicts the rest of the recipe, task by task."""
+    names = [task.name for task in recipe.transfer]
+    for i in repeated(names):
+        yield ("transfer", i, "name"), f"{names[i]!r} is named twice"
+    for i, task in enumerate(recipe.transfer):
+        yield from _transfer_tests(recipe, task, ("transfer", i, "tests"))
+        yield from _transfer_columns(task, ("transfer", i))
+        yield from _transfer_lengths(recipe, task, ("transfer", i))
+
+
+def _transfer_tests(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[Problem]:
+    source = recipe.source.language
+    known = [source, *(target.language for target in recipe.targets if not target.is_clone)]
+    for language in task.tests:
+        if language.endswith(CLONE_SUFFIX):
+            yield (*key, language), f"a clone's test is made from the source's: remove {language!r}"
+        elif language not in known:
+            yield (*key, language), f"{language!r} is not a language of this recipe{did_you_mean(language, known)}"
+    if task.train is not None and source not in task.tests:
+        yield key, f"the source language has no test: add '{source}: FILE'"
+
+
+def _transfer_columns(task: TransferTask, key: Key) -> Iterator[Problem]:
+    """A column that is used must be named once; without `columns` the header of each file is asked when it is read."""
+    used = [column for column in (task.text, task.pair, task.label) if column is not None]
+    for i in repeated(used):
+        yield key, f"text, pair and label are different columns, and {used[i]!r} is two of them"
+    if task.columns is not None:
+        for i in repeated(task.columns):
+            yield (*key, "columns", i), f"{task.columns[i]!r} is named twice"
+        for column in used:
+            if column not in task.columns:
+                yield (*key, "columns"), f"{column!r} is not among them{did_you_mean(column, task.columns)}"
+
+
+def _transfer_lengths(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[Problem]:
+    context = recipe.pretrain.context
+    if task.max_tokens is not None and task.max_tokens > context:
+        yield (*key, "max_tokens"), f"{task.max_tokens} is above pretrain.context, {context}: positions never trained"
+    if task.pair is not None and (task.max_tokens or context) < 3:
+        yield (*key, "max_tokens"), f"{task.max_tokens} is too few for two sentences and what separates them"
+    if task.passages is not None and task.passages.tokens > (task.max_tokens or context):
+        limit = "max_tokens" if task.max_tokens else "pretrain.context"
+        yield (
+            (*key, "passages", "tokens"),
+            f"{task.passages.tokens} is above {limit}, {task.max_tokens or context}: every passage would be cut",
+        )
+
+
+_Check = Callable[[Recipe], Iterable[Problem]]
+_CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
+    (("seeds", "arms", "baseline", "variants"), arm_problems),
+    (("source", "targets", "lexicon", "arms"), _languages),
+    (("model", "tokenizer"), _one_model),
+    (("tokenizer", "targets"), _learned_tokens),
+    (("pretrain", "evaluate"), _window),
+    (("source", "targets", "mixture", "switch"), _shares),
+    (("source", "targets", "lexicon", "evaluate"), _parallel),
+    (("trainer",), _trainer),
+    (("transfer", "source", "targets", "pretrain"), _transfer),
+    (("knowledge", "source", "targets"), _knowledge),
+)

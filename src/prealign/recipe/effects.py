@@ -1,0 +1,104 @@
+"""Settings of a recipe that were written and change nothing, and arms that train exactly like another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from prealign.languages import CLONE_SUFFIX
+from prealign.recipe.arms import ARMS, resolve_arm
+from prealign.recipe.section import Section
+from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
+
+_SWITCHED_BY: dict[str, tuple[str, ...]] = {
+    # a section or setting: it matters only to arms in which one of these is not 0 or false
+    "align": ("align.steps",),
+    "align.temperature": ("align.steps", "sustain.weight"),
+    "align.bos": ("align.steps", "sustain.weight"),
+    "align.micro_pairs": ("align.steps", "sustain.weight"),
+    "switch": ("switch.ratio",),
+    "lexicon.inflect": ("switch.ratio",),
+    "sustain": ("sustain.weight",),
+    "anchor": ("anchor.enabled",),
+    "evaluate.dynamics_words": ("evaluate.dynamics",),
+    "checkpoint.keep": ("checkpoint.every",),
+    "evaluate.candidates": ("evaluate.dictionaries",),
+}
+
+
+def ineffective(recipe: Recipe) -> list[str]:
+    """Return a warning for each setting that was written, is not the default, and changes nothing."""
+    trained = {name: resolve_arm(recipe, name) for name in [*ARMS, *recipe.variants]}
+    arms, warnings = [trained[name] for name in recipe.arms], []
+    for key, value in _written(recipe):
+        needs = _SWITCHED_BY.get(key) or _SWITCHED_BY.get(key.split(".")[0], ())
+        if all(_value(arm, key) != value for arm in arms):
+            having = ", ".join(name for name, arm in trained.items() if _value(arm, key) == value)
+            warnings.append(f"{key}: {value!r} has no effect on the arms of this recipe, but on {having}")
+        elif needs and not any(_value(arm, need) for arm in arms for need in needs):
+            warnings.append(f"{key}: {value!r} has no effect: no arm of this recipe has {' or '.join(needs)}")
+    if recipe.baseline not in recipe.arms and ("baseline" in recipe.model_fields_set or len(recipe.arms) > 1):
+        warnings.append(
+            f"baseline: {recipe.baseline!r} is not among `arms`, so nothing is compared: add it, or `prealign merge` the "
+            "results with some that have it"
+        )
+    return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
+
+
+def _value(recipe: Recipe, key: str) -> Any:
+    return reduce(getattr, key.split("."), recipe)
+
+
+def _unused(recipe: Recipe) -> Iterator[str]:
+    vocabulary = TokenizerSection.model_fields["vocab_size"].default
+    if recipe.tokenizer.path is not None and recipe.tokenizer.vocab_size != vocabulary:
+        yield "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary"
+    own_text = sum(not target.is_clone for target in recipe.targets)
+    learned = own_text if recipe.tokenizer.path else 1 + own_text  # languages that tokens are learned on
+    if recipe.tokenizer.temperature != 1.0 and recipe.tokenizer.path and not recipe.tokenizer.extend:
+        yield "tokenizer.temperature: has no effect: the tokenizer of tokenizer.path learns no tokens"
+    elif recipe.tokenizer.temperature != 1.0 and learned == 1:
+        yield "tokenizer.temperature: has no effect: tokens are learned on one language"
+    for i, target in enumerate(recipe.targets):
+        if not target.is_clone and target.share != TargetText.model_fields["share"].default:
+            yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
+        if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
+            yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
+    if recipe.model.tie_embeddings and recipe.model.preset is None:
+        yield "model.tie_embeddings: has no effect: the model of model.config or model.pretrained says so itself"
+    languages = [recipe.source.language, *(target.language for target in recipe.targets)]
+    if len(recipe.targets) == 1 and recipe.switch.targets:
+        yield f"switch.targets: {recipe.switch.targets} has no effect: there is one target"
+    if recipe.lexicon.case == "text" and all(target.is_clone for target in recipe.targets):
+        yield "lexicon.case: 'text' has no effect: a clone is written as the source"
+    if recipe.lexicon.normalise == "arabic" and not any(tag.split("-")[0] == "ar" for tag in languages):
+        yield "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic"
+    for i, file in enumerate(recipe.lexicon.files):
+        if file.target.endswith(CLONE_SUFFIX):
+            yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"
+
+
+def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
+    aligned = [arm.align.pairs_per_batch for arm in arms if arm.align.steps]
+    sizes = [*aligned, *(arm.sustain.groups for arm in arms if arm.sustain.weight)]
+    micro = recipe.align.micro_pairs
+    if micro is not None and sizes and micro >= max(sizes):
+        yield f"align.micro_pairs: {micro} has no effect: no batch has more than {max(sizes)} pairs"
+
+
+def _written(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of sections, with their values, that the user set to other than the default."""
+    for name, section in recipe:
+        for key, field in type(section).model_fields.items() if isinstance(section, Section) else ():
+            value = getattr(section, key)
+            if key in section.model_fields_set and value != field.get_default(call_default_factory=True):
+                yield f"{name}.{key}", value
+
+
+def _same_arms(names: Sequence[str], trained: Mapping[str, Recipe]) -> Iterator[str]:
+    """Warn of arms that train exactly like another, in the recipe or not: names promise a difference."""
+    for i, name in enumerate(names):
+        for other in trained:
+            if other not in names[: i + 1] and trained[other] == trained[name]:
+                yield f"arms.{i}: {name!r} trains exactly like {other!r} with the settings of this recipe"

@@ -1,0 +1,190 @@
+"""Recipe files: read a recipe with all its errors at once, write it back.
+
+1. Read the file as YAML and note the line of every key. Plain scalars follow YAML 1.2: `language: no` is the
+   text "no", `5e-4` is a number. A key written twice is an error.
+2. Put the overrides (`switch.ratio=0.1`, values are YAML too) over the file's values; the last one wins.
+3. Validate with pydantic, and say what it finds in plain words.
+4. Look for settings that contradict each other (`prealign.recipe.checks`). A check runs only if the sections it reads
+   are valid, so that one mistake is reported once.
+5. If anything was found, raise one RecipeError with a line for each: `FILE:LINE: KEY: what is wrong`.
+
+Paths in a recipe are relative to the working directory, not to the recipe's folder, and stay as written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from prealign.errors import RecipeError
+from prealign.recipe.arms import put_setting
+from prealign.recipe.checks import contradictions
+from prealign.recipe.section import Section
+from prealign.recipe.sections import Recipe
+from prealign.recipe.validate import Key, Problem, show, validate
+
+AnySection = TypeVar("AnySection", bound=Section)
+Place = tuple[int, int, str]
+"""Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the plain scalars of YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper; it quotes text that a reader of YAML 1.1 or 1.2 would take for something else."""
+
+
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)"
+_PLAIN_SCALARS = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (_FLOAT, list("-+.0123456789")),
+}
+_Loader.yaml_implicit_resolvers = {}  # without those of YAML 1.1
+for _tag, (_pattern, _first) in _PLAIN_SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; overrides such as `switch.ratio=0.1` or `targets.0.share=0.2` win over the file.
+
+    Relative paths in the recipe stay relative to the working directory. Raises RecipeError with every problem
+    of the file and the overrides, one a line, each with its place and key.
+    """
+    data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path}:1: no recipe: the file is empty or not made of 'key: value' lines")
+    found = _located(problems, places)
+    for number, override in enumerate(overrides, start=1):
+        found += _override(data, places, override, (number, 0, f"override {override!r}"))
+    outcome = validate(data)
+    if isinstance(outcome, Recipe):
+        problems = contradictions(outcome)
+    else:
+        problems = outcome + _contradictions_of_the_rest(data, outcome)
+    found += _located(problems, places)
+    if found or not isinstance(outcome, Recipe):
+        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(found)))
+    return outcome
+
+
+def load_section(
+    path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]
+) -> AnySection:
+    """Read a YAML file that is one section; RecipeError with every problem, one a line, as for `load_recipe`."""
+    data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
+    try:
+        section = kind.model_validate(data)
+    except ValidationError as error:
+        problems += [(found["loc"], found["msg"]) for found in error.errors(include_url=False)]
+    else:
+        problems += check(section)
+    if problems:
+        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(_located(problems, places))))
+    return section
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the whole recipe, defaults included, as YAML that `load_recipe` reads back to an equal one."""
+    # Without allow_unicode: PyYAML writes U+0085 unescaped and reads it back as a line end.
+    return yaml.dump(recipe.model_dump(), Dumper=_Dumper, sort_keys=False, width=110)
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        content = Path(path).read_bytes()
+        return content.decode("utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8 text") from error
+
+
+def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Place], list[Problem]]:
+    """Return the value that the text holds, the place of every key in it, and the keys set twice."""
+    places: dict[Key, Place] = {(): at(1)}
+    problems: list[Problem] = []
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, places, problems
+        for key, line, earlier in _lines(node, (), ()):
+            places[key] = at(line)
+            if earlier:
+                problems.append((key, f"is set twice, first in line {earlier}: remove one"))
+        return loader.construct_document(node), places, problems
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"{at(line)[2]}: this is not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{at(1)[2]}: this is not YAML: {error}".splitlines()[0]) from error
+
+
+def _lines(node: yaml.Node, at: Key, around: tuple[yaml.Node, ...]) -> Iterator[tuple[Key, int, int]]:
+    """Yield each key below a node with its line and, if it is written twice, its earlier line (else 0).
+
+    Keys become text as they are written, whatever they look like.
+    """
+    if any(node is outer for outer in around):
+        raise yaml.MarkedYAMLError(problem="a value that contains itself", problem_mark=around[-1].start_mark)
+    children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+                children.append((key.value, key, value))
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(i, item, item) for i, item in enumerate(node.value)]
+    lines: dict[str | int, int] = {}
+    for step, head, value in children:
+        line = head.start_mark.line + 1
+        yield (*at, step), line, lines.get(step, 0)
+        lines[step] = line
+        yield from _lines(value, (*at, step), (*around, node))
+
+
+def _override(data: Any, places: dict[Key, Place], override: str, place: Place) -> list[tuple[Place, str]]:
+    """Put one `key=value` into the data and note its place; return what is wrong with it."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted.strip():
+        return [(place, "an override is written key=value, as in switch.ratio=0.1")]
+    try:
+        value, _, twice = _read_yaml(text, lambda line: place)
+        key = put_setting(data, dotted.strip(), value)
+    except RecipeError as error:
+        message = str(error).removeprefix(f"{place[2]}: ")
+        return [(place, f"{dotted.strip()}: {message}")]
+    for inner in [known for known in places if known[: len(key)] == key]:
+        del places[inner]
+    for length in range(1, len(key)):
+        places.setdefault(key[:length], place)
+    places[key] = place
+    return [(place, f"{show(key + inner)}: is set twice: remove one") for inner, _ in twice]
+
+
+def _located(problems: Iterable[Problem], places: dict[Key, Place]) -> list[tuple[Place, str]]:
+    """Give each problem the place of its key, or of the nearest key around it that was written."""
+    found = []
+    for key, message in problems:
+        place = next(places[key[:n]] for n in range(len(key), -1, -1) if key[:n] in places)
+        found.append((place, f"{show(key)}: {message}" if key else message))
+    return found
+
+
+def _contradictions_of_the_rest(data: dict[str, Any], problems: Sequence[Problem]) -> list[Problem]:
+    """Check the sections that are valid in a recipe that, as a whole, is not."""
+    broken = {str(key[0]) for key, _ in problems if key}
+    stand_in = {"name": "stand-in", "source": {"text": ["-"]}, "targets": [{"language": "en-clone"}]}
+    rest = validate({**stand_in, **{name: value for name, value in data.items() if name not in broken}})
+    return contradictions(rest, broken) if isinstance(rest, Recipe) else []

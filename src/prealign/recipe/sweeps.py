@@ -1,0 +1,43 @@
+"""Sweeps: variants of one arm that set one and the same number, and so make a curve instead of table rows.
+
+Read from the recipe as results.json holds it: nested plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from prealign.recipe.arms import ARMS, PAPER
+
+
+class Sweep(NamedTuple):
+    """An arm and the variants of it that differ from it in the number `key` alone."""
+
+    extends: str
+    key: str
+    variants: tuple[str, ...]
+
+
+def sweeps(recipe: Mapping[str, Any]) -> list[Sweep]:
+    """Return the sweeps among a recipe's variants: two or more that extend one arm and set one number."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, variant in recipe.get("variants", {}).items():
+        if name in recipe.get("arms", []) and len(variant["set"]) == 1:
+            ((key, value),) = variant["set"].items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                groups.setdefault((variant["extends"], key), []).append(name)
+    return [Sweep(*group, tuple(names)) for group, names in groups.items() if len(names) > 1]
+
+
+def setting(recipe: Mapping[str, Any], arm: str, key: str) -> Any:
+    """Return the value of a dotted key that an arm trains by (`prealign.recipe.arms` has the rules); None if unknown."""
+    variant = recipe.get("variants", {}).get(arm)
+    if variant is not None:
+        return variant["set"][key] if key in variant["set"] else setting(recipe, variant["extends"], key)
+    pinned = {**PAPER, **(ARMS[arm].set if arm in ARMS else {})}
+    own: Any = recipe
+    for step in key.split("."):
+        own = own.get(step) if isinstance(own, dict) else None
+    amount = key == "sustain.weight" and pinned[key] and own  # the arm says whether, the recipe how much
+    return pinned[key] if key in pinned and not amount else own

@@ -1,0 +1,76 @@
+"""The recipe's `trainer`: settings that are passed on to `transformers.TrainingArguments`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prealign.files import read_json
+from prealign.recipe.sections import Recipe
+from prealign.recipe.validate import Problem, did_you_mean
+
+_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+"""Settings of the Trainer that may name a JSON file."""
+
+
+_NO_RESULT = (
+    *("ddp_timeout", "disable_tqdm", "report_to", "run_name", "project", "trackio_", "log", "push_to_hub", "hub_"),
+    *(f"dataloader_{name}" for name in ("num_workers", "pin_memory", "prefetch_factor", "persistent_workers")),
+)
+"""How the names begin of settings that only tell or load: they change neither weights nor measurements."""
+
+
+def settings_in(value: Any) -> dict[str, Any]:
+    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
+    if isinstance(value, str) and Path(value).is_file():
+        value = read_json(Path(value))
+    return value if isinstance(value, dict) else {}
+
+
+def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results depend on of a recipe's `trainer`, files by what is in them: what fingerprints take."""
+    return {
+        name: (name in _FILES and settings_in(value)) or value
+        for name, value in trainer.items()
+        if not name.startswith(_NO_RESULT)
+    }
+
+
+_SET_BY_PROJECT = {
+    # fields of TrainingArguments: where the recipe decides them
+    ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
+    ("per_device_train_batch_size", "auto_find_batch_size"): "set pretrain.batch_size, align.pairs_per_batch",
+    ("gradient_accumulation_steps",): "in-batch negatives are not additive, so accumulated batches are "
+    "not one bigger batch; set pretrain.batch_size or align.pairs_per_batch",
+    ("per_device_eval_batch_size",): "set evaluate.batch_size",
+    ("learning_rate",): "set pretrain.learning_rate or align.learning_rate",
+    ("weight_decay",): "set pretrain.weight_decay or align.weight_decay",
+    ("warmup_ratio", "warmup_steps"): "set pretrain.warmup or align.warmup, each a share of the steps",
+    ("output_dir",): "choose the run folder with --out",
+    ("seed", "data_seed", "train_sampling_strategy"): "the recipe's `seeds` decide it",
+    ("eval_strategy", "eval_steps", "eval_on_start"): "set pretrain.validations",
+    ("load_best_model_at_end",): "a stage ends with the weights of its last step, which its budget is of",
+    ("save_strategy", "save_steps", "save_total_limit"): "set checkpoint.every and checkpoint.keep",
+    (
+        *("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
+        "enable_jit_checkpoint",
+    ): "a stage that was killed goes on by itself, to the same weights; set checkpoint.every",
+    ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
+    ("liger_kernel_config",): "use_liger_kernel takes the fused loss and nothing else",
+}
+
+
+def _trainer(recipe: Recipe) -> Iterator[Problem]:
+    if not recipe.trainer:
+        return
+    from transformers import TrainingArguments  # seconds to import, and few recipes pass arguments on
+
+    ours = {name: instead for names, instead in _SET_BY_PROJECT.items() for name in names}
+    fields = {field.name for field in dataclasses.fields(TrainingArguments)} | ours.keys()
+    for name in recipe.trainer:
+        if name in ours:
+            yield ("trainer", name), f"cannot be set here: {ours[name]}"
+        elif name not in fields:
+            yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"

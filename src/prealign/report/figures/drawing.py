@@ -1,0 +1,185 @@
+"""How figures look: colours, matplotlib settings, SVG text, labels at line ends.
+
+1. An arm keeps its colour and dash in every figure; the colours, Okabe and Ito's, suit colour-blind eyes.
+2. Text stays text (small, searchable). Lines carry their names at their ends: no legend to look up.
+3. Ink, muted, grid and paper are the constants below; `page` swaps them for CSS variables in its own HTML.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
+
+from prealign.evaluation import results as ask
+from prealign.evaluation.results import Results
+from prealign.report.tables.table import Table
+
+INK, MUTED, GRID, PAPER = "#1b2733", "#5b6874", "#dde3e9", "#ffffff"
+FONTS = "system-ui, -apple-system, &quot;Segoe UI&quot;, Roboto, Helvetica, Arial, sans-serif"
+HEAT = LinearSegmentedColormap.from_list("heat", ("#eef3f8", "#9cc7e4", "#3a8cc1", "#08436f"))
+ON_LIGHT, ON_DARK = "#13212e", "#fdfdfd"
+"""Text on heat-map cells, which keep their colours on a dark page too."""
+WIDTH = 10.0
+"""Inches; pages scale a figure to their own width."""
+
+_BASELINE_COLOUR = "#7d8791"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "figure.facecolor": PAPER,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.hspace": 0.07,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text, its numbers."""
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    svg: str
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn."""
+
+    colour: str
+    dash: Any
+
+
+def looks(results: Results) -> dict[str, Look]:
+    """Colour and dash of every arm: the baseline grey, the others in recipe order."""
+    base = ask.baseline(results)
+    others = [arm for arm in ask.arm_order(results) if arm != base]
+    styles = {
+        arm: Look(_COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)])
+        for i, arm in enumerate(others)
+    }
+    return {base: Look(_BASELINE_COLOUR, "-"), **styles}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib settings of all figures, put back afterwards."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def svg_text(figure: Figure, name: str) -> str:
+    """SVG of a figure without prolog, date or style sheet; `name` keeps its ids apart from other figures'."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r"font-family: 'DejaVu Sans'[^;\"]*", f"font-family: {FONTS}", text)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def tint(colour: str, strength: float) -> str:
+    """The colour mixed with white: strength 1 is the colour itself."""
+    return to_hex([1 - strength * (1 - part) for part in to_rgb(colour)])
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Places in 0..1 for labels at `values`: in order, `gap` or more apart, moved as little as possible.
+
+    Least squares under an order is isotonic regression, here of the values less the gaps below them. Labels
+    that do not fit begin at 0 and run over 1.
+    """
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(order))
+    fitted = isotonic_regression(np.asarray(values, dtype=float)[order] - steps).x
+    places = np.empty(len(order))
+    places[order] = np.clip(fitted, 0.0, max(0.0, 1.0 - gap * (len(order) - 1))) + steps
+    return places.tolist()
+
+
+def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float) -> None:
+    """Write each (x, y, name, colour) right of the axes, as near its line's end as other names allow.
+
+    A line that ends above the axes has its name at the top, with an arrow.
+    """
+    top = axes.get_ylim()[1]
+    to_axes = axes.transData + axes.transAxes.inverted()
+    seen = [(x, min(y, top), f"{name} ↑" if y > top else name, colour) for x, y, name, colour in ends]
+    heights = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in seen]
+    for (x, y, name, colour), height in zip(seen, spread(heights, gap), strict=True):
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
+        axes.annotate(
+            name,
+            (x, y),
+            (1.045, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8.5,
+            color=INK,
+            arrowprops=line,
+            annotation_clip=False,
+        )
+
+
+def band(axes: Axes, xs: Sequence[float], bounds: Sequence[tuple[float | None, float | None]], colour: str) -> None:
+    """Shade the intervals of a line, if all its points have one."""
+    if all(low is not None and high is not None for low, high in bounds):
+        lows, highs = zip(*bounds, strict=True)
+        axes.fill_between(xs, lows, highs, color=colour, alpha=0.18, linewidth=0)
+
+
+def off_scale(reference: float | None) -> float:
+    """The value above which an arm is only pointed at: three times the baseline; without one, nothing is."""
+    return math.inf if reference is None else 3 * reference
+
+
+def log_scale(axis: Any, low: float, high: float) -> None:
+    """Make an axis logarithmic over low..high, with plain round numbers as ticks however short the range."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})
+    candidates = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 3, 5, 7)]
+    ticks = [value for value in candidates if low <= value <= high]
+    if len(ticks) < 3:
+        ticks = [value for value in ticker.MaxNLocator(5).tick_values(low, high) if low <= value <= high]
+    axis.set_major_locator(ticker.FixedLocator(ticks))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(ticker.NullLocator())

@@ -1,0 +1,1 @@
+"""A run: its folder, data, stages and arms, and the results they add up to."""

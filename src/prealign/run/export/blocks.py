@@ -1,0 +1,103 @@
+"""The switched, packed corpus of stage 2 of an arm, as files that any trainer reads.
+
+1. The arm's stage `blocks` has written what its stage 2 trains on; nothing is switched or packed here, it is copied.
+2. As an Arrow dataset (`datasets.load_from_disk`), or as flat binary shards of whole blocks in the order of training:
+   little-endian ids of 2 bytes, or of 4 where the vocabulary needs them, and labels of the same shape in 4.
+3. The tokenizer lies beside them, and `index.json` says what they are.
+4. All is written aside and renamed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from prealign import __version__
+from prealign.errors import RecipeError, RunFolderError
+from prealign.files import read_json, write_json
+from prealign.methods.switching.switch import IGNORE
+from prealign.recipe.validate import did_you_mean
+from prealign.run.folder import STAGE_FILE, alone_in, fingerprint, finished, run_stage
+from prealign.run.stages import ArmRun
+from prealign.text.arrow import load_arrow
+
+FORMATS = ("arrow", "binary")
+INDEX = "index.json"
+
+_COLUMNS = ("input_ids", "labels")
+_BATCH = 2**20  # tokens in memory at once
+
+
+def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
+    """Copy the blocks that the arm has written to `out`. Returns its index, and whether it was written now.
+
+    form: one of FORMATS. Raises RecipeError for another, or for more shards than blocks; RunFolderError if `out` holds
+    something else than an older copy.
+    """
+    if form not in FORMATS:
+        raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
+    if out.exists() and not (out.is_dir() and ((out / INDEX).exists() or not any(out.iterdir()))):
+        raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
+    folder = arm.folder("blocks")
+    blocks, record = load_arrow(folder), read_json(folder / STAGE_FILE)
+    if shards > len(blocks):
+        raise RecipeError(f"--shards {shards}: there are only {len(blocks)} blocks, and a shard has at least one.")
+    mark = fingerprint(record["fingerprint"], form, shards)
+
+    def write(partial: Path) -> dict[str, Any]:
+        arm.prepared.tokenizer.save_pretrained(partial / "tokenizer")
+        content = _arrow(blocks, partial, shards) if form == "arrow" else _binary(blocks, partial, shards, arm)
+        write_json(partial / INDEX, _index(arm, blocks, record) | content)
+        return {}
+
+    with alone_in(out, patient=False):
+        fresh = finished(out, mark) is not None
+        if not fresh:
+            run_stage(out, mark, write)
+    return read_json(out / INDEX), not fresh
+
+
+def _index(arm: ArmRun, blocks: Dataset, record: dict[str, Any]) -> dict[str, Any]:
+    context = arm.recipe.pretrain.context
+    supervised = sum(int((part["labels"] != IGNORE).sum()) for part in _batches(blocks, context))
+    return {
+        "prealign": __version__,
+        "recipe": arm.base.name,
+        "arm": arm.arm,
+        "seed": arm.seed,
+        "fingerprint": record["fingerprint"],
+        "tokenizer": {"folder": "tokenizer", "fingerprint": arm.prepared.mark},
+        "vocab_size": arm.prepared.vocab_size,
+        "eos": arm.prepared.eos,
+        "context": context,
+        "blocks": len(blocks),
+        "tokens": len(blocks) * context,
+        "supervised": supervised,
+        "ignore": IGNORE,
+        "record": record,
+    }
+
+
+def _arrow(blocks: Dataset, folder: Path, shards: int) -> dict[str, Any]:
+    blocks.save_to_disk(folder, num_shards=shards)
+    return {"format": "arrow"}
+
+
+def _binary(blocks: Dataset, folder: Path, shards: int, arm: ArmRun) -> dict[str, Any]:
+    dtype = {"input_ids": "<u2" if arm.prepared.vocab_size <= 2**16 else "<u4", "labels": "<i4"}
+    written = []
+    for number in range(shards):
+        own = blocks.shard(shards, number, contiguous=True)
+        names = {column: f"{column}-{number:05}-of-{shards:05}.bin" for column in _COLUMNS}
+        for column, name in names.items():
+            with (folder / name).open("wb") as file:
+                for part in _batches(own, arm.recipe.pretrain.context):
+                    file.write(part[column].astype(dtype[column]).tobytes())
+        written.append({**names, "blocks": len(own)})
+    return {"format": "binary", "dtype": dtype, "shards": written}
+
+
+def _batches(blocks: Dataset, context: int) -> Any:
+    return blocks.with_format("numpy").iter(max(1, _BATCH // context))

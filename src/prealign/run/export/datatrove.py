@@ -1,0 +1,183 @@
+"""Text prepared on many machines: steps of datatrove pipelines (`pip install 'prealign[cluster]'`).
+
+A pipeline is run as so many tasks, anywhere; datatrove marks the tasks that are complete, and does the others when it is run
+again. Task r writes shard r, aside, and renames it. The shards in their order are what one machine makes of the same files:
+
+1. `ReadText` reads the files of a task (any reader of datatrove does as well), and `Tokenise` writes them as token ids.
+2. `CountWords` counts the words of a shard; `joined_counts` adds the shards up, for a lexicon.
+3. `SwitchAndPack` switches a shard's documents, each as row i of all shards together, and cuts blocks. It needs all of 1.
+
+Every step calls what a preparation on one machine calls; here are only files and tasks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import concatenate_datasets
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.logging import logger
+from transformers import AutoTokenizer
+
+from prealign.errors import CorpusError, RunFolderError
+from prealign.files import read_json, write_json
+from prealign.lexicon import Lexicon
+from prealign.methods.switching.switch import CodeSwitcher
+from prealign.run.folder import run_stage
+from prealign.text.arrow import TEXT, arrow_from_tables, load_arrow, text_tables
+from prealign.text.blocks import BLOCKS, Mixture, MixtureCounts, block_table, cut_blocks
+from prealign.text.corpus import count_words, frequent_first, read_documents, tokenise
+from prealign.text.hub import PREFIX
+from prealign.text.sources import source_files
+
+
+def shard(folder: str | Path, number: int) -> Path:
+    """Return where a task's shard lies; `prealign.text.arrow.load_arrow` reads it."""
+    return Path(folder) / f"{number:05}"
+
+
+def joined_counts(tokens: str | Path) -> dict[str, int]:
+    """Return the words of all shards that `CountWords` has counted, as `count_words` does of one corpus."""
+    totals: Counter[str] = Counter()
+    for path in sorted(Path(tokens).glob("*/words.json")):
+        totals.update(read_json(path))
+    return frequent_first(totals)
+
+
+class ReadText(PipelineStep):
+    """Read a task's share of the files that `text:` of a recipe would name; the shares follow each other."""
+
+    type, name = "READER", "prealign: text"
+
+    def __init__(self, sources: list[str], documents: str = "file") -> None:
+        super().__init__()
+        self.sources, self.documents = sources, documents
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Yield documents."""
+        yield from data or ()
+        if any(source.startswith(PREFIX) for source in self.sources):
+            raise CorpusError(
+                "a source hub:… cannot be parted: use datatrove's HuggingFaceDatasetReader in place of ReadText."
+            )
+        files = source_files(self.sources, logger.info)
+        first, last = (len(files) * task // world_size for task in (rank, rank + 1))
+        for document, text in read_documents(map(str, files[first:last]), self.documents, logger.info):
+            self.stat_update("documents")
+            yield Document(text=text, id=document)
+
+
+class Tokenise(PipelineStep):
+    """Write documents as a shard of token ids. tokenizer: its folder or hub id."""
+
+    type, name = "TOKENIZER", "prealign: tokens"
+
+    def __init__(self, tokenizer: str, tokens: str) -> None:
+        super().__init__()
+        self.tokenizer, self.tokens = tokenizer, tokens
+
+    def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Write the shard when all documents are read."""
+
+        def write(partial: Path) -> dict[str, Any]:
+            rows = ((document.id, document.text) for document in data)
+            text = arrow_from_tables(lambda: text_tables(rows), TEXT, partial / "text")
+            made = tokenise(text, AutoTokenizer.from_pretrained(self.tokenizer), partial)
+            shutil.rmtree(partial / "text")
+            return {"documents": len(made), "tasks": world_size}
+
+        record = run_stage(shard(self.tokens, rank), "", write, anew=True)
+        self.stat_update("documents", value=record["documents"])
+        yield from ()
+
+
+class CountWords(PipelineStep):
+    """Count the words of a shard that `Tokenise` has written, into `words.json` beside it."""
+
+    type, name = "STATS", "prealign: words"
+
+    def __init__(self, tokenizer: str, tokens: str) -> None:
+        super().__init__()
+        self.tokenizer, self.tokens = tokenizer, tokens
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Count when all documents are read."""
+        yield from data or ()
+        own = shard(self.tokens, rank)
+        write_json(own / "words.json", count_words(load_arrow(own), AutoTokenizer.from_pretrained(self.tokenizer)))
+
+
+class SwitchAndPack(PipelineStep):
+    """Write a shard's documents, switched, as blocks of `context` tokens in the order of the text.
+
+    lexicon: a lexicon.jsonl, None for text that is not switched. switcher: settings of `CodeSwitcher`. epoch: the pass over
+    the text, which switches other words. At the end of each shard less than a block is left out, which its record counts.
+    """
+
+    type, name = "WRITER", "prealign: blocks"
+
+    def __init__(
+        self,
+        tokenizer: str,
+        tokens: str,
+        blocks: str,
+        *,
+        context: int,
+        lexicon: str | None = None,
+        epoch: int = 0,
+        **switcher: Any,
+    ) -> None:
+        super().__init__()
+        self.tokenizer, self.tokens, self.blocks = tokenizer, tokens, blocks
+        self.context, self.lexicon, self.epoch, self.switcher = context, lexicon, epoch, switcher
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Write the shard."""
+        yield from data or ()
+        record = run_stage(
+            shard(self.blocks, rank), "", lambda partial: self._write(partial, rank, world_size), anew=True
+        )
+        self.stat_update("blocks", value=record["blocks"])
+        self.stat_update("words", value=record["source_words"])
+        self.stat_update("switched words", value=record["switched_words"])
+
+    def _write(self, folder: Path, rank: int, world_size: int) -> dict[str, Any]:
+        self._check_tokens(world_size)
+        shards = [load_arrow(shard(self.tokens, task)) for task in range(world_size)]
+        tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
+        lexicon = Lexicon.load(self.lexicon) if self.lexicon else None
+        switcher = CodeSwitcher(tokenizer, lexicon, source=lexicon.source, **self.switcher) if lexicon else None
+        language = lexicon.source if lexicon else "text"
+        mixture = Mixture({language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, switcher)
+        first = sum(map(len, shards[:rank]))
+        counts, left = MixtureCounts(), 0
+
+        def tables() -> Iterator[pa.Table]:
+            nonlocal left
+            own = np.arange(first, first + len(shards[rank]))
+            for stretch in cut_blocks([mixture.documents(self.epoch, own, counts)], self.context):
+                if stretch[0].shape[1] < self.context:  # the remainder, which comes last
+                    left = stretch[0].size
+                else:
+                    counts.blocks += len(stretch[0])
+                    yield block_table(stretch)
+
+        arrow_from_tables(tables, BLOCKS, folder)
+        return {**counts.record(language), "left_out_tokens": left}
+
+    def _check_tokens(self, world_size: int) -> None:
+        """RunFolderError if the tokens are of another number of tasks, or some of them are missing."""
+        for task in range(world_size):
+            record = shard(self.tokens, task) / "stage.json"
+            if not record.exists() or read_json(record)["tasks"] != world_size:
+                raise RunFolderError(
+                    f"{self.tokens}: the shards are not those of {world_size} tasks that are all complete (see {record}). "
+                    "Run Tokenise to its end first, with as many tasks, into a folder of its own."
+                )

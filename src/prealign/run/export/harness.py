@@ -1,0 +1,150 @@
+"""A run for lm-evaluation-harness, which reads checkpoints as they are: a tokenizer, and the questions as local tasks.
+
+1. The tokenizer begins every text with EOS, as documents do in training, and adds nothing else.
+2. Twin ids have no text, so each becomes an added token `<|clone:ID|>` of its source's id. Added ids go on from the
+   vocabulary in the order of the ids, which is how twins are numbered.
+3. A question of knowledge is an item of multiple choice in each language. Candidates are sorted by name: of equal ones
+   lm-eval takes the first, and a model that cannot tell must not find the truth there.
+4. Each item is read back as lm-eval reads it; those that come out in other tokens than ours are counted.
+5. There is a task for each language and condition, and a group for each language.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import AddedToken
+from tokenizers.processors import TemplateProcessing
+
+from prealign.evaluation.knowledge.facts import Question
+from prealign.evaluation.knowledge.questions import Asked, in_tokens
+from prealign.files import write_text
+from prealign.languages import is_clone
+from prealign.recipe.sections import Recipe
+from prealign.run.data import Prepared
+from prealign.run.folder import RunFolder, alone_in, finished, run_stage
+from prealign.text.clone import clone_language
+from prealign.text.words import Tokenizer
+
+Item = dict[str, Any]
+
+_TASK = """\
+task: {name}
+tag: {tag}
+custom_dataset: !function scoring.load
+dataset_kwargs: {where}
+test_split: test
+output_type: multiple_choice
+doc_to_text: context
+doc_to_choice: choices
+doc_to_target: answer
+target_delimiter: ""
+process_results: !function scoring.per_token
+metric_list:
+  - {{metric: acc_per_token, aggregation: mean, higher_is_better: true}}
+metadata: {{version: 1}}
+"""
+
+
+def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recipe: Recipe) -> list[str]:
+    """Return the command line that asks a checkpoint: all languages, but a clone where the arm reads it in source ids."""
+    merged = recipe.mixture.clone_ids == "merged"
+    groups = [group for language, group in record["groups"].items() if not (merged and is_clone(language))]
+    arguments = [f"pretrained={checkpoint}", f"tokenizer={place / 'tokenizer'}"]
+    tasks = ["--tasks", *(groups or ["TASK"]), "--include_path", str(place / "tasks" if groups else "FOLDER_OF_TASKS")]
+    command = f"lm_eval run --model hf --batch_size {recipe.evaluate.batch_size} --model_args"
+    return [*command.split(), *arguments, *tasks]
+
+
+def written_harness(run: RunFolder, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
+    """Return the folder for lm-eval and its record (see `write_harness`), made now unless it is there."""
+    place = run.harness
+    with alone_in(place, patient=True):
+        record = finished(place, prepared.mark)
+        return place, record or run_stage(place, prepared.mark, lambda folder: write_harness(folder, prepared))
+
+
+def write_harness(folder: Path, prepared: Prepared) -> dict[str, Any]:
+    """Write `tokenizer/` and, if the run has made-up facts, `tasks/`; return the record.
+
+    `groups`: names of task groups by language; `tasks`, `items`: how many; `otherwise`: how many items lm-eval reads in
+    other tokens than `evaluate_knowledge`.
+    """
+    questions = prepared.questions if "knowledge" in prepared.record else []
+    tokenizer = harness_tokenizer(prepared.tokenizer, clone=any(map(is_clone, prepared.languages)))
+    tokenizer.save_pretrained(folder / "tokenizer")
+    rows, otherwise, groups = [], 0, {}
+    for language in questions[0].prompts if questions else ():
+        groups[language] = f"prealign_knowledge_{language}"
+        for question in questions:
+            asked = in_tokens(question, language, prepared.tokenizer)
+            rows.append(harness_item(question, language, asked, tokenizer))
+            otherwise += not reads_as(asked, rows[-1], tokenizer)
+    tasks = _write_tasks(folder / "tasks", rows, groups) if rows else 0
+    return {"groups": groups, "tasks": tasks, "items": len(rows), "otherwise": otherwise}
+
+
+def harness_tokenizer(tokenizer: Tokenizer, *, clone: bool) -> Tokenizer:
+    """Return a copy that begins texts with EOS, and (clone) has a token for each twin id."""
+    made = copy.deepcopy(tokenizer)
+    eos = {"id": "EOS", "ids": [made.eos_token_id], "tokens": [made.eos_token]}
+    made.backend_tokenizer.post_processor = TemplateProcessing(single="EOS $A", special_tokens=[eos])
+    if clone:
+        twin = clone_language(tokenizer).twin
+        ids = np.flatnonzero(twin != np.arange(len(twin)))
+        texts = [f"<|clone:{i}|>" for i in ids]
+        made.add_tokens([AddedToken(text, normalized=False) for text in texts])
+        assert made.convert_tokens_to_ids(texts) == twin[ids].tolist(), "the vocabulary has holes"
+    return made
+
+
+def harness_item(question: Question, language: str, asked: Asked, tokenizer: Tokenizer) -> Item:
+    """Write a question as text that `harness_tokenizer` reads; `asked` is the question in this language's tokens."""
+    prompt = question.prompts[language]
+    context = prompt.rstrip()
+    names = [question.answer, *(name for name in question.candidates if name != question.answer)]
+    texts = [prompt[len(context) :] + name for name in names]
+    if is_clone(language):
+        context, *texts = (
+            "".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (asked.prefix[1:], *asked.candidates)
+        )
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return {
+        "language": language,
+        "condition": question.condition,
+        "question": [question.relation, question.subject, question.answer],
+        "context": context,
+        "choices": [texts[i] for i in order],
+        "answer": order.index(0),
+        "tokens": [len(asked.candidates[i]) for i in order],
+    }
+
+
+def reads_as(asked: Asked, item: Item, tokenizer: Tokenizer) -> bool:
+    """Whether lm-eval reads the same tokens: it cuts the whole where the context alone ends."""
+    context = tokenizer.encode(item["context"])
+    read = [tokenizer.encode(item["context"] + choice) for choice in item["choices"]]
+    candidates = [ids[len(context) :] for ids in read]
+    truth = item["answer"]
+    return (
+        context == asked.prefix
+        and candidates[truth] == asked.candidates[0]
+        and (sorted(candidates) == sorted(asked.candidates))
+    )
+
+
+def _write_tasks(folder: Path, rows: Sequence[Item], groups: dict[str, str]) -> int:
+    write_text(folder / "questions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    shutil.copy(Path(__file__).with_name("harness_scoring.py"), folder / "scoring.py")
+    tasks = dict.fromkeys((row["language"], row["condition"]) for row in rows)
+    for language, condition in tasks:
+        name = f"{groups[language]}_{condition.replace('=', '').replace('|names', '_')}"
+        where = json.dumps({"language": language, "condition": condition})
+        write_text(folder / f"{name}.yaml", _TASK.format(name=name, tag=groups[language], where=where))
+    return len(tasks)

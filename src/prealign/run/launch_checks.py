@@ -1,0 +1,70 @@
+"""What a run on several devices cannot do is refused before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.utils import is_liger_kernel_available
+
+from prealign.errors import RecipeError
+from prealign.recipe.arms import resolve_arm
+from prealign.recipe.sections import Recipe
+from prealign.recipe.trainer import settings_in
+from prealign.training import launch
+from prealign.training.forward import fused_loss
+
+
+def check_launch(recipe: Recipe) -> None:
+    """RecipeError for what a run on several devices cannot do."""
+    if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
+        raise RecipeError(
+            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
+            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+        )
+    if fused_loss(recipe.trainer) and not (is_liger_kernel_available() and torch.cuda.is_available()):
+        raise RecipeError(
+            "trainer.use_liger_kernel needs a GPU and a package: `pip install 'prealign[liger]'`, or leave it out."
+        )
+    _check_sharding(recipe)
+    if launch.count() > 1 and recipe.jobs > 1:
+        raise RecipeError(
+            f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all train one arm after "
+            "the other. Add jobs=1, or run without a launcher."
+        )
+    if launch.shards_weights() or recipe.trainer.get("fsdp"):
+        anchored = [arm for arm in recipe.arms if resolve_arm(recipe, arm).anchor.enabled]
+        if anchored:
+            raise RecipeError(
+                f"the arm {anchored[0]!r} anchors the vocabulary, which FSDP cannot spread over devices. Leave it out, or "
+                "launch with torchrun or the configuration ddp."
+            )
+        if recipe.evaluate.dynamics:
+            raise RecipeError(
+                "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
+                "or launch with torchrun or the configuration ddp."
+            )
+
+
+def _check_sharding(recipe: Recipe) -> None:
+    """RecipeError for weights in shards that cannot be put together again (`ranks.gather_weights`): they would be lost."""
+    in_recipe = recipe.trainer.get("fsdp")
+    if launch.shards_weights() or in_recipe:
+        config = settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
+        version = config.get("version", config.get("fsdp_version", 2)) if in_recipe else launch.fsdp_version()
+        if int(version) != 2:
+            raise RecipeError(
+                f"FSDP of version {version} saves shards as if they were whole. Launch with `prealign accelerate-config "
+                "fsdp2`, or set fsdp_version (in a recipe: trainer.fsdp_config.version) to 2."
+            )
+    own = settings_in(recipe.trainer.get("deepspeed"))
+    stages = [_zero_stage(own), _zero_stage(settings_in(launch.deepspeed_config())), launch.zero_stage()]
+    if 3 in stages:
+        raise RecipeError(
+            "DeepSpeed of stage 3 spreads weights over devices, and their shards would be saved as if they were whole. "
+            "Launch with `prealign accelerate-config fsdp2`, or with stage 2: `prealign accelerate-config deepspeed_zero2`."
+        )
+
+
+def _zero_stage(config: dict[str, Any]) -> int:
+    return int(config.get("zero_optimization", {}).get("stage", 0))

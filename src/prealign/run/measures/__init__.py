@@ -1,0 +1,1 @@
+"""Evaluators applied to the models and data of a run."""

@@ -1,0 +1,297 @@
+"""What the arms of a recipe will take on devices that are not there yet: steps, FLOPs, hours, memory and disk.
+
+1. Shapes: the model of the recipe on the meta device, with the rows that the vocabulary needs.
+2. Words: those of the run's data folder if it is fresh; else forms and tokens a group are assumed, and the plan says so.
+3. Steps: as a run matches them, each arm to the FLOPs of PreAlign. Batch sizes are of one device, so N devices read N times
+   as much in a step; the similarities of L_align grow with N, as every device scores the joined batch.
+4. Hours: FLOPs of a device / (its peak · utilisation). Similarities are float32 even in bf16 training: they go by that peak.
+5. Memory: that of the stage that takes more (`prealign.methods.memory`). Of a frozen body there are weights only.
+6. Disk: a float32 checkpoint a stage, and blocks of int32 ids and labels: 4 · parameters · stages + 8 · tokens of stage 2.
+
+Evaluation and fine-tuning are not counted. All numbers are of one seed; the last row adds up arms and seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from prealign.errors import CorpusError, RecipeError
+from prealign.methods.alignment.loss import TILE
+from prealign.methods.alignment.objective import layer_slice
+from prealign.methods.alignment.states import ROW
+from prealign.methods.alignment.words import WordSizes, word_forms
+from prealign.methods.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory, words_memory
+from prealign.recipe.arms import resolve_arm
+from prealign.recipe.methods import AlignSection
+from prealign.recipe.sections import PretrainSection, Recipe
+from prealign.recipe.validate import did_you_mean
+from prealign.run.data import Prepared
+from prealign.run.folder import RunFolder, finished
+from prealign.run.prepare import data_fingerprint
+from prealign.text.tokenizers import get_tokenizer
+from prealign.training.align import align_step_flops, align_step_tokens, similarity_flops
+from prealign.training.forward import fused_loss
+from prealign.training.models import freeze_body, frozen_share, model_shapes
+from prealign.training.precision import precision
+from prealign.training.pretrain import budgeted_steps, pretrain_step_flops, pretrain_step_tokens
+
+GIB = 2**30
+_BLOCK_BYTES = 8  # a token of a block: its id and its label, int32
+_TOKENS_PER_FORM = 2
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device: peak dense FLOP/s in bf16 (accumulated in float32) and in float32, and bytes of memory."""
+
+    bf16: float
+    fp32: float
+    memory: float
+
+
+DEVICES: dict[str, Device] = {
+    # the makers' data sheets, without sparsity and without TF32; memory as the driver reports it
+    "a100": Device(312e12, 19.5e12, 80 * GIB),
+    "h100": Device(989e12, 67e12, 80 * GIB),
+    "h200": Device(989e12, 67e12, 140 * GIB),
+    "l40s": Device(362e12, 91.6e12, 45 * GIB),
+    "rtx4090": Device(165e12, 82.6e12, 24 * GIB),
+    "mi300x": Device(1307e12, 163e12, 192 * GIB),
+}
+
+
+@dataclass(frozen=True)
+class Devices:
+    """`number` devices of one kind, at a share of their peak."""
+
+    name: str
+    number: int
+    device: Device
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one seed of an arm takes, over all devices; `memory` is of one, by stage."""
+
+    arm: str
+    seeds: int
+    align_steps: int
+    steps: int
+    tokens: float
+    flops: float
+    seconds: float
+    memory: dict[str, Memory]
+    disk: float
+
+    @property
+    def peak(self) -> tuple[str, Memory]:
+        """The stage that takes more memory, and what it takes."""
+        return max(self.memory.items(), key=lambda item: item[1].total)
+
+
+@dataclass(frozen=True)
+class AssumedWords:
+    """`WordSizes` before there is a lexicon: groups enough for any batch."""
+
+    mean_forms_per_group: float
+    mean_tokens_per_group: float
+    groups: float = math.inf
+
+
+def use_devices(name: str, number: int, utilisation: float, flops: float | None = None) -> Devices:
+    """Return devices by name ("cpu": with the peak `flops`). RecipeError for what cannot be."""
+    if number < 1:
+        raise RecipeError(f"--gpus {number}: a plan needs at least one device.")
+    if not 0 < utilisation <= 1:
+        raise RecipeError(f"--utilisation {utilisation:g} is not a share above 0 and at most 1; 40 % is written 0.4.")
+    if flops is not None and not 0 < flops < math.inf:
+        raise RecipeError(f"--flops {flops:g} is no number of operations a second: write 2e12, for example.")
+    if name not in {*DEVICES, "cpu"}:
+        raise RecipeError(f"unknown --gpu {name!r}{did_you_mean(name, [*DEVICES, 'cpu'])}")
+    if name == "cpu" and flops is None:
+        raise RecipeError("--gpu cpu: processors differ too much to be in a table. Give the peak: --flops 2e12.")
+    device = DEVICES.get(name, Device(0, 0, math.inf))
+    if flops is not None:
+        device = replace(device, bf16=flops, fp32=flops)
+    return Devices(name, number, device, utilisation)
+
+
+def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan], Devices, list[str]]:
+    """Return a plan for each arm, the devices, and what had to be assumed. `run` may hold prepared data, or not exist."""
+    prepared = _prepared(recipe, run)
+    assumed: list[str] = []
+    if prepared is None:
+        vocabulary, words, assumed = _assume(recipe)
+        by_arm = dict.fromkeys(recipe.arms, words)
+    else:
+        vocabulary, by_arm = prepared.vocab_size, _words(recipe, prepared)
+    section = recipe.model
+    if section.attention == "flash_attention_2":
+        # It needs a GPU to be imported; sdpa keeps the same tensors.
+        section = section.model_copy(update={"attention": "sdpa"})
+    model = model_shapes(section, vocab_size=vocabulary, context=recipe.pretrain.context, eos_token_id=0)
+    notes = [
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {vocabulary:,} rows of the vocabulary",
+        *assumed,
+        *_frozen_bodies(recipe, model),
+        *_not_modelled(recipe),
+    ]
+    return [plan_arm(recipe, arm, model, by_arm[arm], devices) for arm in recipe.arms], devices, notes
+
+
+def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices) -> Plan:
+    """Return the plan of one seed of an arm of `base`. `model` is on the meta device."""
+    own, ranks, align_steps = resolve_arm(base, arm), devices.number, resolve_arm(base, arm).align.steps
+    steps = budgeted_steps(resolve_arm(base, "prealign"), own, model, words, words, ranks)
+    flops = steps * pretrain_step_flops(model, own, words, ranks)
+    tokens = steps * pretrain_step_tokens(own, words)
+    similarities = 0.0
+    if align_steps:
+        flops += align_steps * align_step_flops(model, own, words, ranks)
+        tokens += align_steps * align_step_tokens(own, words)
+        similarities += align_steps * similarity_flops(model, own.align.pairs_per_batch, words, ranks)
+    if own.sustain.weight:
+        similarities += steps / own.sustain.every * similarity_flops(model, own.sustain.groups, words, ranks)
+    device = devices.device
+    rate = device.bf16 if _bf16(own, devices) else device.fp32
+    seconds = ((flops - similarities) / rate + similarities / device.fp32) / devices.utilisation
+    parameters = sum(p.numel() for p in model.parameters())
+    blocks = _BLOCK_BYTES * ranks * steps * own.pretrain.batch_size * own.pretrain.context
+    return Plan(
+        arm=arm,
+        seeds=len(base.seeds),
+        align_steps=align_steps,
+        steps=steps,
+        tokens=ranks * tokens,
+        flops=ranks * flops,
+        seconds=seconds,
+        memory=stage_memory(own, model, words, devices),
+        disk=FLOAT * parameters * (2 if align_steps else 1) + blocks,
+    )
+
+
+def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) -> dict[str, Memory]:
+    """Return the memory on one device of each stage of an arm, whose recipe is `own`."""
+    shards = devices.number if own.trainer.get("fsdp") else 1
+    bf16, context, whole = _bf16(own, devices), own.pretrain.context, model
+    layers = range(model.config.num_hidden_layers + (1 if model.config.tie_word_embeddings else 2))
+
+    def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
+        model = _frozen(whole) if section.freeze_body else whole
+        stock = bool(own.trainer.get("fp16"))
+        activations, logits = text_memory(model, batch, context, bf16=bf16, stock=stock) if batch else (0.0, 0.0)
+        if batch and fused_loss(own.trainer):
+            rows, width = model.get_output_embeddings().weight.shape
+            logits = fused_loss_memory(batch * context, width, rows)
+        if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding
+            activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
+        alignment = 0.0
+        if groups:
+            alignment = words_memory(
+                model,
+                min(groups, words.groups) * words.mean_forms_per_group,
+                words.mean_tokens_per_group / words.mean_forms_per_group,
+                layers=len(layers[layer_slice(own.align.layers, model)]),
+                ranks=devices.number,
+                bf16=bf16,
+                tile=TILE,
+                row=ROW,
+                micro=own.align.micro_pairs and own.align.micro_pairs * words.mean_forms_per_group,
+            )
+        parameters = parameter_memory(model, shards)
+        return replace(parameters, activations=activations, logits=logits, alignment=alignment)
+
+    sustained = own.sustain.groups if own.sustain.weight else 0
+    memory = {"pretrain": stage(own.pretrain, own.pretrain.batch_size, sustained)}
+    if own.align.steps:
+        # Anchored rows are written out before stage 2 and tied again: stage 1 has them too.
+        text = own.align.lm_batch_size if own.align.lm_weight else 0
+        memory["align"] = stage(own.align, text, own.align.pairs_per_batch)
+    return memory
+
+
+@lru_cache(maxsize=1)
+def _frozen(model: Any) -> Any:
+    """Return a copy of the model with its body frozen."""
+    frozen = copy.deepcopy(model)
+    freeze_body(frozen)
+    return frozen
+
+
+def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
+    arms = {arm: resolve_arm(recipe, arm) for arm in recipe.arms}
+    for key, named in (
+        ("align", [arm for arm, own in arms.items() if own.align.steps and own.align.freeze_body]),
+        ("pretrain", [arm for arm, own in arms.items() if own.pretrain.freeze_body]),
+    ):
+        if named:
+            share = frozen_share(_frozen(model))
+            yield f"{key}.freeze_body: {share:.1%} of the parameters do not train in that stage, in {', '.join(named)}"
+
+
+def _bf16(recipe: Recipe, devices: Devices) -> bool:
+    """Whether the stages compute in two bytes: on a GPU unless the recipe says otherwise, on a CPU as on this one."""
+    if devices.name == "cpu":
+        return precision(recipe.trainer) != "fp32"
+    return bool(recipe.trainer.get("bf16", True) or recipe.trainer.get("fp16"))
+
+
+def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
+    """Return the run's data if it is fresh; text that is not there yet is no mistake here."""
+    folder = RunFolder(run)
+    try:
+        record = finished(folder.data, data_fingerprint(recipe))
+    except CorpusError:
+        return None
+    return Prepared(folder.data, record) if record is not None else None
+
+
+def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:
+    """Return the words of each arm's first seed; arms that use the same part of the lexicon share them."""
+    known: dict[str, WordSizes] = {}
+    by_arm = {}
+    for arm in recipe.arms:
+        own = resolve_arm(recipe, arm)
+        part = own.lexicon.model_dump_json()
+        if part not in known:
+            known[part] = word_forms(prepared.training_lexicon(own, recipe.seeds[0])[0], prepared.tokenizer)
+        by_arm[arm] = known[part]
+    return by_arm
+
+
+def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
+    """Return rows of the vocabulary and sizes of words for a recipe without prepared data, and what was assumed."""
+    forms = 1 + len(recipe.targets)
+    words = AssumedWords(forms, forms * _TOKENS_PER_FORM)
+    vocabulary = recipe.tokenizer.vocab_size
+    if recipe.tokenizer.path is not None:
+        trust = recipe.model.trust_remote_code
+        vocabulary = len(get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)) + recipe.tokenizer.extend
+    if any(target.is_clone for target in recipe.targets):
+        vocabulary = 2 * vocabulary - 1  # a twin of every token but the separator
+    note = (
+        f"no prepared data (`prealign lexicon RECIPE` makes it): assumed are {forms} forms a translation group, one a "
+        f"language, {_TOKENS_PER_FORM} tokens a form, and a full batch of groups"
+    )
+    return vocabulary, words, [note]
+
+
+def _not_modelled(recipe: Recipe) -> Iterator[str]:
+    if recipe.align.micro_pairs is not None:
+        yield "align.micro_pairs: a third more FLOPs of encoding words; not counted, as they train nothing more"
+    if recipe.trainer.get("torch_compile"):
+        yield "trainer.torch_compile: what the compiler keeps is not known; activations and logits are those without it"
+    if recipe.trainer.get("gradient_checkpointing"):
+        yield "trainer.gradient_checkpointing: activations will be far fewer, and a third more FLOPs; not counted"
+    if recipe.trainer.get("deepspeed"):
+        yield "trainer.deepspeed: its sharding is not counted; weights, gradients and optimiser are those of one device"
+
+
+# --- tables -----------------------------------------------------------------------------------------------

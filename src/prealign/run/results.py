@@ -1,0 +1,129 @@
+"""results.json, made from the finished stages of all arms and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from prealign import __version__
+from prealign.evaluation.comparisons import OneSeed, compare
+from prealign.evaluation.lm.coverage import KINDS
+from prealign.evaluation.score import Unit
+from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
+from prealign.files import read_json
+from prealign.lexicon.forms import INFLECTED, RESPELLED
+from prealign.recipe.sections import Recipe
+from prealign.run.data import Prepared
+from prealign.run.folder import RunFolder, finished
+
+Marks = dict[tuple[str, int], dict[str, str]]
+"""The fingerprint of every stage of every arm and seed."""
+
+
+def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
+    """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
+    origin = read_json(run.provenance)
+    budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
+    for (arm, seed), stages in _fresh_records(run, marks):
+        scores += [score for record in stages.values() for score in record.get("scores", [])]
+        for stage in ("align", "pretrain"):
+            if stage in stages:
+                name = {"arm": arm, "seed": seed, "stage": stage}
+                kept = ("tokens", "flops", "seconds", "steps", "frozen")
+                budget.append(name | {k: stages[stage][k] for k in kept if k in stages[stage]})
+                history.append(name | {"points": stages[stage]["history"]})
+                dynamics += [name | entry for entry in stages[stage]["dynamics"]]
+        if stages["blocks"]["coverage"] is not None:
+            switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
+        if "new_rows" in stages["pretrain"]:
+            rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
+        for language, read in stages["blocks"].get("languages", {}).items():
+            mixture.append({"arm": arm, "seed": seed, "language": language} | read)
+        for task, made in stages.get("transfer", {}).get("tasks", {}).items():
+            examples = {key: made[key] for key in ("train_examples", "tested", "truncated") if key in made}
+            transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
+    held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
+    return {
+        "schema": 1,
+        "name": recipe.name,
+        "version": __version__,
+        "created": origin["created"],
+        "command": origin["command"],
+        "recipe": recipe.model_dump(),
+        "environment": origin["environment"],
+        "scores": scores,
+        "budget": budget,
+        "comparisons": compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(run, recipe.baseline)),
+        "history": history,
+        "dynamics": dynamics,
+        "switching": switching,
+        "mixture": mixture,
+        "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
+        "corpus": prepared.record["corpus"],
+        **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
+        **({"transfer": transfer} if recipe.transfer else {}),
+        **({"new_rows": rows} if rows else {}),
+    }
+
+
+def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
+    """Yield the stages' records: numbers of a former recipe, at another budget, must not stand beside this one's."""
+    for pair, expected in marks.items():
+        found = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
+        fresh = {stage: record for stage, record in found.items() if record is not None}
+        if len(fresh) == len(expected):
+            yield pair, fresh
+
+
+def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
+    kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
+    optional = tuple(name for name in (INFLECTED, RESPELLED, "switched") if name in blocks)
+    return {k: blocks[k] for k in kept + optional} | {
+        "expected": blocks["ratio"] * blocks["coverage"],
+        "realised": blocks["switched_words"] / max(1, blocks["source_words"]),
+        "realised_tokens": blocks["switched_tokens"] / max(1, blocks["source_tokens"]),
+    }
+
+
+_OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
+
+
+_ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
+"""Tasks whose stage keeps what it measured item by item, in TASK.json."""
+
+
+def over_items(run: RunFolder, baseline: str) -> OneSeed:
+    """How two arms of one seed compare: on the items that both kept; None where there are none for a number."""
+    read = cache(read_json)  # one file of items serves many numbers
+
+    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
+        task, metric = number["task"], number["metric"]
+        paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
+        if task not in _ITEMS or not all(path.exists() for path in paths):
+            return None
+        ours, theirs = (read(path) for path in paths)
+        if task == "lm":
+            sides = [side.get(number["language"]) for side in (ours, theirs)]
+            if kind := _OF_WORDS.get(metric):
+                sides = [side and side.get(kind) for side in sides]
+            perplexity = metric != "bits_per_byte"
+            return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
+        ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
+        own, base = (side.get("correct") or [] for side in (ours, theirs))
+        if metric != "accuracy" or not own or len(own) != len(base):
+            return None
+        documents = ours.get("document")
+        return paired_items(own, base, documents), "documents" if documents else "items"
+
+    return compared
+
+
+def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, perplexity: bool) -> Difference:
+    sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
+    transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
+    scored = np.array(ours["tokens"]) > 0
+    nats, baseline_nats = (np.array(side["nats"])[scored] for side in (ours, theirs))
+    return paired_bootstrap(nats, baseline_nats, sizes[scored], transform)

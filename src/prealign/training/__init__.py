@@ -1,0 +1,1 @@
+"""A phase of training: model, objectives and blocks to a checkpoint; processes, precision, memory."""

@@ -1,0 +1,105 @@
+"""What a model's forward does while it trains, other than its class's.
+
+1. `replace_forward` gives one instance a forward of its own; name, signature and checkpoints stay those of its class.
+2. `training_forward` puts a loss in parts in place (`token_loss`), or liger-kernel's fused one if the recipe asks for it,
+   and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into the modules
+   of transformers, and so into every model of the process, also those that are measured on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import MethodType
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import CausalLMOutput
+
+from prealign.errors import RecipeError
+from prealign.methods.alignment.states import encoded_word_states
+from prealign.training.loss import causal_lm_loss
+
+LIGER = "use_liger_kernel"
+"""The setting of `trainer` that is followed here: the Trainer would put the forward over ours, and into classifiers too."""
+_KERNELS = ("rope", "rms_norm", "layer_norm", "swiglu", "geglu", "cross_entropy")
+
+
+def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
+    """Give this instance the forward that `make` returns for the one it has, both with `self`. Returns the model.
+
+    Its class becomes a subclass of the same name, so checkpoints are those of the class it was.
+    """
+    cls = type(model)
+    own = vars(model).pop("forward", None)  # an instance's own would win over its class's
+    assert own is None or isinstance(own, MethodType), "a forward that is no method would be lost"
+    inner = own.__func__ if own else cls.forward
+    # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
+    forward = wraps(inner)(make(inner))
+    model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
+    return model
+
+
+def fused_loss(trainer: Mapping[str, Any]) -> bool:
+    """Whether the loss of both stages is liger-kernel's."""
+    return bool(trainer.get(LIGER))
+
+
+def training_forward(model: Any, trainer: Mapping[str, Any]) -> Any:
+    """Give this model the forward of a training stage. Returns the model.
+
+    In training, and asked for a loss, it returns nothing else: nobody reads the logits, and under autocast Accelerate would
+    convert them to float32. The loss is that of `token_loss`; if the recipe asks for liger-kernel's, which never has the
+    logits of a whole batch, a model that it does not know is a RecipeError.
+    """
+    if fused_loss(trainer):
+        _fuse_loss(model)
+    else:
+        model.loss_function = causal_lm_loss
+
+    def loss_alone(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            output = inner(self, *args, **kwargs)
+            loss = output.get("loss") if isinstance(output, dict) else None
+            return CausalLMOutput(loss=loss) if self.training and loss is not None else output
+
+        return forward
+
+    return replace_forward(model, loss_alone)
+
+
+def _fuse_loss(model: Any) -> None:
+    from transformers.integrations.liger import apply_liger_kernel
+
+    apply_liger_kernel(model, dict.fromkeys(_KERNELS, False) | {"fused_linear_cross_entropy": True})
+    if "forward" not in vars(model):
+        raise RecipeError(
+            f"trainer.{LIGER}: liger-kernel has no fused loss for models of type {model.config.model_type!r}. Leave it out."
+        )
+
+
+def with_word_states(model: Any) -> Any:
+    """Give this model instance a forward that, called with `word_ids` and `word_lengths`, also returns `word_states`.
+
+    Calls without word inputs are those of the forward it had. Returns the model.
+    """
+
+    def make(inner: Callable[..., Any]) -> Callable[..., Any]:
+        # Under `trainer.torch_compile` this frame is left as it is and the inner forward is compiled, whose text always
+        # has the same shape: a graph that saw the words would be compiled again for each new shape of theirs.
+        @torch.compiler.disable(recursive=False)
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            words = kwargs.pop("word_ids", None)
+            if words is None:
+                return inner(self, *args, **kwargs)
+            inputs = (
+                words,
+                kwargs.pop("word_lengths"),
+                *(kwargs.pop(n, None) for n in ("bos", "word_micro", "word_most")),
+            )
+            output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
+            return {**output, "word_states": encoded_word_states(self, *inputs)}
+
+        return forward
+
+    return replace_forward(model, make)

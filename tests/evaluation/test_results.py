@@ -1,0 +1,160 @@
+"""Reading and asking results.json: hand-worked numbers, and messages for files that are not one."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import synthetic_results as synthetic
+from prealign.errors import PrealignError
+from prealign.evaluation import results as ask
+from prealign.recipe.arms import ARMS
+
+
+def score(arm: str, seed: int, value: float | None, language: str = "en-clone", **more: object) -> dict[str, object]:
+    return {
+        "arm": arm, "seed": seed, "task": "lm", "language": language, "metric": "perplexity", "value": value,
+        "low": 1.0, "high": 9.0, **more,
+    }  # fmt: skip
+
+
+def small(*scores: dict[str, object], **sections: object) -> dict[str, object]:
+    return {"schema": 1, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
+
+
+def test_a_written_file_reads_back_unchanged(tmp_path: Path) -> None:
+    made = synthetic.results()
+    (tmp_path / "results.json").write_text(json.dumps(made), encoding="utf-8")
+    assert ask.read_results(tmp_path / "results.json") == made
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read"),
+        (b'{"schema": 1,\n oops}', "results.json:2: not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[]", "a list"),
+        (b'{"schema": 7}', "`schema` is 7"),
+        (b'{"schema": 1, "name": "x", "scores": []}', "`recipe` is missing"),
+        (
+            b'{"schema": 1, "name": "x", "recipe": {}, "scores": [{"arm": "joint"}]}',
+            "scores[0]: `seed` is missing",
+        ),
+        (b'{"schema": 1, "name": "x", "recipe": {}, "scores": {}}', "`scores` is not a list"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "results.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PrealignError) as caught:
+        ask.read_results(path)
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_the_same_score_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(small(score("joint", 0, 2.0), score("joint", 0, 3.0))), encoding="utf-8")
+    with pytest.raises(PrealignError, match="2 scores for"):
+        ask.read_results(path)
+
+
+def test_three_seeds_give_the_t_interval_of_their_mean() -> None:
+    found = ask.estimate([score("joint", seed, value) for seed, value in enumerate((1.0, 2.0, 3.0))])
+    assert found is not None
+    assert (found.value, found.seeds) == (2.0, 3)
+    # t(0.975, 2) = 4.302653 and the standard error is 1 / sqrt(3)
+    assert found.high - found.value == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+
+
+def test_one_seed_keeps_its_interval_over_items() -> None:
+    assert ask.estimate([score("joint", 0, 5.0)]) == ask.Estimate(5.0, 1.0, 9.0, 1)
+
+
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+def test_a_diverged_seed_leaves_the_mean_and_is_told(bad: float | None) -> None:
+    rows = [score("joint", 0, 4.0), score("joint", 1, 6.0), score("joint", 2, bad)]
+    found = ask.estimate(rows)
+    assert found is not None
+    assert (found.value, found.seeds) == (5.0, 2)
+    assert ask.unfinished_runs(small(*rows)) == [("joint", 2)]
+    assert ask.estimate([rows[2]]) is None
+
+
+def test_a_planned_run_without_scores_is_unfinished() -> None:
+    made = small(score("joint", 0, 4.0))
+    made["recipe"] = {"arms": ["joint", "prealign"], "seeds": [0]}
+    assert ask.unfinished_runs(made) == [("prealign", 0)]
+
+
+def test_select_treats_an_absent_key_as_none() -> None:
+    rows = [{"a": 1}, {"a": 1, "b": 2}, {"a": 3, "b": 2}]
+    assert ask.select(rows, a=1, b=None) == [{"a": 1}]
+    assert ask.group(rows, "b") == {(None,): [rows[0]], (2,): rows[1:]}
+
+
+def test_half_the_log_gap_closed() -> None:
+    # log 400 - log 200 is half of log 400 - log 100, for any scale of the seed
+    rows = [
+        score(arm, seed, value * scale)
+        for seed, scale in ((0, 1.0), (1, 3.0))
+        for arm, value in (("joint", 400.0), ("prealign", 200.0), ("merged_ids", 100.0))
+    ]
+    values = {arm: ask.gap_closed(small(*rows), arm, "en-clone") for arm in ("joint", "prealign", "merged_ids")}
+    assert {arm: found and round(found.value, 12) for arm, found in values.items()} == {
+        "joint": 0.0, "prealign": 0.5, "merged_ids": 1.0,
+    }  # fmt: skip
+    assert values["prealign"] is not None
+    assert values["prealign"].seeds == 2
+
+
+def test_no_gap_without_a_bound_or_with_one_that_is_no_better() -> None:
+    bounds = [score("joint", 0, 100.0), score("prealign", 0, 90.0)]
+    assert ask.gap_closed(small(*bounds), "prealign", "en-clone") is None
+    assert ask.gap_closed(small(*bounds, score("merged_ids", 0, 100.0)), "prealign", "en-clone") is None
+
+
+def test_a_seed_that_stopped_after_stage_1_does_not_lower_the_mean_budget() -> None:
+    rows = [
+        {"arm": "prealign", "seed": seed, "stage": stage, "flops": flops}
+        for seed, stage, flops in ((0, "align", 2.0), (0, "pretrain", 6.0), (1, "align", 2.0))
+    ]
+    rows.append({"arm": "joint", "seed": 0, "stage": "pretrain", "flops": 4.0})
+    made = small(budget=rows)
+    assert ask.total_flops(made, "prealign") == 8.0
+    assert ask.budget_ratio(made, "prealign") == 2.0
+
+
+def test_arms_keep_the_recipes_order_and_no_run_is_lost() -> None:
+    made = small(score("late", 0, 1.0), score("prealign", 0, 1.0), score("joint", 0, 1.0))
+    made["recipe"] = {"arms": ["joint", "prealign", "never_ran"]}
+    assert ask.arm_order(made) == ["joint", "prealign", "late"]
+
+
+def test_every_named_arm_has_a_label_of_its_own() -> None:
+    labels = {arm: ask.arm_label(arm) for arm in ARMS}
+    assert len(set(labels.values())) == len(ARMS)
+    assert [arm for arm, label in labels.items() if arm == label] == []
+
+
+def test_a_variant_is_described_by_what_it_changes() -> None:
+    made = small()
+    made["recipe"] = {"variants": {"loud": {"extends": "prealign", "set": {"switch.ratio": 0.5}}}}
+    assert ask.arm_description("loud", made) == "PreAlign with switch.ratio = 0.5"
+    assert ask.arm_description("joint", made) == ARMS["joint"].description
+
+
+def test_the_main_arm_is_not_the_best_but_the_one_asked_about() -> None:
+    assert ask.main_arm(synthetic.results(["joint", "prealign_sustained", "prealign"])) == "prealign"
+    assert ask.main_arm(synthetic.results(["merged_ids", "joint", "anchored"])) == "anchored"
+    assert ask.main_arm(synthetic.results(["joint", "merged_ids"])) is None
+
+
+def test_targets_come_before_the_source_and_have_names() -> None:
+    assert ask.languages(synthetic.results()) == ["en-clone", "en"]
+    assert [ask.language_label(tag) for tag in ("en-clone", "de", "xx")] == ["English-Clone", "German", "xx"]

@@ -1,0 +1,117 @@
+"""Word forms of a lexicon and the batches of groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import normalizers
+from transformers import PreTrainedTokenizerFast
+
+import toys
+from prealign.errors import LexiconError
+from prealign.lexicon import Group, Lexicon
+from prealign.methods.alignment.words import WordForms, word_forms
+from prealign.text.encode import encode_words
+
+
+def single_pairs(groups: int) -> WordForms:
+    return toys.forms(*([[2 * g], [2 * g + 1]] for g in range(groups)))
+
+
+def batch_groups(words: WordForms, number: int, size: int, seed: int) -> list[int]:
+    """The groups of a batch of pairs, one that is met twice twice."""
+    groups: list[int] = words.numbered_batch(number, size, seed)["word_groups"].tolist()
+    return groups[::2]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
+def test_each_group_comes_once_before_any_comes_again(groups: int, size: int, seed: int) -> None:
+    words = single_pairs(groups)
+    steps = 3 * groups // size + 2
+    # A batch never holds a group twice, so what a batch at a lap's edge met twice is one short.
+    laps = np.concatenate([words._permutation(seed, lap) for lap in range(steps * size // groups + 1)])
+    for lap in range(len(laps) // groups):
+        assert sorted(laps[lap * groups : (lap + 1) * groups]) == list(range(groups))
+    for step in range(steps):
+        batch = batch_groups(words, step, size, seed)
+        assert set(batch) == set(laps[step * size : (step + 1) * size]) and len(batch) == len(set(batch))
+
+
+def test_whole_laps_of_dividing_batches_hold_every_group_once() -> None:
+    words = single_pairs(12)
+    laps = [sorted(g for s in range(3 * lap, 3 * lap + 3) for g in batch_groups(words, s, 4, 7)) for lap in range(4)]
+    assert laps == [list(range(12))] * 4
+    orders = {tuple(g for s in range(3 * lap, 3 * lap + 3) for g in batch_groups(words, s, 4, 7)) for lap in range(4)}
+    assert len(orders) == 4, "each lap is shuffled anew"
+
+
+def test_a_batch_is_known_from_seed_and_number_alone() -> None:
+    words, again = single_pairs(50), single_pairs(50)
+    for _ in range(5):
+        words.numbered_batch(0, 8, 3)
+    late, fresh = words.numbered_batch(9, 8, 3), again.numbered_batch(9, 8, 3)
+    assert all(np.array_equal(late[key], fresh[key]) for key in fresh)
+    assert batch_groups(words, 9, 8, 3) != batch_groups(words, 9, 8, 4)
+
+
+def test_a_batch_holds_all_forms_of_its_groups() -> None:
+    words = toys.forms([[1], [2, 3]], [[4], [5], [6, 7, 8]], [[9, 9], [2, 3]])
+    batch = words.batch(np.array([0, 2]))
+    assert batch["word_ids"].tolist() == [[1, 0], [2, 3], [9, 9], [2, 3]]
+    assert batch["word_lengths"].tolist() == [1, 2, 2, 2]
+    assert batch["word_groups"].tolist() == [0, 0, 2, 2]
+    surfaces = batch["word_surfaces"].tolist()
+    assert surfaces[1] == surfaces[3] and len(set(surfaces)) == 3
+
+
+def test_a_lexicon_in_tokens(byte_bpe: Any) -> None:
+    groups = [
+        Group("house", translations={"de": ("Haus", "Gebäude"), "fr": ("maison",)}, count=9),
+        Group("river", translations={"de": ("Fluß",)}),
+        Group("building", translations={"de": ("Gebäude",)}, count=4),
+    ]
+    words = word_forms(Lexicon(groups, source="en"), byte_bpe)
+    expected = [
+        encode_words(byte_bpe, [word], language)[0].tolist()
+        for word, language in [
+            ("house", "en"), ("Haus", "de"), ("Gebäude", "de"), ("maison", "fr"),
+            ("river", "en"), ("Fluß", "de"), ("building", "en"), ("Gebäude", "de"),
+        ]
+    ]  # fmt: skip
+    assert [row.tolist() for row in words.ids] == expected
+    assert words.first.tolist() == [0, 4, 6, 8] and words.groups == 3
+    assert words.count.tolist() == [9, 1, 4]
+    assert words.surface[2] == words.surface[7] and len(set(words.surface.tolist())) == 7
+    assert words.mean_forms_per_group == pytest.approx(8 / 3)
+    assert words.mean_tokens_per_group == pytest.approx(sum(map(len, expected)) / 3)
+
+
+def dropping(tokenizer: Any) -> Any:
+    """The same tokenizer, but its normalizer deletes the letter q: "qq" has no tokens."""
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    backend.normalizer = normalizers.Replace("q", "")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
+
+
+def test_forms_without_tokens_are_left_out_and_lonely_groups_with_them(byte_bpe: Any) -> None:
+    # A word has the tokens that " word" has beyond the opener's, so the space must go too for none to be left.
+    tokenizer = dropping(byte_bpe)
+    lost = len(encode_words(tokenizer, ["qq"], "zh")[0])
+    assert lost == 0
+    groups = [
+        Group("house", translations={"zh": ("qq",)}, count=5),
+        Group("river", translations={"zh": ("河", "qq")}, count=3),
+    ]
+    words = word_forms(Lexicon(groups, source="en"), tokenizer)
+    assert words.groups == 1 and words.count.tolist() == [3]
+    assert [row.tolist() for row in words.ids] == [
+        encode_words(tokenizer, ["river"], "en")[0].tolist(),
+        encode_words(tokenizer, ["河"], "zh")[0].tolist(),
+    ]
+    with pytest.raises(LexiconError, match="no word with a translation"):
+        word_forms(Lexicon(groups[:1], source="en"), tokenizer)

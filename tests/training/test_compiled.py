@@ -1,0 +1,47 @@
+"""`trainer.torch_compile`: the same losses, and word batches of any shape compile nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+import toys
+from prealign.training.align import align
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="needs a C++ compiler"),
+]
+STEPS, BATCH, CONTEXT = 6, 4, 16
+# Groups of one to five tokens a form: hardly two batches have one shape.
+WORDS = toys.forms(*([list(range(g, g + 1 + g % 5)), [g + 30]] for g in range(24)))
+
+
+def losses(folder: Path, **trainer: Any) -> list[float]:
+    model = toys.llama(initializer_range=0.02)
+    settings = {"steps": STEPS, "pairs_per_batch": 7, "lm_batch_size": BATCH}
+    recipe = toys.recipe(
+        align=settings, pretrain={"context": CONTEXT, "validations": 1}, trainer={"bf16": False, **trainer}
+    )
+    text = toys.blocks(STEPS * BATCH, CONTEXT, vocabulary=64)
+    record = align(model, None, WORDS, text, {"en": text.select(range(BATCH))}, recipe, 0, folder, lambda _: None)
+    return [point["loss"] for point in record["history"]]
+
+
+def test_words_are_left_out_of_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "no")  # the Trainer sets it, and it would outlive this test
+    plain = losses(tmp_path / "plain")
+    torch.compiler.reset()
+    counters.clear()
+    try:
+        compiled = losses(tmp_path / "compiled", torch_compile=True)
+        graphs = counters["stats"]["unique_graphs"]
+    finally:
+        torch.compiler.reset()
+    assert compiled == pytest.approx(plain, rel=1e-4)
+    assert 1 <= graphs <= 6, "the text's forward in training and in validation, not a graph a word batch"

@@ -1,0 +1,184 @@
+"""Two processes (gloo, CPU) do exactly what one process does on the joined batch."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.fsdp import fully_shard
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.nn.parallel import DistributedDataParallel
+
+import toys
+from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
+from prealign.methods.alignment.objective import AlignmentSteps, gather_words
+from prealign.training.forward import with_word_states
+from prealign.training.loop import run_trainer, training_arguments
+from prealign.training.ranks import gather_weights
+from prealign.training.trainer import AlignmentTrainer, collate
+
+CONTEXT, RANKS, STEPS = 10, 2, 4
+# Group 2 is met by both ranks, and [1, 2] is a surface of groups on both; rank 1 has more and longer forms.
+WORDS = toys.forms([[1, 2], [20]], [[3], [21, 22]], [[4, 5, 6], [23]], [[7], [24], [1, 2]], [[8, 9, 10, 11], [25]])
+GROUPS_OF_RANK = ([0, 1, 2], [2, 3, 4])
+FORMS = 7  # of the rank that has most
+BLOCKS = toys.blocks(32, CONTEXT, vocabulary=60)
+# So many that neither batches nor ranks come out even; every token is a label, as in blocks of validation text.
+VALIDATION = {
+    name: toys.blocks(number, CONTEXT, vocabulary=60, seed=number).map(lambda row: {"labels": row["input_ids"]})
+    for name, number in (("en", 9), ("de", 15))
+}
+RATES = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0}
+WAYS = {"whole": None, "micro-batches": 2}  # word forms that each rank encodes at once
+PATIENCE = 240  # seconds; the work itself takes about ten
+
+
+def model() -> Any:
+    return toys.llama().double()
+
+
+def batch(groups: list[int]) -> dict[str, Tensor]:
+    return WORDS.batch(torch.tensor(groups).numpy())
+
+
+def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None = None) -> Tensor:
+    """L_align + L_LM of one process: its words, `micro` forms at a time, and its text."""
+    text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
+    text["labels"] = text["input_ids"]  # as many labels on each rank, so that the mean of means is the mean
+    inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
+    output = model(**text, **inputs, word_micro=micro, word_most=FORMS)
+    states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
+    return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
+
+
+def train(
+    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, **steps: int
+) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64.
+
+    embedding_alone: without L_LM, so that steps with words leave the blocks out. Returns the weights, and the validation
+    perplexities of each step.
+    """
+    lm_weight, layers = (0.0, slice(0, 1)) if embedding_alone else (1.0, slice(None))
+    recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd"}, evaluate={"batch_size": 4})
+    rates = recipe.align.model_copy(update=RATES | {"lm_weight": lm_weight})
+    arguments = training_arguments(recipe, folder, rates, steps=STEPS, batch_size=1, seed=0)
+    trainer = AlignmentTrainer(
+        with_word_states(model()),
+        arguments,
+        data_collator=collate,
+        train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
+        eval_dataset=VALIDATION,
+        weight=1.0,
+        lm_weight=lm_weight,
+        layers=layers,
+        micro_pairs=micro_pairs,
+    )
+    history = run_trainer(trainer, "align", lambda _: None, tokens=1, flops=1)["history"]
+    weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    return weights, [point["validation"] for point in history if "validation" in point]
+
+
+def sharded(rank: int) -> dict[str, Any]:
+    """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together.
+
+    In micro-batches of two one rank alone would need a fourth, for which the other would not gather its shards.
+    """
+    gradients = {}
+    for way, micro in WAYS.items():
+        parts = with_word_states(model())
+        for block in parts.model.layers:
+            fully_shard(block)
+        fully_shard(parts)
+        loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        gradients[f"{way}: sharded"] = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
+    local = sum(p.to_local().numel() for p in parts.parameters())
+    gather_weights(parts)
+    return {
+        **gradients,
+        "local": local,
+        "gathered": {name: p.detach() for name, p in parts.named_parameters()},
+    }
+
+
+def one_rank(rank: int, folder: Path) -> None:
+    """What each of two processes does: save the gradients of one step, and the weights after some steps."""
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a rank that waits for ever says where, and ends
+    torch.set_num_threads(1)  # waiting threads of two ranks would take the cores from those that work
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # whatever name the machine has, and whether it resolves
+    # A file to meet at: a port found free may be taken by the time it is used.
+    store = dist.FileStore(str(folder / "rendezvous"), RANKS)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE))
+    found = sharded(rank)
+    for way, micro in WAYS.items():
+        parallel = DistributedDataParallel(with_word_states(model()))
+        loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
+        found[f"{way}: weights"], found[f"{way}: validation"] = train(
+            folder, micro_pairs=micro and 1, batch_size=2, groups=2
+        )
+    found["embedding alone: weights"], found["embedding alone: validation"] = train(
+        folder, embedding_alone=True, batch_size=2, groups=2
+    )
+    torch.save(found, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    try:
+        spawn(one_rank, (folder,), nprocs=RANKS)
+    except ProcessExitedException as error:  # not an exception of a rank: it was ended while it waited
+        warnings.warn(f"{error}; once more, as sockets of a busy machine may fail to connect", stacklevel=2)
+        folder = tmp_path_factory.mktemp("ranks")
+        spawn(one_rank, (folder,), nprocs=RANKS)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
+
+
+@pytest.mark.parametrize("way", [f"{way}: {kind}" for way in WAYS for kind in ("gradients", "sharded")])
+def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, Any]], way: str) -> None:
+    alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
+    assert [len(own["word_ids"]) for own in words] == [6, FORMS]
+    width = max(one["word_ids"].shape[1] for one in words)
+    joined = {key: torch.cat([one[key] for one in words]) for key in ("word_lengths", "word_groups", "word_surfaces")}
+    pad = [torch.nn.functional.pad(one["word_ids"], (0, width - one["word_ids"].shape[1])) for one in words]
+    loss_of(alone, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
+    for name, parameter in alone.named_parameters():
+        for rank in ranks:
+            torch.testing.assert_close(rank[way][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:
+    whole = dict(model().named_parameters())
+    assert sum(rank["local"] for rank in ranks) < 1.5 * sum(p.numel() for p in whole.values()), "each had a part only"
+    for rank in ranks:
+        assert rank["gathered"].keys() == whole.keys()
+        assert all(torch.equal(rank["gathered"][name], weight) for name, weight in whole.items())
+
+
+@pytest.mark.parametrize("way", [*WAYS, "embedding alone"])
+def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
+    ranks: list[dict[str, Any]], way: str, tmp_path: Path
+) -> None:
+    expected, validation = train(tmp_path, embedding_alone=way == "embedding alone", batch_size=4, groups=4)
+    start = dict(model().named_parameters())
+    for name, weight in expected.items():
+        assert not torch.equal(weight, start[name])
+        for rank in ranks:
+            torch.testing.assert_close(rank[f"{way}: weights"][name], weight, rtol=1e-9, atol=1e-12)
+    assert len(validation) == STEPS
+    for rank in ranks:
+        for found, own in zip(rank[f"{way}: validation"], validation, strict=True):
+            assert found == pytest.approx(own, rel=1e-6)  # the Trainer keeps losses in float32
