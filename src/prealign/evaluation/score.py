@@ -1,12 +1,15 @@
 """Scores and comparisons: one object is one entry of results.json, its fields are the entry's keys.
 
-A score is a value with its 95 % interval, what it was measured on, and a signature that says how.
+A score is a value with its 95 % interval, the data it was measured on, and a signature that says how. An evaluator is data
+and settings; called on a model, it returns an `Evaluation`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+from prealign import __version__
 
 Stage = Literal["init", "align", "pretrain"]
 Split = Literal["test", "seen", "held_out"]
@@ -65,6 +68,18 @@ class Comparison:
     split: Split
     layer: int | None = None
     condition: str | None = None
+
+
+class Evaluation(NamedTuple):
+    """The scores of a model, and `items`: the statistics of every document, word, sentence or question, ready for JSON."""
+
+    scores: list[Score]
+    items: dict[str, Any]
+
+
+def identity(tokenizer: Any) -> dict[str, object]:
+    """Return the default end of a signature: the size of the tokenizer and the version of prealign."""
+    return {"tok": len(tokenizer), "v": __version__}
 
 
 def signature(**parts: object) -> str:

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from prealign import __version__
 from prealign.evaluation.knowledge.facts import Question, load_questions
 from prealign.evaluation.knowledge.teaching import FACTS, split_names
-from prealign.evaluation.retrieval.queries import AskedWords
+from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.files import read_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
@@ -60,7 +60,7 @@ class Prepared:
         path = self.folder / "tests.jsonl"
         return Lexicon.load(path) if path.exists() else Lexicon([], source=self.languages[0], targets=[])
 
-    def tested_words(self, recipe: Recipe) -> dict[str, AskedWords]:
+    def tested_words(self, recipe: Recipe) -> dict[str, DictionaryQueries]:
         """Return what is asked for of each test dictionary, by target language."""
         if not self.tests.targets:
             return {}

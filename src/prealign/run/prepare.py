@@ -184,8 +184,8 @@ def _test(
     write_json(folder / "target-words.json", {language: counted[language] for language in tests.targets})
     found = tested_words(recipe, tests, counts, counted)
     return [
-        {"target": language, "words": own.words, "asked": len(own.asked), "asked_back": len(own.asked_back)}
-        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.text}
+        {"target": language, "words": own.words, "asked": len(own.forward), "asked_back": len(own.backward)}
+        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.summary}
         for language, own in found.items()
     ]
 

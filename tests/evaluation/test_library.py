@@ -1,0 +1,97 @@
+"""Every evaluator on a causal LM and a tokenizer: without run folder, recipe or command line."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tokenizers_in_memory as memory
+import toys
+from prealign import __version__
+from prealign.errors import DataError
+from prealign.evaluation.retrieval.dictionary import DictionaryRetrieval
+from prealign.evaluation.retrieval.pairs import draw_pairs
+from prealign.evaluation.retrieval.queries import select_queries
+from prealign.evaluation.retrieval.sentences import SentenceRetrieval
+from prealign.evaluation.retrieval.words import WordRetrieval
+from prealign.evaluation.score import Score
+from prealign.lexicon import Group, Lexicon
+from prealign.text.clone import clone_language
+from prealign.text.encode import encode_words
+
+WORDS = ("house", "water", "river", "tree", "Anna", "winter", "bread", "stone", "light", "green")
+LEXICON = Lexicon([Group(w, {"de": (w[::-1],)}) for w in WORDS], source="en", targets=("de",))
+
+
+@pytest.fixture(scope="module", params=[toys.llama, toys.gpt2])
+def model(request: pytest.FixtureRequest) -> Any:
+    return request.param(2 * len(memory.load("byte_bpe")))
+
+
+def by_metric(scores: list[Score], **only: Any) -> dict[str, list[float]]:
+    """The values of scores by metric, in the order of their layers."""
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if all(getattr(score, key) == value for key, value in only.items()):
+            found.setdefault(score.metric, []).append(score.value)
+    return found
+
+
+def embedding_hits(model: Any, tokenizer: Any, sources: list[str], targets: list[str], gold: np.ndarray) -> float:
+    """P@1 of input embeddings by definition: mean of a word's embedding rows, one cosine at a time."""
+    table = model.get_input_embeddings().weight.detach().double()
+    states = [
+        [table[torch.tensor(ids)].mean(0) for ids in encode_words(tokenizer, words, language)]
+        for words, language in ((sources, "en"), (targets, "de"))
+    ]
+    nearest = [int(np.argmax([float(torch.cosine_similarity(s, t, dim=0)) for t in states[1]])) for s in states[0]]
+    return float(np.mean([gold[i, j] for i, j in enumerate(nearest)]))
+
+
+def test_word_retrieval_measures_both_splits_of_a_lexicon(model: Any, byte_bpe: Any) -> None:
+    seen, held_out = LEXICON.split(0.3, seed=0)
+    pairs = draw_pairs(seen, held_out, "de", 100, seed=0)
+    scores, hits = WordRetrieval(byte_bpe, pairs)(model)
+    assert {s.split: s.n for s in scores if s.metric == "p_at_1"} == {"seen": 7, "held_out": 3}
+    expected = embedding_hits(model, byte_bpe, pairs.sources, pairs.targets, pairs.gold)
+    assert np.mean(hits["p_at_1_forward"][0]) == pytest.approx(expected)
+    assert len(hits["p_at_1_forward"]) == toys.BLOCKS + 2 - model.config.tie_word_embeddings
+    assert {s.signature for s in scores} == {f"sources:10|targets:10|tok:{len(byte_bpe)}|v:{__version__}"}
+
+
+def test_dictionary_retrieval_measures_words_among_a_vocabulary(model: Any, byte_bpe: Any) -> None:
+    counts = dict.fromkeys([*WORDS, "other", "words"], 5)
+    german = {word[::-1]: count for word, count in counts.items()}
+    few = Lexicon(LEXICON.groups[:4], source="en", targets=("de",))
+    queries = select_queries(few, "de", counts, german, floor=2, size=50)
+    scores, hits = DictionaryRetrieval(byte_bpe, queries)(model)
+    assert (len(queries.sources), len(queries.forward)) == (12, 4)
+    forward = embedding_hits(
+        model, byte_bpe, [queries.sources[i] for i in queries.forward], queries.targets, queries.gold()[queries.forward]
+    )
+    assert by_metric(scores)["p_at_1_forward"][0] == pytest.approx(forward)
+    assert len(hits["csls_p_at_1_backward"][0]) == 4
+    assert all("asked:4|back:4|candidates:12|sources:12|floor:2|" in score.signature for score in scores)
+
+
+def test_sentence_retrieval_finds_equal_sentences_and_counts_cuts(model: Any, byte_bpe: Any) -> None:
+    texts = [f"The {a} of the {b}." for a, b in pairwise(WORDS)]
+    scores, hits = SentenceRetrieval.from_texts(byte_bpe, texts, texts, language="de", max_tokens=40)(model)
+    assert by_metric(scores)["mexa"] == by_metric(scores)["p_at_1"] == [1.0] * (toys.BLOCKS + 1)
+    assert np.shape(hits["mexa"]) == (toys.BLOCKS + 1, 9)
+    short = SentenceRetrieval.from_texts(byte_bpe, texts, texts[::-1], language="de", max_tokens=5)
+    assert short.cut == 18 and max(map(len, short.sources)) == 5
+    assert by_metric(short(model)[0])["p_at_1_forward"][0] < 1
+    twins = SentenceRetrieval.from_texts(byte_bpe, texts, texts, language="en-clone", max_tokens=40)
+    assert [ids.tolist() for ids in twins.targets] == [clone_language(byte_bpe).encode(t).tolist() for t in texts]
+
+
+def test_sentences_that_are_no_pairs_are_refused(byte_bpe: Any) -> None:
+    with pytest.raises(DataError, match="2 sentences and 1 translations"):
+        SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a"], language="de", max_tokens=9)
+    with pytest.raises(DataError, match="the sentence '' has no tokens"):
+        SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a", ""], language="de", max_tokens=9)
