@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +14,9 @@ import torch
 import tokenizers_in_memory as memory
 import toys
 from prealign import __version__
-from prealign.errors import DataError
+from prealign.errors import DataError, PrealignError, TokenizerError
+from prealign.evaluation.lm.coverage import WordKinds, lexicon_forms, token_kinds
+from prealign.evaluation.lm.perplexity import Perplexity
 from prealign.evaluation.retrieval.dictionary import DictionaryRetrieval
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.evaluation.retrieval.queries import select_queries
@@ -50,6 +54,45 @@ def embedding_hits(model: Any, tokenizer: Any, sources: list[str], targets: list
     ]
     nearest = [int(np.argmax([float(torch.cosine_similarity(s, t, dim=0)) for t in states[1]])) for s in states[0]]
     return float(np.mean([gold[i, j] for i, j in enumerate(nearest)]))
+
+
+TEXTS = ["The house stands in the light.", "Bread and water.", "A tree, a river, and the winter: Anna is here."]
+
+
+def test_perplexity_of_texts_is_that_of_whole_documents(model: Any, byte_bpe: Any) -> None:
+    (perplexity, bits), items = Perplexity.from_texts(byte_bpe, TEXTS, language="en", context=64)(model)
+    nats = 0.0
+    for text in TEXTS:
+        ids = torch.tensor([[byte_bpe.eos_token_id, *byte_bpe.encode(text, add_special_tokens=False)]])
+        nats += float(toys.lm_loss(model.eval(), ids, ids).detach()) * (ids.shape[1] - 1)
+    assert sum(items["nats"]) == pytest.approx(nats, rel=1e-5)
+    assert perplexity.value == pytest.approx(np.exp(nats / sum(items["tokens"])), rel=1e-5)
+    assert bits.value == pytest.approx(nats / np.log(2) / len("".join(TEXTS)), rel=1e-5)
+    assert perplexity.signature == f"docs:3|ctx:64|stride:32|tok:{len(byte_bpe)}|v:{__version__}"
+
+
+def test_perplexity_of_words_inside_and_outside_a_lexicon(model: Any, byte_bpe: Any) -> None:
+    german = ["esuoh dnu retaw thgil", "eert"]
+    evaluator = Perplexity.from_texts(byte_bpe, german, language="de", context=64)
+    forms = lexicon_forms(byte_bpe, LEXICON, "de")
+    kinds = [token_kinds(ids, forms, byte_bpe, "de") for ids in evaluator.documents]
+    scores, items = replace(evaluator, words=WordKinds(kinds, "toy"))(model)
+    assert [s.metric for s in scores] == ["perplexity", "bits_per_byte", "perplexity_inside", "perplexity_outside"]
+    assert all(s.signature.endswith("|words:toy") == ("side" in s.metric) for s in scores)
+    inside, outside = scores[2:]
+    assert (inside.n, outside.n) == (2, 1), "only the first text has a word that is no translation"
+    assert sum(items["inside"]["nats"]) + sum(items["outside"]["nats"]) == pytest.approx(sum(items["nats"]))
+
+
+def test_a_context_beyond_the_models_positions_and_a_missing_prefix_are_refused(byte_bpe: Any) -> None:
+    evaluator = Perplexity.from_texts(byte_bpe, TEXTS, language="en", context=65)
+    with pytest.raises(PrealignError, match="the context is 65 tokens, and the model has 64 positions"):
+        evaluator(toys.gpt2(len(byte_bpe)))
+    bare = copy.deepcopy(byte_bpe)
+    bare.eos_token = bare.bos_token = None
+    with pytest.raises(TokenizerError, match="neither a BOS nor an EOS"):
+        Perplexity.from_texts(bare, TEXTS, language="en", context=64)
+    assert Perplexity.from_texts(bare, TEXTS, language="en", context=64, prefix=0).prefix == 0
 
 
 def test_word_retrieval_measures_both_splits_of_a_lexicon(model: Any, byte_bpe: Any) -> None:
