@@ -15,6 +15,8 @@ import tokenizers_in_memory as memory
 import toys
 from prealign import __version__
 from prealign.errors import DataError, PrealignError, TokenizerError
+from prealign.evaluation.knowledge.facts import Question
+from prealign.evaluation.knowledge.questions import KnowledgeQuestions
 from prealign.evaluation.lm.coverage import WordKinds, lexicon_forms, token_kinds
 from prealign.evaluation.lm.perplexity import Perplexity
 from prealign.evaluation.retrieval.dictionary import DictionaryRetrieval
@@ -138,3 +140,27 @@ def test_sentences_that_are_no_pairs_are_refused(byte_bpe: Any) -> None:
         SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a"], language="de", max_tokens=9)
     with pytest.raises(DataError, match="the sentence '' has no tokens"):
         SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a", ""], language="de", max_tokens=9)
+
+
+def test_knowledge_questions_rank_candidates_in_every_language(model: Any, byte_bpe: Any) -> None:
+    names = ("Bogut", "Kelif", "Zabok")
+    prompts = dict.fromkeys(("en", "en-clone"), "The home of Anna is ")
+    questions = [Question(f"k={i}", "home", "Anna", name, names, prompts) for i, name in enumerate(names)]
+    scores, items = KnowledgeQuestions(byte_bpe, questions, batch_size=2)(model)
+    for language in prompts:
+        nats = []
+        for name in names:
+            ids = byte_bpe.encode(prompts[language] + name, add_special_tokens=False)
+            start = len(byte_bpe.encode("The home of Anna is", add_special_tokens=False))
+            text = [byte_bpe.eos_token_id, *ids]
+            if language == "en-clone":
+                text = clone_language(byte_bpe).map(text).tolist()
+            labels = torch.tensor([[-100] * (start + 1) + text[start + 1 :]])
+            nats.append(-float(toys.lm_loss(model.eval(), torch.tensor([text]), labels).detach()))
+        best = f"k={int(np.argmax(nats))}"
+        assert [s.value for s in scores if s.language == language] == [float(f"k={i}" == best) for i in range(3)]
+        assert items["k=1"][language]["log_probs"][0][0] == pytest.approx(nats[1], abs=1e-5)
+    assert items["k=2"]["en"]["questions"] == [["home", "Anna", "Zabok"]]
+    merged, _ = KnowledgeQuestions(byte_bpe, questions, source_ids=True)(model)
+    by_language = {tag: [s.value for s in merged if s.language == tag] for tag in prompts}
+    assert by_language["en"] == by_language["en-clone"]

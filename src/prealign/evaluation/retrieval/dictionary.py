@@ -44,7 +44,7 @@ class DictionaryRetrieval:
         """Evaluate a causal LM. TokenizerError for a word without tokens, PrealignError for states that are not finite."""
         queries, tokenizer = self.queries, self.tokenizer
         return dictionary_scores(
-            word_states(model, tokenizer, queries.sources, language=queries.source_language, bos=self.bos),
+            word_states(model, tokenizer, queries.sources, language=queries.source, bos=self.bos),
             word_states(model, tokenizer, queries.targets, language=queries.language, bos=self.bos),
             queries,
             stage=stage,

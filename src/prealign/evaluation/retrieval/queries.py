@@ -29,13 +29,13 @@ from prealign.lexicon.spelling import Written, spellings
 
 @dataclass(frozen=True)
 class DictionaryQueries:
-    """N candidate words of the source, M of `language`, and the P pairs of them that the dictionary has.
+    """N candidate words of `source`, M of `language`, and the P pairs of them that the dictionary has.
 
     pairs (P, 2): indices into `sources` and `targets`, including those of words written alike.
     words: number of source words of the dictionary. floor: occurrences that a word needs. dropped: reason -> words.
     """
 
-    source_language: str
+    source: str
     language: str
     sources: list[str]
     targets: list[str]
@@ -104,7 +104,7 @@ def select_queries(
     places = [{word: i for i, word in enumerate(words)} for words in vocabularies]
     table = [(places[0][one], places[1][other]) for one, other in pairs]
     return DictionaryQueries(
-        source_language=dictionary.source,
+        source=dictionary.source,
         language=language,
         sources=[known[0][word].word for word in vocabularies[0]],
         targets=[known[1][word].word for word in vocabularies[1]],
