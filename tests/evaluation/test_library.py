@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ from prealign.evaluation.retrieval.queries import select_queries
 from prealign.evaluation.retrieval.sentences import SentenceRetrieval
 from prealign.evaluation.retrieval.words import WordRetrieval
 from prealign.evaluation.score import Score
+from prealign.evaluation.transfer.data import labelled_data
+from prealign.evaluation.transfer.transfer import Transfer
+from prealign.events import Progress
 from prealign.lexicon import Group, Lexicon
+from prealign.recipe.measures import TransferTask
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
 
@@ -164,3 +169,29 @@ def test_knowledge_questions_rank_candidates_in_every_language(model: Any, byte_
     merged, _ = KnowledgeQuestions(byte_bpe, questions, source_ids=True)(model)
     by_language = {tag: [s.value for s in merged if s.language == tag] for tag in prompts}
     assert by_language["en"] == by_language["en-clone"]
+
+
+def test_transfer_learns_a_task_of_files_and_tests_it_in_every_language(byte_bpe: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def write(name: str, number: int, yes: str, no: str) -> str:
+        rows = [(f"{rng.choice(WORDS)} {word} {rng.choice(WORDS)}", word == yes) for word in [yes, no] * (number // 2)]
+        (tmp_path / name).write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
+        return str(tmp_path / name)
+
+    tests = {"en": write("en.tsv", 40, "good", "bad"), "de": write("de.tsv", 20, "gut", "schlecht")}
+    train = write("train.tsv", 400, "good", "bad")
+    task = TransferTask(name="toy", train=train, tests=tests, parallel=False, learning_rate=1e-2, weight_decay=0.0)
+    data = labelled_data(task, byte_bpe, source="en", clones=["en-clone"], max_tokens=16, seed=0)
+    assert list(data.tests) == ["en", "de", "en-clone"] and data.paired == {"en-clone"}
+    model, heard = toys.llama(2 * len(byte_bpe), initializer_range=0.1), list[Progress]()
+    scores, answers, record = Transfer(task, data, {"bf16": False})(
+        model, seed=0, folder=tmp_path / "scratch", on_progress=heard.append
+    )
+    accuracy = {s.language: s for s in scores if s.metric == "accuracy"}
+    assert accuracy["en"].value > 0.9 and accuracy["de"].n == 20 and accuracy["de"].chance == 0.5
+    assert accuracy["en"].signature == f"train:{len(data.train)}|epochs:2|ctx:16|v:{__version__}|test:40|over:items"
+    assert {s.language for s in scores if s.metric == "transfer_gap"} == {"de", "en-clone"}
+    assert np.mean(answers["en"]["correct"]) == accuracy["en"].value
+    assert record["steps"] == -(-2 * len(data.train) // 32) and record["tested"] == 400 - len(data.train)
+    assert heard[-1].step == heard[-1].steps == sum(len(e.ids) for test in data.tests.values() for e in test)
