@@ -10,7 +10,6 @@ import torch
 
 import toys
 from prealign.errors import PrealignError
-from prealign.evaluation.knowledge.facts import Question, make_world, questions
 from prealign.evaluation.knowledge.questions import (
     QuestionTokens,
     candidate_scores,
@@ -18,9 +17,10 @@ from prealign.evaluation.knowledge.questions import (
     knowledge_scores,
     tokenise_question,
 )
-from prealign.evaluation.knowledge.templates import read_templates
 from prealign.recipe.measures import KnowledgeSection
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question, make_world, questions
+from prealign.text.facts.templates import read_templates
 
 EOS = 0
 

@@ -16,7 +16,6 @@ import tokenizers_in_memory as memory
 import toys
 from prealign import __version__
 from prealign.errors import DataError, PrealignError, TokenizerError
-from prealign.evaluation.knowledge.facts import Question
 from prealign.evaluation.knowledge.questions import KnowledgeQuestions
 from prealign.evaluation.lm.coverage import WordKinds, lexicon_forms, token_kinds
 from prealign.evaluation.lm.perplexity import Perplexity
@@ -33,6 +32,7 @@ from prealign.lexicon import Group, Lexicon
 from prealign.recipe.measures import TransferTask
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
+from prealign.text.facts.facts import Question
 
 WORDS = ("house", "water", "river", "tree", "Anna", "winter", "bread", "stone", "light", "green")
 LEXICON = Lexicon([Group(w, {"de": (w[::-1],)}) for w in WORDS], source="en", targets=("de",))

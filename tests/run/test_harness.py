@@ -18,9 +18,7 @@ from typer.testing import CliRunner
 import tokenizers_in_memory
 import toy_experiment
 from prealign.cli.main import app
-from prealign.evaluation.knowledge.facts import Question, make_world, questions
 from prealign.evaluation.knowledge.questions import tokenise_question
-from prealign.evaluation.knowledge.templates import read_templates
 from prealign.files import read_json
 from prealign.recipe.measures import KnowledgeSection
 from prealign.run.experiment import run_experiment
@@ -28,6 +26,8 @@ from prealign.run.export.harness import harness_command, harness_item, harness_t
 from prealign.run.export.harness_scoring import per_token
 from prealign.run.folder import RunFolder
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question, make_world, questions
+from prealign.text.facts.templates import read_templates
 
 LANGUAGES = ("en", "en-clone")
 

@@ -13,9 +13,6 @@ import pytest
 
 import toy_experiment
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.facts import make_world
-from prealign.evaluation.knowledge.teaching import split_names
-from prealign.evaluation.knowledge.templates import read_templates
 from prealign.files import read_json
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.file import load_recipe
@@ -27,6 +24,9 @@ from prealign.run.prepare import data_fingerprint
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
+from prealign.text.facts.corpus import split_names
+from prealign.text.facts.facts import make_world
+from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES

@@ -13,8 +13,6 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.evaluation.knowledge.facts import Question, load_questions
-from prealign.evaluation.knowledge.teaching import FACTS, split_names
 from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.files import read_json
 from prealign.languages import is_clone
@@ -26,6 +24,8 @@ from prealign.run.dictionaries import tested_words
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
+from prealign.text.facts.corpus import FACTS, split_names
+from prealign.text.facts.facts import Question, load_questions
 from prealign.text.words import Tokenizer
 
 _NEW_TOKENS = "new-tokens.json"

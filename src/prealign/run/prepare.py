@@ -22,7 +22,7 @@ from typing import Any
 from datasets import Dataset
 
 from prealign import __version__
-from prealign.evaluation.knowledge.teaching import fact_templates, teach
+from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.events import OnProgress, Progress
 from prealign.files import write_json
 from prealign.languages import is_clone
@@ -51,7 +51,7 @@ from prealign.text.corpus import (
     tokenise_splits,
 )
 from prealign.text.extension import extend_tokenizer
-from prealign.text.parallel import read_sentences
+from prealign.text.facts.corpus import fact_templates, teach
 from prealign.text.segment import segmenter_version, target_segmenters
 from prealign.text.sources import Tell, source_files
 from prealign.text.tokenizers import balanced_texts, get_tokenizer, written

@@ -25,13 +25,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from prealign.errors import PrealignError
-from prealign.evaluation.knowledge.facts import Question
 from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, wilson
 from prealign.languages import is_clone
 from prealign.methods.alignment.states import measured
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question
 from prealign.text.words import Tokenizer
 
 TIE = 1e-5

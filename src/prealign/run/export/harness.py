@@ -22,7 +22,6 @@ import numpy as np
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
-from prealign.evaluation.knowledge.facts import Question
 from prealign.evaluation.knowledge.questions import QuestionTokens, tokenise_question
 from prealign.files import write_text
 from prealign.languages import is_clone
@@ -30,6 +29,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, alone_in, finished, run_stage
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question
 from prealign.text.words import Tokenizer
 
 Item = dict[str, Any]

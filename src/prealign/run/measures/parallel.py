@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from prealign.evaluation.retrieval.dictionary import DictionaryRetrieval
+from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.evaluation.retrieval.sentences import SentenceRetrieval
 from prealign.evaluation.score import Evaluation, Score, Stage
 from prealign.languages import is_clone
 from prealign.recipe.measures import SentenceSet
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
-from prealign.text.parallel import read_sentences
 
 
 class ParallelTests:

@@ -41,7 +41,7 @@ class Templates(Section):
     neutral: Wordings
     relations: dict[str, Relation] = Field(min_length=1)
 
-    def asked(self, languages: Sequence[str]) -> list[str]:
+    def question_languages(self, languages: Sequence[str]) -> list[str]:
         """Return the languages in which every relation has a question; a clone is asked in its source's words."""
         return [tag for tag in languages if all(wording(tag) in relation.ask for relation in self.relations.values())]
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from datasets import Dataset
 
-from prealign.evaluation.knowledge.facts import LEXICON, documents, make_world, questions, save_questions
-from prealign.evaluation.knowledge.templates import Templates, read_templates
 from prealign.languages import is_clone
 from prealign.lexicon import Group, Lexicon
 from prealign.recipe.sections import Recipe
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words, tokenise_splits
 from prealign.text.encode import encode_words
+from prealign.text.facts.facts import LEXICON, documents, make_world, questions, save_questions
+from prealign.text.facts.templates import Templates, read_templates
 from prealign.text.segment import Segmenter
 from prealign.text.words import Tokenizer
 
@@ -66,7 +66,7 @@ def teach(
             stored = f"{split}-merged" if is_clone(language) else split
             taken.update(count_words(load_arrow(folder / "tokens" / language / stored), tokenizer))
     world = make_world(templates, section, taken, lambda names: encode_words(tokenizer, names, source).lengths)
-    asked = templates.asked([source, *targets])
+    asked = templates.question_languages([source, *targets])
     save_questions(questions(world, templates, section, asked), folder / "facts.jsonl")
     written = {source: world.facts, **{target: world.second for target in asked[1:] if world.second}}
     sizes: dict[str, dict[str, int]] = {}

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.templates import OBJECT, SUBJECT, Templates, wording
 from prealign.recipe.measures import KnowledgeSection
+from prealign.text.facts.templates import OBJECT, SUBJECT, Templates, wording
 
 Generator = np.random.Generator
 
