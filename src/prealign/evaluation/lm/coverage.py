@@ -66,14 +66,14 @@ def spelled_forms(
     """Return the sorted hashes of the documents' words whose `key` is that of a translation into `language`."""
     table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
     senses = {key(sense) for group in lexicon for sense in group.translations.get(language, ())}
-    found: dict[int, bool] = {}
+    matches: dict[int, bool] = {}
     for ids in documents:
         words = Ragged(ids, np.append(np.flatnonzero(table.starts(ids)), len(ids)))
         hashes, first = np.unique(words.hashes(), return_index=True)
         for hashed, row in zip(hashes.tolist(), first.tolist(), strict=True):
-            if hashed not in found:
-                found[hashed] = key(decode(words[row].tolist(), skip_special_tokens=False).strip()) in senses
-    return np.array(sorted(hashed for hashed, inside in found.items() if inside), dtype=np.uint64)
+            if hashed not in matches:
+                matches[hashed] = key(decode(words[row].tolist(), skip_special_tokens=False).strip()) in senses
+    return np.array(sorted(hashed for hashed, inside in matches.items() if inside), dtype=np.uint64)
 
 
 def nats_of_kinds(

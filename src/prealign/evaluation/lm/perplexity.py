@@ -39,10 +39,6 @@ from prealign.text.words import Tokenizer
 IntArray = NDArray[np.int64]
 
 
-def no_progress(tokens: int) -> None:
-    """Report nothing."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Perplexity:
     """Evaluator of N documents: perplexity and bits per byte, and with `words` the perplexity of each kind of word.
@@ -81,7 +77,7 @@ class Perplexity:
         documents = [np.asarray(ids, dtype=np.int64) for ids in rows]
         return cls(documents=documents, byte_counts=sizes, language=language, context=context, **settings)
 
-    def __call__(self, model: PreTrainedModel, *, on_progress: Callable[[int], None] = no_progress) -> Evaluation:
+    def __call__(self, model: PreTrainedModel, *, on_progress: Callable[[int], None] | None = None) -> Evaluation:
         """Evaluate a causal LM where it is; items are "nats", "tokens" and "bytes" (N,), and the same of each kind of word.
 
         `on_progress` gets the number of tokens of each batch. Raises PrealignError for a context beyond the model's
@@ -172,7 +168,7 @@ def token_nats(
     stride: int,
     batch_size: int,
     prefix: int | None,
-    on_progress: Callable[[int], None] = no_progress,
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[FloatArray]:
     """Return the negative log likelihoods, in nats, of the scored tokens of N documents: all, without a prefix all but one.
 
@@ -187,7 +183,8 @@ def token_nats(
             batch = pieces[first : first + batch_size]
             for piece, nll in zip(batch, _window_nats(model, batch), strict=True):
                 nats[piece.document][piece.first : piece.first + len(nll)] = nll
-            on_progress(sum(len(piece.targets) for piece in batch))
+            if on_progress:
+                on_progress(sum(len(piece.targets) for piece in batch))
     _refuse_divergence(document_sums(nats)[0])
     return nats
 

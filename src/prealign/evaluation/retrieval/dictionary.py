@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prealign.evaluation.retrieval.nearest import refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import hit_lists, refuse_divergence, two_way_precision
 from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
 from prealign.methods.alignment.states import word_states
@@ -70,7 +70,7 @@ def dictionary_scores(
     _backward; pooled, n is half the queries, rounded up. Raises PrealignError on states that are not finite.
     """
     refuse_divergence(source, target)
-    found = two_way_precision(
+    metrics = two_way_precision(
         source,
         target,
         torch.from_numpy(queries.gold()),
@@ -79,5 +79,5 @@ def dictionary_scores(
     )
     fields: dict[str, Any] = {"task": "retrieval", "condition": CONDITION, "language": queries.language}
     fields |= {"signature": signature, "stage": stage, "split": "test"}
-    scores = [score for metric in found.values() for score in metric.scores(**fields)]
-    return Evaluation(scores, {name: m.hits.tolist() for name, m in found.items() if m.queries_per_item == 1})
+    scores = [score for metric in metrics.values() for score in metric.scores(**fields)]
+    return Evaluation(scores, hit_lists(metrics))

@@ -106,8 +106,8 @@ def two_way_precision(
     metrics: dict[str, Metric] = {}
     for name, k in neighbours.items():
         parts = [
-            Metric(f"{name}_{way}", _hits_by_layer(own, other, chosen, right, k), right.double().mean(dim=1))
-            for way, (own, other, chosen, right) in ways.items()
+            Metric(f"{name}_{way}", _hits_by_layer(forms, others, chosen, right, k), right.double().mean(dim=1))
+            for way, (forms, others, chosen, right) in ways.items()
         ]
         metrics |= {part.name: part for part in parts}
         hits, chance = torch.cat([p.hits for p in parts], dim=1), torch.cat([p.chance for p in parts])
@@ -115,10 +115,15 @@ def two_way_precision(
     return metrics
 
 
-def _hits_by_layer(own: Tensor, other: Tensor, rows: Tensor, gold: Tensor, neighbours: int | None) -> Tensor:
-    layers = zip(own, other, strict=True)
-    hits = [retrieval_hits(forms[rows], others, gold, neighbours, vocabulary=forms) for forms, others in layers]
-    return torch.stack(hits)  # (L, Q)
+def hit_lists(metrics: Mapping[str, Metric]) -> dict[str, list[list[float]]]:
+    """Return the hits of every metric that is not pooled, a list of queries a layer: ready for JSON."""
+    return {name: metric.hits.tolist() for name, metric in metrics.items() if metric.queries_per_item == 1}
+
+
+def _hits_by_layer(forms: Tensor, others: Tensor, rows: Tensor, gold: Tensor, neighbours: int | None) -> Tensor:
+    """Return `retrieval_hits` (L, Q) of the forms (L, N, D) in `rows` (Q,) among the others (L, M, D)."""
+    layers = zip(forms, others, strict=True)
+    return torch.stack([retrieval_hits(own[rows], other, gold, neighbours, vocabulary=own) for own, other in layers])
 
 
 def _neighbourhood(queries: Tensor, candidates: Tensor, neighbours: int) -> Tensor:

@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from prealign.errors import DataError
 from prealign.evaluation.lm.padding import right_padded
-from prealign.evaluation.retrieval.nearest import TIE, Metric, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import TIE, Metric, hit_lists, refuse_divergence, two_way_precision
 from prealign.evaluation.score import Evaluation, Score, Stage, identity, signature
 from prealign.evaluation.statistics import wilson
 from prealign.languages import is_clone
@@ -162,4 +162,4 @@ def sentence_scores(
     for name, hits, guess in (("mexa_mean", mexa.mean(dim=0), float(chance.mean())), ("mexa_max", mexa[best], None)):
         interval = wilson(float(hits.sum()), number)._asdict()
         scores.append(Score(**fields, metric=name, **interval, n=number, chance=guess))
-    return Evaluation(scores, {name: m.hits.tolist() for name, m in metrics.items() if m.queries_per_item == 1})
+    return Evaluation(scores, hit_lists(metrics))

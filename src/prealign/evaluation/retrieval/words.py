@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prealign.evaluation.retrieval.nearest import Metric, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import Metric, hit_lists, refuse_divergence, two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
 from prealign.methods.alignment.states import word_states
@@ -80,25 +80,20 @@ def word_scores(
     refuse_divergence(source, target)
     gold = torch.from_numpy(pairs.gold)  # (N, M)
     assert gold.any(dim=0).all() and gold.any(dim=1).all(), "a form without translation is no query"
-    found = two_way_precision(source, target, gold, {"p_at_1": None, "csls_p_at_1": csls_neighbours})
-    held_out = {"forward": torch.from_numpy(pairs.held_out), "backward": torch.from_numpy(pairs.target_held_out)}
-    both, forward = torch.cat(list(held_out.values())), found["p_at_1_forward"]
-    measured: list[tuple[Metric, Tensor, str | None]] = [
-        (found[f"p_at_1_{way}"], mask, None) for way, mask in held_out.items()
-    ]
-    measured += [(found[name], both, None) for name in ("p_at_1", "csls_p_at_1")]
+    metrics = two_way_precision(source, target, gold, {"p_at_1": None, "csls_p_at_1": csls_neighbours})
+    forward, backward = torch.from_numpy(pairs.held_out), torch.from_numpy(pairs.target_held_out)
+    held_out = {"p_at_1_forward": forward, "p_at_1_backward": backward}
+    held_out |= dict.fromkeys(("p_at_1", "csls_p_at_1"), torch.cat([forward, backward]))
+    parts: list[tuple[Metric, Tensor, str | None]] = [(metrics[name], mask, None) for name, mask in held_out.items()]
     number = torch.from_numpy(np.minimum(subwords, len(SUBWORDS)))
     for i, condition in enumerate(SUBWORDS, start=1):
-        measured.append((forward.where(number == i), held_out["forward"][number == i], condition))
+        parts.append((metrics["p_at_1_forward"].where(number == i), forward[number == i], condition))
     fields: dict[str, Any] = {"task": "retrieval", "language": pairs.language, "stage": stage, "signature": signature}
     scores = [
         score
-        for metric, mask, condition in measured
+        for metric, mask, condition in parts
         for split, chosen in (("seen", ~mask), ("held_out", mask))
         for score in metric.where(chosen).scores(split=split, condition=condition, **fields)
     ]
-    hits = {
-        f"{name}_{way}": found[f"{name}_{way}"].hits.tolist() for name in ("p_at_1", "csls_p_at_1") for way in held_out
-    }
-    splits = {f"held_out_{way}": mask.tolist() for way, mask in held_out.items()}
-    return Evaluation(scores, hits | splits | {"subwords": subwords.tolist()})
+    splits = {"held_out_forward": forward.tolist(), "held_out_backward": backward.tolist()}
+    return Evaluation(scores, hit_lists(metrics) | splits | {"subwords": subwords.tolist()})

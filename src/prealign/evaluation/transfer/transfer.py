@@ -128,16 +128,16 @@ def transfer_scores(
 ) -> list[Score]:
     """Return the accuracy in every language, and the transfer gap of every target; the first language is the source."""
     source, *rest = answers
-    accuracies = {language: accuracy(found) for language, found in answers.items()}
+    accuracies = {language: accuracy(given) for language, given in answers.items()}
     scores = []
-    for language, found in answers.items():
+    for language, given in answers.items():
         shared: dict[str, Any] = {"task": "transfer", "language": language, "condition": condition}
-        shared |= {"stage": "pretrain", "split": "test", "n": found.n}
-        shared["signature"] = signature(**parts, test=len(found.label), over="documents" if found.document else "items")
-        scores.append(Score(metric="accuracy", chance=found.chance, **accuracies[language]._asdict(), **shared))
+        shared |= {"stage": "pretrain", "split": "test", "n": given.n}
+        shared["signature"] = signature(**parts, test=len(given.label), over="documents" if given.document else "items")
+        scores.append(Score(metric="accuracy", chance=given.chance, **accuracies[language]._asdict(), **shared))
         if language in rest and ">" not in language:
             gap = (
-                paired_gap(answers[source], found)
+                paired_gap(answers[source], given)
                 if language in paired
                 else independent_difference(accuracies[source], accuracies[language])
             )
