@@ -15,7 +15,7 @@ import torch
 import tokenizers_in_memory as memory
 import toys
 from prealign import __version__
-from prealign.errors import DataError, PrealignError, TokenizerError
+from prealign.errors import DataError, LexiconError, PrealignError, TokenizerError
 from prealign.evaluation.knowledge.questions import KnowledgeQuestions
 from prealign.evaluation.lm.coverage import WordKinds, lexicon_forms, token_kinds
 from prealign.evaluation.lm.perplexity import Perplexity
@@ -141,7 +141,7 @@ def test_sentence_retrieval_finds_equal_sentences_and_counts_cuts(model: Any, by
 
 
 def test_sentences_that_are_no_pairs_are_refused(byte_bpe: Any) -> None:
-    with pytest.raises(DataError, match="2 sentences and 1 translations"):
+    with pytest.raises(DataError, match="2 sentences, 1 translations"):
         SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a"], language="de", max_tokens=9)
     with pytest.raises(DataError, match="the sentence '' has no tokens"):
         SentenceRetrieval.from_texts(byte_bpe, ["a", "b"], ["a", ""], language="de", max_tokens=9)
@@ -195,3 +195,18 @@ def test_transfer_learns_a_task_of_files_and_tests_it_in_every_language(byte_bpe
     assert np.mean(answers["en"]["correct"]) == accuracy["en"].value
     assert record["steps"] == -(-2 * len(data.train) // 32) and record["tested"] == 400 - len(data.train)
     assert heard[-1].step == heard[-1].steps == sum(len(e.ids) for test in data.tests.values() for e in test)
+
+
+def test_an_evaluator_without_data_says_so(byte_bpe: Any) -> None:
+    model, nothing = toys.llama(len(byte_bpe)), Lexicon([], source="en", targets=("de",))
+    with pytest.raises(LexiconError, match="no words to retrieve: the lexicon has no translation into 'fr'"):
+        WordRetrieval(byte_bpe, draw_pairs(LEXICON, nothing, "fr", 9, 0))(model)
+    queries = select_queries(LEXICON, "de", {}, {}, floor=1, size=9)
+    with pytest.raises(LexiconError, match=r"no words to retrieve .*: 0 of 10 words \(0%\) are asked for"):
+        DictionaryRetrieval(byte_bpe, queries)(model)
+    with pytest.raises(DataError, match="0 sentences"):
+        SentenceRetrieval.from_texts(byte_bpe, [], [], language="de", max_tokens=9)
+    with pytest.raises(PrealignError, match="there are no questions"):
+        KnowledgeQuestions(byte_bpe, [])(model)
+    with pytest.raises(PrealignError, match="none of the 0 test documents in en"):
+        Perplexity.from_texts(byte_bpe, [], language="en", context=9)(model)

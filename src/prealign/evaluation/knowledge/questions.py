@@ -65,8 +65,10 @@ class KnowledgeQuestions:
         """Evaluate a causal LM where it is; items: condition -> language -> lists of one entry a question.
 
         "correct": hits in 0..1; "log_probs": scores of the candidates, the true answer's first; "questions": relation,
-        subject and answer. Raises PrealignError for a likelihood that is not finite and for too few positions.
+        subject and answer. Raises PrealignError for no questions, a likelihood that is not finite, and too few positions.
         """
+        if not self.questions:
+            raise PrealignError("there are no questions about facts to evaluate.")
         end = self.identity or identity(self.tokenizer)
         conditions = np.array([question.condition for question in self.questions])
         scores: list[Score] = []

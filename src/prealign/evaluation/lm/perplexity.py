@@ -34,6 +34,7 @@ from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, Transform, bootstrap_ratio
 from prealign.methods.alignment.states import measured
+from prealign.text.encode import encode_texts
 from prealign.text.words import Tokenizer
 
 IntArray = NDArray[np.int64]
@@ -71,10 +72,9 @@ class Perplexity:
             raise TokenizerError(
                 "the tokenizer has neither a BOS nor an EOS token. Pass the id to read first as prefix=."
             )
-        rows = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
         sizes = np.array([len(text.encode()) for text in texts], dtype=np.int64)
         settings = {"prefix": prefix, "identity": identity(tokenizer), **settings}
-        documents = [np.asarray(ids, dtype=np.int64) for ids in rows]
+        documents = [np.asarray(ids, dtype=np.int64) for ids in encode_texts(tokenizer, texts)]
         return cls(documents=documents, byte_counts=sizes, language=language, context=context, **settings)
 
     def __call__(self, model: PreTrainedModel, *, on_progress: Callable[[int], None] | None = None) -> Evaluation:
@@ -108,17 +108,11 @@ class Perplexity:
                 KINDS, *(t.T for t in nats_of_kinds(by_token, self.words.kinds)), strict=True
             ):
                 items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}
-                scores += _kind_score(kind, summed, counted, language=self.language, signature=sign)
+                some, name = counted > 0, f"perplexity_{kind}"  # a kind without a word has no score
+                if some.any():
+                    parts = summed[some], counted[some], name, np.exp
+                    scores.append(corpus_score(*parts, language=self.language, signature=sign))
         return Evaluation(scores, items)
-
-
-def _kind_score(kind: str, nats: FloatArray, tokens: IntArray, *, language: str, signature: str) -> list[Score]:
-    """Return the perplexity of the words of a kind; a kind without a word has none."""
-    present = tokens > 0
-    if not present.any():
-        return []
-    name = f"perplexity_{kind}"
-    return [corpus_score(nats[present], tokens[present], name, np.exp, language=language, signature=signature)]
 
 
 class _Window(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prealign.errors import LexiconError
 from prealign.evaluation.retrieval.nearest import hit_lists, refuse_divergence, two_way_precision
 from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
@@ -41,8 +42,13 @@ class DictionaryRetrieval:
     identity: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
-        """Evaluate a causal LM. TokenizerError for a word without tokens, PrealignError for states that are not finite."""
+        """Evaluate a causal LM.
+
+        Raises LexiconError for no queries, TokenizerError for a word without tokens, PrealignError for states not finite.
+        """
         queries, tokenizer = self.queries, self.tokenizer
+        if not len(queries.forward):
+            raise LexiconError(f"no words to retrieve from the test dictionary: {queries.summary}.")
         return dictionary_scores(
             word_states(model, tokenizer, queries.sources, language=queries.source, bos=self.bos),
             word_states(model, tokenizer, queries.targets, language=queries.language, bos=self.bos),

@@ -34,6 +34,7 @@ from prealign.evaluation.statistics import wilson
 from prealign.languages import is_clone
 from prealign.methods.alignment.states import measured
 from prealign.text.clone import clone_language
+from prealign.text.encode import encode_texts
 from prealign.text.words import Tokenizer
 
 # N sentences, T tokens, L transformer blocks, D width
@@ -74,15 +75,15 @@ class SentenceRetrieval:
         """Tokenise N sentences and their translations; those of a clone are the source's, in twin ids.
 
         Longer sentences are cut at the end to `max_tokens` and counted. settings: other fields; default `separator`: EOS.
-        Raises DataError for a sentence without tokens, and for lists of different lengths.
+        Raises DataError for a sentence without tokens, for no sentences, and for different lengths.
         """
-        if len(sources) != len(targets):
+        if len(sources) != len(targets) or not sources:
             raise DataError(
-                f"{len(sources):,} sentences and {len(targets):,} translations: sentence i needs translation i."
+                f"{len(sources):,} sentences, {len(targets):,} translations: pass one translation a sentence."
             )
         sides, cut = [], 0
         for texts, twins in ((sources, False), (targets, is_clone(language))):
-            rows = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            rows = encode_texts(tokenizer, texts)
             empty = [text for text, row in zip(texts, rows, strict=True) if not row]
             if empty:
                 raise DataError(f"the sentence {empty[0]!r} has no tokens. Remove it and its translation.")

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prealign.errors import LexiconError
 from prealign.evaluation.retrieval.nearest import Metric, hit_lists, refuse_divergence, two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
@@ -46,8 +47,13 @@ class WordRetrieval:
     identity: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
-        """Evaluate a causal LM. TokenizerError for a word without tokens, PrealignError for states that are not finite."""
+        """Evaluate a causal LM.
+
+        Raises LexiconError for no pairs, TokenizerError for a word without tokens, PrealignError for states not finite.
+        """
         pairs, tokenizer = self.pairs, self.tokenizer
+        if not pairs.sources:
+            raise LexiconError(f"no words to retrieve: the lexicon has no translation into {pairs.language!r}.")
         end = self.identity or identity(tokenizer)
         return word_scores(
             word_states(model, tokenizer, pairs.sources, language=pairs.source_language, bos=self.bos),

@@ -34,11 +34,6 @@ class Passage:
     document: str
 
 
-def class_names(pattern: str) -> list[str]:
-    """Return the classes in the order of the expression."""
-    return list(re.compile(pattern).groupindex)
-
-
 def document_class(pattern: str, name: str) -> str | None:
     """Return the class of a document, None if it has none. Raises DataError if it has two."""
     match = re.search(pattern, name)
@@ -53,7 +48,7 @@ def documents_by_class(names: Sequence[str], pattern: str, what: str) -> dict[st
 
     what: a name of the documents for the message.
     """
-    members: dict[str, list[int]] = {name: [] for name in class_names(pattern)}
+    members: dict[str, list[int]] = {name: [] for name in re.compile(pattern).groupindex}
     for position, name in enumerate(names):
         label = document_class(pattern, name)
         if label is not None:
