@@ -68,7 +68,7 @@ def numbers(results: Results) -> Results:
 def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
-        "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
+        "schema", "arms", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
         "comparisons", "history", "dynamics", "switching", "mixture", "lexicon", "corpus", "tokenizer",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,11 +24,11 @@ from prealign.errors import DataError, LexiconError
 from prealign.files import read_json, write_json
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.forms import inflected
+from prealign.methods.switching.rewriting import CodeSwitching
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import resolve_arm
 from prealign.run.dictionaries import make_lexicon
 from prealign.run.measures.parallel import ParallelTests
-from prealign.run.mixture import switched_mixture
 from prealign.run.prepare import data_fingerprint
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
@@ -258,15 +259,23 @@ def test_languages_are_read_in_the_shares_of_the_temperature(arms: dict[str, Arm
         assert own["passes"] == own["documents"] / len(arm.prepared.training_tokens(language))
 
 
+class WithLexicon(NamedTuple):
+    """What code-switching reads of a run."""
+
+    tokenizer: Any
+    languages: Sequence[str]
+    switching_lexicon: Lexicon
+    seed: int = 0
+
+
 def test_a_word_of_many_source_words_is_switched_into_the_most_frequent_alone(arms: dict[str, ArmRun]) -> None:
     arm, names = arms["prealign"], [word for word in WORDS if word not in TESTED][:9]
     training = Lexicon([Group(w, {"de": ("Ulut",)}, i) for i, w in enumerate(names)], source="en", targets=["de", "nl"])
-    lexicon = arm.recipe.lexicon.model_copy(update={"maximum_senses": 2, "inflect": False})
-    own = arm.recipe.model_copy(update={"lexicon": lexicon})
-    mixture, _, _ = switched_mixture(arm.prepared, own, training, seed=0)
     tokenizer = arm.prepared.tokenizer
+    inputs = WithLexicon(tokenizer, arm.languages, training)
+    switchers = CodeSwitching(arm.recipe.switch, inputs, maximum_senses=2).rewriters()  # type: ignore[arg-type]
     ids = tokenizer.encode(" Ulut" * 20, add_special_tokens=False)
-    read = " ".join(tokenizer.decode(mixture.others["de"].switch(ids, epoch=i).input_ids) for i in range(20))
+    read = " ".join(tokenizer.decode(switchers["de"].switch(ids, epoch=i).input_ids) for i in range(20))
     assert {word.lower() for word in read.split()} == {"ulut", *names[-2:]}
 
 

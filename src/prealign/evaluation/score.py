@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["init", "align", "pretrain"]
+Stage = str
 Split = Literal["test", "seen", "held_out"]
 Unit = Literal["seeds", "documents", "items"]
 

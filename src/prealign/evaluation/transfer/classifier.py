@@ -98,8 +98,7 @@ def fine_tune(
     tokens = task.epochs * sum(lengths)
     # Batches have many shapes and steps are few: compiling would take longer than training.
     trainer_settings = {key: value for key, value in recipe.trainer.items() if not key.startswith("torch_compile")}
-    recipe = recipe.model_copy(update={"trainer": trainer_settings})
-    arguments = training_arguments(recipe, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
+    arguments = training_arguments(trainer_settings, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
     flops = training_flops(model.body, tokens / steps, tokens / len(order), logits=False)
