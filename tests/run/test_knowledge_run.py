@@ -23,7 +23,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
@@ -87,10 +87,10 @@ def test_everything_but_the_facts_is_as_without_them(data: Prepared, tmp_path: P
     for language in data.languages:
         for split in ("train", "validation", "test"):
             assert plain.tokens(language, split)["input_ids"] == data.tokens(language, split)["input_ids"]
-    assert read_json(plain.folder / "words.json") == read_json(data.folder / "words.json")
+    assert plain.words == data.words
     assert plain.lexicon == split_names(data.lexicon)[0]
     assert plain.record["lexicon"] == data.record["lexicon"]
-    assert "knowledge" not in plain.record and not (plain.folder / "facts.jsonl").exists()
+    assert "knowledge" not in plain.record and not (plain.folder / "facts").exists()
 
 
 def test_the_corpus_has_no_name(data: Prepared) -> None:
@@ -110,7 +110,7 @@ def test_source_text_has_the_facts_and_target_text_the_second_ones(
     world = make_world(
         templates,
         section,
-        read_json(data.folder / "words.json"),
+        data.words,
         lambda names: encode_words(data.tokenizer, names, "en").lengths,
     )
     for language, facts in (("en", world.facts), ("en-clone", world.second)):
@@ -221,12 +221,12 @@ def test_the_stage_comes_after_evaluation_and_is_kept_while_nothing_changed(
 
 def test_the_data_depend_on_the_section_and_its_templates(tmp_path: Path) -> None:
     recipe = toy_recipe(tmp_path)
-    mark = data_fingerprint(recipe)
+    mark = data_marks(recipe)
     assert recipe.knowledge is not None
     other = recipe.model_copy(update={"knowledge": recipe.knowledge.model_copy(update={"seed": 1})})
-    assert data_fingerprint(other) != mark != data_fingerprint(recipe.model_copy(update={"knowledge": None}))
+    assert data_marks(other) != mark != data_marks(recipe.model_copy(update={"knowledge": None}))
     (tmp_path / "own.yaml").write_text(TEMPLATES + "\n")
-    assert data_fingerprint(recipe) != mark
+    assert data_marks(recipe) != mark
 
 
 def test_a_mistake_in_the_templates_stops_before_any_work(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from prealign.recipe.arms import resolve_arm
 from prealign.run.dictionaries import make_lexicon
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.mixture import switched_mixture
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
@@ -74,7 +74,7 @@ def test_tested_words_are_never_switched(arms: dict[str, ArmRun]) -> None:
     lexicon, _ = arm.prepared.switching_lexicon(arm.recipe, arm.lexicons[0])
     switcher = CodeSwitcher(arm.prepared.tokenizer, lexicon, ratio=1)
     switched = set(switched_words(switcher, arm, "en"))
-    text = {word.lower() for word in read_json(arm.prepared.folder / "words.json")}
+    text = {word.lower() for word in arm.prepared.words}
     assert set(TESTED) <= text, "they could have been"
     assert len(switched) > 30 and not switched & set(TESTED)
     back = CodeSwitcher(arm.prepared.tokenizer, lexicon.inverted("de"), ratio=1, source="de")
@@ -220,12 +220,12 @@ def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:
 def test_another_sentence_makes_the_scores_anew_and_nothing_else(arms: dict[str, ArmRun], tmp_path: Path) -> None:
     settings = recipe(tmp_path)
     arm = toy_experiment.arm(settings, "prealign", tmp_path / "run")
-    before, data = arm.marks(), data_fingerprint(settings)
+    before, data = arm.marks(), data_marks(settings)
     (tmp_path / "de.sentences").write_text("Olak\n" * 9)
     assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"evaluate"}
-    assert data_fingerprint(settings) == data
+    assert data_marks(settings) == data
     (tmp_path / "test-de.tsv").write_text("kalo\tolak\n")
-    assert data_fingerprint(settings) != data, "other words leave the lexicon"
+    assert data_marks(settings) != data, "other words leave the lexicon"
 
 
 def test_mistakes_in_test_data_show_before_any_training(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ from prealign.recipe.methods import AlignSection
 from prealign.recipe.sections import PretrainSection, Recipe
 from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
-from prealign.run.folder import RunFolder, finished
-from prealign.run.prepare import data_fingerprint
+from prealign.run.folder import RunFolder
+from prealign.run.prepare import data_marks
 from prealign.text.tokenizers import get_tokenizer
 from prealign.training.align import align_step_flops, align_step_tokens, similarity_flops
 from prealign.training.forward import fused_loss
@@ -247,10 +247,9 @@ def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
     """Return the run's data if it is fresh; text that is not there yet is no mistake here."""
     folder = RunFolder(run)
     try:
-        record = finished(folder.data, data_fingerprint(recipe))
+        return Prepared.read(folder.data, data_marks(recipe, folder.contents)) if folder.data.exists() else None
     except CorpusError:
         return None
-    return Prepared(folder.data, record) if record is not None else None
 
 
 def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:

@@ -33,7 +33,6 @@ from prealign.run.folder import (
     alone_in,
     begin_stage,
     end_stage,
-    file_stats,
     fingerprint,
     finished,
     partial_folder,
@@ -81,7 +80,7 @@ class ArmRun(ArmInputs):
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
         anchored = own.anchor.changes() if own.anchor.enabled else None
         model: list[Any] = [own.model.changes(), anchored, deciding(own.trainer), own.pretrain.validations]
-        model += [precision(own.trainer), file_stats(weights)]
+        model += [precision(own.trainer), self.run.contents(weights)]
         dynamics = [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
         marks = {"blocks": fingerprint(data, own.switch.changes(), own.pretrain.batch_size, self.steps)}
         if own.align.steps:
@@ -92,13 +91,13 @@ class ArmRun(ArmInputs):
         identity = self.prepared.identity["tok"]
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
-        marks["evaluate"] = fingerprint(marks["pretrain"], identity, measured, bos, *file_stats(sentences))
+        marks["evaluate"] = fingerprint(marks["pretrain"], identity, measured, bos, *self.run.contents(sentences))
         if own.knowledge:
             marks["knowledge"] = fingerprint(marks["pretrain"], identity, own.knowledge.changes())
         if own.transfer:
             tasks = [task.changes() for task in own.transfer]
             files = [Path(path) for task in own.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(marks["pretrain"], identity, tasks, file_stats(files))
+            marks["transfer"] = fingerprint(marks["pretrain"], identity, tasks, self.run.contents(files))
         return marks
 
     def execute(
@@ -123,7 +122,7 @@ class ArmRun(ArmInputs):
 
     def _check_data(self) -> None:
         """RunFolderError if another command has replaced the data: what reads them now is not of this recipe."""
-        if not finished(self.run.data, self.prepared.mark):
+        if not self.prepared.is_current():
             raise RunFolderError(
                 f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
                 "Wait for it to end and run again, or choose another run folder with --out."
