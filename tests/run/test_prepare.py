@@ -446,6 +446,16 @@ def test_a_failure_leaves_the_former_data(tmp_path: Path) -> None:
     assert again.record == first.record
 
 
+def test_a_failure_after_the_tokens_leaves_no_lexicon_of_other_tokens(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    first, _ = prepared(sections, tmp_path / "run")
+    with pytest.raises(LexiconError):
+        prepared({**sections, "tokenizer": {"vocab_size": 480}, "lexicon": {"minimum_count": 9999}}, tmp_path / "run")
+    assert complete(tmp_path / "run") == {"tokens", "lexicon"} and not first.is_current()
+    again, new = prepared(sections, tmp_path / "run")
+    assert all(new.values()) and again.identity == first.identity
+
+
 def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
     with pytest.raises(TokenizerError, match=r"tokenizer\.vocab_size 256 is too small: .*starts with 256 bytes"):
         train_tokenizer(iter(["a house"]), 256)

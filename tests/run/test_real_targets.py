@@ -131,7 +131,8 @@ def test_a_tested_pair_is_never_aligned_nor_switched(
     counts = {"house": 4, "House": 1, "HOUSE": 1, "river": 3, "water": 2, "the": 9, "market": 2, "houses": 1}
     gone = {word.lower() for word in tested}
     try:
-        whole = make_lexicon(made, dictionaries, tokenizer, counts, {"de": {"Haus": 3}}, tests).lexicon
+        counted = {"de": {"Haus": 3}}
+        whole = make_lexicon(made.lexicon, made.targets, dictionaries, tokenizer, counts, counted, tests).lexicon
     except LexiconError:
         read = {word for pairs in files for word in pairs if word in counts or word.islower()}
         assert {word.lower() for word in read} <= gone, "the text has words that could be left"

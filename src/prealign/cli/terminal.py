@@ -84,9 +84,9 @@ class Watch:
         if p.step < p.steps and time.monotonic() - self.printed.get(key, 0.0) < self.LINE_EVERY:
             return
         self.printed[key] = time.monotonic()
-        left = p.seconds / max(p.step, 1) * (p.steps - p.step)
+        left = f" {p.seconds / p.step * (p.steps - p.step):.0f} s left" if p.step else ""
         self.console.print(
-            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)} {left:.0f} s left",
+            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)}{left}",
             soft_wrap=True,
         )
 

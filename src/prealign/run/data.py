@@ -102,7 +102,8 @@ class Prepared:
         """Return the test words of each test dictionary, by target language."""
         if not self.tests.targets:
             return {}
-        return tested_words(recipe, self.tests, self.words, read_json(self.folder / "lexicon" / TARGET_WORDS))
+        counted = read_json(self.folder / "lexicon" / TARGET_WORDS)
+        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, self.words, counted)
 
     @property
     def mark(self) -> str:

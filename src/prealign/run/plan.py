@@ -247,7 +247,11 @@ def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
     """Return the run's data if it is fresh; text that is not there yet is no mistake here."""
     folder = RunFolder(run)
     try:
-        return Prepared.read(folder.data, data_marks(recipe, folder.contents)) if folder.data.exists() else None
+        return (
+            Prepared.read(folder.data, data_marks(recipe, folder.contents))
+            if (folder.data / "tokens").exists()
+            else None
+        )
     except CorpusError:
         return None
 

@@ -34,11 +34,11 @@ from prealign.run.contents import Contents, hash_contents
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
 from prealign.run.dictionaries import (
     count_targets,
+    counted_targets,
     joined,
     load_segmenters,
     make_lexicon,
     read_dictionaries,
-    read_tests,
     readings_of_tests,
     tested_words,
 )
@@ -59,7 +59,9 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
         read_sentences(section, recipe.source.language)  # a mistake in them must not show after hours of training
     with alone_in(run.data, patient=True):
         marks = data_marks(recipe, run.contents)
-        stale = {stage: finished(run.data / stage, mark) is None for stage, mark in marks.items()}
+        stale: dict[str, bool] = {}
+        for stage, mark in marks.items():
+            stale[stage] = any(stale.values()) or finished(run.data / stage, mark) is None
         if any(stale.values()):
             inputs = _read_inputs(recipe)
             with Pool(recipe.processes) as pool:
@@ -125,8 +127,9 @@ class _Inputs:
 def _read_inputs(recipe: Recipe) -> _Inputs:
     languages, knowledge = _languages(recipe), recipe.knowledge
     templates = read_templates(knowledge.templates, languages, two_hop=knowledge.two_hop > 0) if knowledge else None
-    dictionaries = read_dictionaries(recipe)
-    return _Inputs(dictionaries, read_tests(recipe), templates, load_segmenters(recipe, dictionaries))
+    dictionaries = read_dictionaries(recipe.lexicon.files, languages[0])
+    tests = read_dictionaries(recipe.evaluate.dictionaries, languages[0], keep_identical=True)
+    return _Inputs(dictionaries, tests, templates, load_segmenters(recipe.targets, dictionaries))
 
 
 def _languages(recipe: Recipe) -> list[str]:
@@ -152,9 +155,10 @@ class _Stages:
         began, tell = time.monotonic(), step_counter("lexicon", 1, self.on_progress)
         recipe, tokens, tests = self.recipe, self.data / "tokens", self._tests()
         counts, tokenizer = read_json(tokens / WORDS), self._tokenizer()
-        reading_of_tests = readings_of_tests(recipe, self.inputs.tests, counts)
-        counted = count_targets(recipe, tokenizer, read_json(tokens / SEGMENTED_WORDS), tokens, self.spread)
-        made = make_lexicon(recipe, self.inputs.dictionaries, tokenizer, counts, counted, tests)
+        reading_of_tests = readings_of_tests(recipe.evaluate.dictionaries, self.inputs.tests, counts)
+        segmented = read_json(tokens / SEGMENTED_WORDS)
+        counted = count_targets(counted_targets(recipe), tokenizer, segmented, tokens, self.spread)
+        made = make_lexicon(recipe.lexicon, recipe.targets, self.inputs.dictionaries, tokenizer, counts, counted, tests)
         made.lexicon.save(folder / LEXICON)
         record: dict[str, Any] = {
             "lexicon": {
@@ -205,7 +209,7 @@ def _save_tests(
     """Save the test dictionaries and the word counts of their targets; return the record's entries."""
     tests.save(folder / TESTS)
     write_json(folder / TARGET_WORDS, {language: counted[language] for language in tests.targets})
-    found = tested_words(recipe, tests, counts, counted)
+    found = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
     return [
         {"target": language, "words": own.words, "asked": len(own.asked), "asked_back": len(own.asked_back)}
         | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.text}
