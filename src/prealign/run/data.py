@@ -48,14 +48,14 @@ class Prepared:
     @classmethod
     def read(cls, folder: Path, marks: dict[str, str]) -> Prepared | None:
         """Return the data in a folder, None unless every stage is complete and has its fingerprint in `marks`."""
-        records = [finished(folder / stage, mark) for stage, mark in marks.items()]
-        found = [record for record in records if record is not None]
-        if len(found) < len(records):
-            return None
-        seconds = sum(record["seconds"] for record in found)
-        return cls(
-            folder, {k: v for record in found for k, v in record.items()} | {"seconds": seconds, "stages": marks}
-        )
+        joined, seconds = dict[str, Any](), 0.0
+        for stage, mark in marks.items():
+            record = finished(folder / stage, mark)
+            if record is None:
+                return None
+            joined |= record
+            seconds += record["seconds"]
+        return cls(folder, joined | {"seconds": seconds, "stages": marks})
 
     def is_current(self) -> bool:
         """Return whether the folders still hold these data: another command may have replaced them."""
