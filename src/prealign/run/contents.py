@@ -3,7 +3,7 @@
 1. A file counts as its path and a hash of its bytes, a folder as all files in it. Missing files are left out. An edited
    file changes a fingerprint. A file that is touched, or copied to the same path again, does not.
 2. Hashes are cached by path, size, mtime, ctime and inode. Every edit sets the ctime, even one that restores the mtime.
-3. The hash of a file that changed less than two seconds ago is not cached: the clocks of file systems are coarse, and
+3. The hash of a file whose ctime is less than two seconds ago is not cached: the clocks of file systems are coarse, and
    another edit can get the same times.
 """
 
@@ -22,6 +22,8 @@ Contents = Callable[[Iterable[Path]], list[tuple[str, str]]]
 
 _UNREADABLE = "unreadable"
 """In place of a hash. The stage that reads the file raises the error."""
+_CTIME = 2
+"""Its place in the stats."""
 _SETTLED = 2_000_000_000  # nanoseconds
 _CHUNK = 2**20  # bytes
 
@@ -49,7 +51,7 @@ class ContentCache:
             content, cached = self._known.get(str(file), ("", []))
             if stats != cached:
                 content = _hash(file)
-                if content != _UNREADABLE and now - max(stats[1:3]) > _SETTLED:
+                if content != _UNREADABLE and now - stats[_CTIME] > _SETTLED:
                     self._known[str(file)], changed = (content, stats), True
             hashes.append((str(file), content))
         if changed and self._path.parent.exists():
