@@ -76,7 +76,7 @@ def run(material: Material, quick: bool) -> list[dict[str, object]]:
 
 def _measured(material: Material, size: int, processes: int) -> dict[str, float]:
     """Do the work in a process of its own; return its seconds and the most memory it had."""
-    tokenizer = material.prepared.folder / "tokenizer"
+    tokenizer = material.prepared.tokenizer_folder
     text, out = material.folder / f"{size}.jsonl", material.folder / f"memory-{size}-{processes}"
     if not text.exists():
         _write(text, material, int(size * _MB))

@@ -29,7 +29,7 @@ from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import resolve_arm
 from prealign.run.dictionaries import make_lexicon
 from prealign.run.measures.parallel import ParallelTests
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
@@ -75,7 +75,7 @@ def test_tested_words_are_never_switched(arms: dict[str, ArmRun]) -> None:
     lexicon, _ = arm.prepared.switching_lexicon(arm.recipe, arm.lexicons[0])
     switcher = CodeSwitcher(arm.prepared.tokenizer, lexicon, ratio=1)
     switched = set(switched_words(switcher, arm, "en"))
-    text = {word.lower() for word in read_json(arm.prepared.folder / "words.json")}
+    text = {word.lower() for word in arm.prepared.words}
     assert set(TESTED) <= text, "they could have been"
     assert len(switched) > 30 and not switched & set(TESTED)
     back = CodeSwitcher(arm.prepared.tokenizer, lexicon.inverted("de"), ratio=1, source="de")
@@ -132,7 +132,8 @@ def test_a_tested_pair_is_never_aligned_nor_switched(
     counts = {"house": 4, "House": 1, "HOUSE": 1, "river": 3, "water": 2, "the": 9, "market": 2, "houses": 1}
     gone = {word.lower() for word in tested}
     try:
-        whole = make_lexicon(made, dictionaries, tokenizer, counts, {"de": {"Haus": 3}}, tests).lexicon
+        counted = {"de": {"Haus": 3}}
+        whole = make_lexicon(made.lexicon, made.targets, dictionaries, tokenizer, counts, counted, tests).lexicon
     except LexiconError:
         read = {word for pairs in files for word in pairs if word in counts or word.islower()}
         assert {word.lower() for word in read} <= gone, "the text has words that could be left"
@@ -221,12 +222,12 @@ def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:
 def test_another_sentence_makes_the_scores_anew_and_nothing_else(arms: dict[str, ArmRun], tmp_path: Path) -> None:
     settings = recipe(tmp_path)
     arm = toy_experiment.arm(settings, "prealign", tmp_path / "run")
-    before, data = arm.marks(), data_fingerprint(settings)
+    before, data = arm.marks(), data_marks(settings)
     (tmp_path / "de.sentences").write_text("Olak\n" * 9)
     assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"evaluate"}
-    assert data_fingerprint(settings) == data
+    assert data_marks(settings) == data
     (tmp_path / "test-de.tsv").write_text("kalo\tolak\n")
-    assert data_fingerprint(settings) != data, "other words leave the lexicon"
+    assert data_marks(settings) != data, "other words leave the lexicon"
 
 
 def test_mistakes_in_test_data_show_before_any_training(tmp_path: Path) -> None:

@@ -451,12 +451,15 @@ def test_labels_that_are_missing_show_before_any_training(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_stage_on_data_that_another_command_replaced_is_not_recorded(tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize("change", [{"split__test": 7}, {"lexicon__minimum_count": 3}], ids=str)
+def test_a_stage_on_data_that_another_command_replaced_is_not_recorded(
+    tmp_path: Path, change: dict[str, Any], when: str
+) -> None:
     arm = toy_experiment.arm(toy_experiment.recipe(tmp_path), "joint", tmp_path / "run")
     arm.marks()  # reads what an arm reads before its stages
 
     def replaced(*_: Any) -> dict[str, Any]:
-        toy_experiment.prepared(toy_experiment.recipe(tmp_path, split__test=7), tmp_path / "run")
+        toy_experiment.prepared(toy_experiment.recipe(tmp_path, **change), tmp_path / "run")
         return {}
 
     if when == "before":

@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str, 
     assert notes == [f"goes on from the checkpoint of step {step}" for step in (2, 4, last)]
     for stage in ("align", "pretrain"):
         assert state(broken, stage) == state(whole, stage), stage
-        assert not (broken.folder(stage) / "trainer").exists()
+        assert not (broken.folder(stage) / "scratch").exists()
     assert not list(broken.folder("align").parent.glob("*.partial"))
 
 
@@ -215,7 +215,7 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
         recipe = with_settings(whole.base, {key.replace("__", "."): value for key, value in settings.items()})
         return ArmRun("prealign", 0, recipe, *toy_experiment.prepared(recipe, tmp_path / "broken"), whole.on_progress)
 
-    scratch = broken().folder("align").with_name("align.partial") / "trainer"
+    scratch = broken().folder("align").with_name("align.partial") / "scratch"
     interrupt(broken(checkpoint__keep=1), 5, 5)
     assert [path.name for path in scratch.glob("checkpoint-*")] == ["checkpoint-4"]
     interrupt(broken(checkpoint__keep=5), 5, 5)

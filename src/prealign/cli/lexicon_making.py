@@ -24,7 +24,7 @@ Target = Annotated[str, typer.Option("--target", help="The target language.")]
 Senses = Annotated[int, typer.Option("--senses", help="At most so many translations of a word.")]
 WordCounts = Annotated[
     Path | None,
-    typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
+    typer.Option("--words", help="A run's data/tokens/words.json, or a word a line, a tab and its count after it."),
 ]
 Text = Annotated[
     list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")

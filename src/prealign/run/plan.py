@@ -29,10 +29,10 @@ from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
-from prealign.run.folder import RunFolder, finished
+from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
 from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks
 from prealign.text.tokenizers import get_tokenizer
 from prealign.training.forward import fused_loss
 from prealign.training.models import freeze_body, frozen_share, model_shapes
@@ -211,10 +211,13 @@ def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
     """Return the run's data if it is fresh; text that is not there yet is no mistake here."""
     folder = RunFolder(run)
     try:
-        record = finished(folder.data, data_fingerprint(recipe))
+        return (
+            Prepared.read(folder.data, data_marks(recipe, folder.contents))
+            if (folder.data / "tokens").exists()
+            else None
+        )
     except CorpusError:
         return None
-    return Prepared(folder.data, record) if record is not None else None
 
 
 def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:

@@ -35,7 +35,6 @@ from prealign.run.folder import (
     alone_in,
     begin_stage,
     end_stage,
-    file_stats,
     fingerprint,
     finished,
     partial_folder,
@@ -93,7 +92,12 @@ class ArmRun(ArmInputs):
         data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, own.mixture.changes(), context]
         data += [self.devices] if self.devices > 1 else []  # so runs on one device keep their fingerprints
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
-        model: list[Any] = [own.model.changes(), deciding(own.trainer), precision(own.trainer), file_stats(weights)]
+        model: list[Any] = [
+            own.model.changes(),
+            deciding(own.trainer),
+            precision(own.trainer),
+            self.run.contents(weights),
+        ]
         measured: list[Any] = [own.pretrain.validations, own.pretrain.validation_blocks]
         measured += [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
         main = self.main_phase
@@ -110,13 +114,13 @@ class ArmRun(ArmInputs):
         own, identity = self.recipe, self.prepared.identity["tok"]  # scores carry what they were measured on
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
-        marks = {"evaluate": fingerprint(trained, identity, measured, own.align.bos, *file_stats(sentences))}
+        marks = {"evaluate": fingerprint(trained, identity, measured, own.align.bos, *self.run.contents(sentences))}
         if own.knowledge:
             marks["knowledge"] = fingerprint(trained, identity, own.knowledge.changes())
         if own.transfer:
             tasks = [task.changes() for task in own.transfer]
             files = [Path(path) for task in own.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(trained, identity, tasks, file_stats(files))
+            marks["transfer"] = fingerprint(trained, identity, tasks, self.run.contents(files))
         return marks
 
     @property
@@ -146,7 +150,7 @@ class ArmRun(ArmInputs):
 
     def _check_data(self) -> None:
         """RunFolderError if another command has replaced the data: what reads them now is not of this recipe."""
-        if not finished(self.run.data, self.prepared.mark):
+        if not self.prepared.is_current():
             raise RunFolderError(
                 f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
                 "Wait for it to end and run again, or choose another run folder with --out."

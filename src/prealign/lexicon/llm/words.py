@@ -1,6 +1,6 @@
 """Which words a model is asked for: the frequent ones of a text that no dictionary at hand translates.
 
-1. Read word counts: a run's `data/words.json`, or a list with a word a line, which a tab and its count may follow.
+1. Read word counts: a run's `data/tokens/words.json`, or a list with a word a line, which a tab and its count may follow.
 2. All cases of a word are one: in lower case if the text has it in lower case, else as it is mostly written (Berlin).
 3. Leave out what is no word, what a dictionary translates into the target language, and what is rare; then all beyond a
    limit. All of it is counted.
