@@ -505,6 +505,15 @@ def test_neither_key_nor_password_is_in_messages_and_files(
     assert not [secret for secret in ("sk-sec", *SECRETS) if secret in output] and "***" in output
 
 
+def test_a_key_that_is_a_word_stays_a_word_in_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "Wort")
+    made, _ = ask(lambda n, words: translated(words), tmp_path)
+    assert senses(made) == EVERY
+    refusal = ("headers", 401, {}, {"error": {"message": "no such key: Wort"}})
+    with pytest.raises(LexiconError, match=r"no such key: \*\*\*"):
+        ask(lambda n, words: refusal, tmp_path / "new")
+
+
 @pytest.mark.parametrize(
     "address", ["localhost:8000/v1", "http://user:hunter22@[", "ftp://user:hunter22@x/", "http:///v1"]
 )

@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint: its address and key, one conversation at a time, and its refusals.
 
-1. The key comes from the environment (OPENAI_API_KEY). Messages and files hold neither the key nor a password or query of
-   the address: they are masked in everything that the server says.
+1. The key comes from the environment (OPENAI_API_KEY). The key, and a password or query of the address, are masked in all
+   text of the server: they get neither into messages nor into files. In replies a key that looks like a word stays.
 2. `Endpoint.ask` sends a conversation and returns the reply; None if all tries fail. The openai client retries and waits.
 3. A refusal of this conversation alone (too long, forbidden by a filter) is `Refused`. Any other refusal, such as a wrong
    key, is a LexiconError with the server's words.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,9 @@ from prealign.lexicon.llm.prompt import Messages
 KEY, ADDRESS = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 OPENAI = "https://api.openai.com/v1"
 SHORTEST_SECRET = 4
-"""Characters. Shorter keys and passwords are parts of common words, which must stay."""
+"""Characters. Shorter keys and passwords are not masked: they are parts of common words."""
+LONGEST_WORD = 15
+"""Letters."""
 
 _OF_ONE_REQUEST = (400, 413, 422)
 
@@ -92,14 +94,15 @@ class Endpoint:
             raise self._refusal(error) from None
         usage, text = found.usage, found.choices[0].message.content or ""
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-        return Reply(self._masked(text), *tokens)
+        return Reply(_masked(text, [secret for secret in self._secrets if not _is_word(secret)]), *tokens)
 
     def _refusal(self, error: Any) -> Exception:
-        status, told = error.status_code, " ".join(self._masked(str(error.message)).split())[:300]
+        status, told = error.status_code, " ".join(_masked(str(error.message), self._secrets).split())[:300]
         if status in _OF_ONE_REQUEST:
             return Refused(status, told)
         if 300 <= status < 400:
-            moved = self._masked(urljoin(self._url, error.response.headers.get("location", "")))[:300]
+            location = urljoin(self._url, error.response.headers.get("location", ""))
+            moved = _masked(location, self._secrets)[:300]
             return LexiconError(
                 f"{self.address}: the endpoint redirects to {moved} (status {status}). If you trust that address, give it "
                 "as --endpoint"
@@ -109,10 +112,17 @@ class Endpoint:
             f"{told}. Check --model, --endpoint and {KEY}"
         )
 
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+
+def _masked(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _is_word(secret: str) -> bool:
+    """Whether a secret looks like a word to translate, as keys of local servers do (`local`, `ollama`, `EMPTY`)."""
+    cases = (secret.lower(), secret.upper(), secret.capitalize())
+    return secret.isalpha() and len(secret) <= LONGEST_WORD and secret in cases
 
 
 def _public(url: str) -> str:
