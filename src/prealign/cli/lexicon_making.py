@@ -20,31 +20,29 @@ from prealign.lexicon.reading_report import told_of
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
 Target = Annotated[str, typer.Option("--target", help="The target language.")]
-Senses = Annotated[int, typer.Option("--senses", help="At most so many translations of a word.")]
+Senses = Annotated[int, typer.Option("--senses", help="Most translations of a word.")]
 WordCounts = Annotated[
     Path | None,
-    typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
+    typer.Option("--words", help="A run's data/words.json, or a list: a word a line, optionally a tab and its count."),
 ]
 Text = Annotated[
-    list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")
+    list[str] | None, typer.Option("--text", help="Text to take the words from: files, folders, globs, package:NAME.")
 ]
 Known = Annotated[
     list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
 ]
 Address = Annotated[
-    str | None, typer.Option("--endpoint", help="Its address, such as http://localhost:8000/v1; or OPENAI_BASE_URL.")
+    str | None, typer.Option("--endpoint", help="Address, such as http://localhost:8000/v1. Default: OPENAI_BASE_URL.")
 ]
 Identical = Annotated[bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")]
 Prices = Annotated[
-    tuple[float, float], typer.Option("--prices", help="Of a million tokens sent, and of a million received.")
+    tuple[float, float], typer.Option("--prices", help="Price of a million tokens sent, and of a million received.")
 ]
-Answers = Annotated[
-    Path | None, typer.Option("--cache", help="Where answers are kept; OUT.answers.jsonl if not given.")
-]
+Answers = Annotated[Path | None, typer.Option("--cache", help="File of the answers. Default: OUT.answers.jsonl.")]
 
 
 class Meter:
-    """Shows how far something is, with its rate and the time left: a bar on a terminal, else a line every few seconds."""
+    """Shows progress, its rate and the time left: a bar on a terminal, else a line every few seconds."""
 
     LINE_EVERY = 15.0  # seconds
 
@@ -83,7 +81,7 @@ class Meter:
 def align(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Source and target, a sentence a line; or one file, parted by a tab.", metavar="FILE"),
+        typer.Argument(help="Source and target, a sentence a line; or one tab-separated file.", metavar="FILE"),
     ],
     target: Target,
     out: Out,

@@ -219,7 +219,7 @@ class _Asking:
             if self.given_up >= HOPELESS and done < total:
                 raise self._no_answer(endpoint)
             self.on_steps(what, done, total)
-            # Before the next batch: an endpoint that refuses every word shows early.
+            # Halves come before the next batch: if the endpoint refuses every word, it shows early.
             for half in halves:
                 await settle(half)
 
@@ -228,7 +228,7 @@ class _Asking:
                 await settle(batches.popleft())
 
         await asyncio.gather(*(work() for _ in range(self.traffic.concurrency)))
-        # With answers of an earlier run there is a dictionary to make.
+        # With an answer of an earlier run, the dictionary is made without these words.
         if self.given_up and not self.answered:
             raise self._no_answer(endpoint)
 
@@ -271,7 +271,7 @@ class _Asking:
         if self.refused == HOPELESS_WORDS and not self.answered:
             raise LexiconError(
                 f"{endpoint.address}: the endpoint refuses every request to the model `{endpoint.model}`, those "
-                f"of one word too, with {refusal}. Check --model, --endpoint and what else was set"
+                f"of one word too, with {refusal}. Check --model, --endpoint and the other options"
             )
 
     def _take(self, reply: Reply, batch: list[str]) -> None:
