@@ -155,7 +155,7 @@ def test_empty_text_is_refused(folder: Path) -> None:
 
 def test_a_tokenizer_without_eos_is_refused(folder: Path) -> None:
     prealign("lexicon", "recipe.yaml")
-    source = folder / "runs/toy/data/tokenizer"
+    source = folder / "runs/toy/data/tokens/tokenizer"
     for path in source.glob("*config.json"):
         settings = json.loads(path.read_text(encoding="utf-8"))
         settings.pop("eos_token", None)
@@ -253,7 +253,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_reading(folder: Path) 
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
     built = prealign("lexicon", "build", "recipe.yaml").output
     assert "translation groups" in built and "Tokens a word" in built
-    assert "unchanged, skipped: prepare" in prealign("lexicon", "recipe.yaml").output
+    assert "unchanged, skipped: tokens, lexicon" in prealign("lexicon", "recipe.yaml").output
 
 
 def test_validate_and_env_say_what_they_found(folder: Path) -> None:

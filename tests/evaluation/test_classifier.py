@@ -109,7 +109,9 @@ def test_what_can_be_learned_is_learned_and_the_seed_decides_all(tmp_path: Path)
 def test_fine_tuning_is_not_compiled_not_even_after_a_compiled_training(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "model", toys.llama())
     recipe = toys.recipe(trainer={"bf16": False, "torch_compile": True})
-    training_arguments(recipe, tmp_path, recipe.pretrain, steps=1, batch_size=1, seed=0)  # leaves it in the environment
+    training_arguments(
+        recipe.trainer, tmp_path, recipe.pretrain, steps=1, batch_size=1, seed=0
+    )  # leaves it in the environment
     torch._dynamo.reset()
     counters.clear()
     fine_tune(

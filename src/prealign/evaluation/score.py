@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from prealign import __version__
 
-Stage = Literal["init", "align", "pretrain"]
+Stage = str
 Split = Literal["test", "seen", "held_out"]
 Unit = Literal["seeds", "documents", "items"]
 

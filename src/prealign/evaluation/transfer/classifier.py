@@ -28,7 +28,6 @@ from prealign.events import OnProgress
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import training_flops
 from prealign.recipe.measures import TransferTask
-from prealign.recipe.sections import Recipe
 from prealign.training.loop import run_trainer, training_arguments
 
 POOL = 50
@@ -99,8 +98,7 @@ def fine_tune(
     tokens = task.epochs * sum(lengths)
     # Batches have many shapes and steps are few: compiling would take longer than training.
     settings = {key: value for key, value in trainer_settings.items() if not key.startswith("torch_compile")}
-    recipe = Recipe.model_construct(trainer=settings)
-    arguments = training_arguments(recipe, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
+    arguments = training_arguments(settings, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
     flops = training_flops(model.body, tokens / steps, tokens / len(order), logits=False)

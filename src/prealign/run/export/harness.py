@@ -54,7 +54,7 @@ metadata: {{version: 1}}
 
 def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recipe: Recipe) -> list[str]:
     """Return the command line that asks a checkpoint: all languages, but a clone where the arm reads it in source ids."""
-    merged = recipe.mixture.clone_ids == "merged"
+    merged = recipe.mixture.clone_in_source_ids
     groups = [group for language, group in record["groups"].items() if not (merged and is_clone(language))]
     arguments = [f"pretrained={checkpoint}", f"tokenizer={place / 'tokenizer'}"]
     tasks = ["--tasks", *(groups or ["TASK"]), "--include_path", str(place / "tasks" if groups else "FOLDER_OF_TASKS")]
