@@ -19,6 +19,7 @@ from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import with_settings
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
+from prealign.recipe.templates import read_templates
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
@@ -28,7 +29,6 @@ from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
 from prealign.text.facts.corpus import FACTS, split_names
 from prealign.text.facts.facts import make_world
-from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES
