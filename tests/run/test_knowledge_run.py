@@ -14,9 +14,6 @@ import xxhash
 
 import toy_experiment
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.facts import make_world
-from prealign.evaluation.knowledge.teaching import FACTS, split_names
-from prealign.evaluation.knowledge.templates import read_templates
 from prealign.files import read_json
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import with_settings
@@ -29,6 +26,9 @@ from prealign.run.prepare import data_marks, prepare
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
+from prealign.text.facts.corpus import FACTS, split_names
+from prealign.text.facts.facts import make_world
+from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES

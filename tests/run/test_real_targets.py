@@ -90,7 +90,7 @@ def test_the_test_says_what_is_asked_and_what_is_not(arms: dict[str, ArmRun]) ->
     assert (found["target"], found["words"], found["asked"], found["pairs"]) == ("de", 9, 8, 8)
     assert found["dropped"] == {"fewer than 2 times in the en text": 1}
     words = arms["joint"].prepared.tested_words(arms["joint"].recipe)["de"]
-    assert found["summary"] == words.text
+    assert found["summary"] == words.summary
     assert 30 <= len(words.targets) <= 30 + len(TESTED)
     assert set(words.targets) <= {german(word) for word in WORDS}, "written as the text has them, not as the dictionary"
 

@@ -13,9 +13,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.evaluation.knowledge.facts import Question, load_questions
-from prealign.evaluation.knowledge.teaching import FACTS, QUESTIONS, split_names
-from prealign.evaluation.retrieval.queries import AskedWords
+from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.files import read_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
@@ -27,6 +25,8 @@ from prealign.run.folder import finished
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
+from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
+from prealign.text.facts.facts import Question, load_questions
 from prealign.text.words import Tokenizer
 
 TOKENIZER, NEW_TOKENS = "tokenizer", "new-tokens.json"
@@ -98,7 +98,7 @@ class Prepared:
         path = self.folder / "lexicon" / TESTS
         return Lexicon.load(path) if path.exists() else Lexicon([], source=self.languages[0], targets=[])
 
-    def tested_words(self, recipe: Recipe) -> dict[str, AskedWords]:
+    def tested_words(self, recipe: Recipe) -> dict[str, DictionaryQueries]:
         """Return the test words of each test dictionary, by target language."""
         if not self.tests.targets:
             return {}
@@ -206,7 +206,7 @@ class Prepared:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
-        merged = recipe.mixture.clone_ids == "merged"
+        merged = recipe.mixture.clone_in_source_ids
         tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import LexiconError
-from prealign.evaluation.retrieval.queries import AskedWords, asked_words
+from prealign.evaluation.retrieval.queries import DictionaryQueries, select_queries
 from prealign.lexicon import Lexicon
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.normalise import key_of, keyed
@@ -164,11 +164,11 @@ def tested_words(
     tests: Lexicon,
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
-) -> dict[str, AskedWords]:
+) -> dict[str, DictionaryQueries]:
     """Return the words that are asked for of each target's test dictionary. LexiconError if there are none."""
     source, found = tests.source, {}
     for language in tests.targets:
-        found[language] = asked_words(
+        found[language] = select_queries(
             tests,
             language,
             counts,
@@ -180,7 +180,7 @@ def tested_words(
         if not len(found[language].pairs):
             paths = ", ".join(file.path for file in evaluate.dictionaries if file.target == language)
             raise LexiconError(
-                f"{paths}: no word can be asked for: {found[language].text}. Is the dictionary from {source!r} to "
+                f"{paths}: no word can be asked for: {found[language].summary}. Is the dictionary from {source!r} to "
                 f"{language!r}, or is lexicon.minimum_count ({section.minimum_count}) too high for so little text?"
             )
     return found

@@ -22,8 +22,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.evaluation.knowledge.teaching import teach
-from prealign.evaluation.knowledge.templates import Templates, read_templates
+from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.events import OnProgress, step_counter
 from prealign.files import read_json, write_json
 from prealign.languages import is_clone
@@ -46,7 +45,8 @@ from prealign.run.folder import RunFolder, alone_in, fingerprint, finished, run_
 from prealign.run.tokens import make_tokens
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words
-from prealign.text.parallel import read_sentences
+from prealign.text.facts.corpus import teach
+from prealign.text.facts.templates import Templates, read_templates
 from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
 from prealign.text.sources import source_files
 from prealign.text.words import Tokenizer
@@ -211,7 +211,7 @@ def _save_tests(
     write_json(folder / TARGET_WORDS, {language: counted[language] for language in tests.targets})
     found = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
     return [
-        {"target": language, "words": own.words, "asked": len(own.asked), "asked_back": len(own.asked_back)}
-        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.text}
+        {"target": language, "words": own.words, "asked": len(own.forward), "asked_back": len(own.backward)}
+        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.summary}
         for language, own in found.items()
     ]

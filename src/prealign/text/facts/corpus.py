@@ -12,12 +12,12 @@ from typing import Any
 
 from datasets import Dataset
 
-from prealign.evaluation.knowledge.facts import LEXICON, documents, make_world, questions, save_questions
-from prealign.evaluation.knowledge.templates import Templates
 from prealign.lexicon import Group, Lexicon
 from prealign.recipe.measures import KnowledgeSection
 from prealign.text.corpus import tokenise_splits
 from prealign.text.encode import encode_words
+from prealign.text.facts.facts import LEXICON, documents, make_world, questions, save_questions
+from prealign.text.facts.templates import Templates
 from prealign.text.segment import Segmenter
 from prealign.text.words import Tokenizer
 
@@ -51,7 +51,7 @@ def teach(
     """
     source, *targets = languages
     world = make_world(templates, section, taken, lambda names: encode_words(tokenizer, names, source).lengths)
-    asked = templates.asked(languages)
+    asked = templates.question_languages(languages)
     save_questions(questions(world, templates, section, asked), folder / QUESTIONS)
     taught = {source: world.facts, **{target: world.second for target in asked[1:] if world.second}}
     sizes: dict[str, dict[str, int]] = {}
