@@ -76,7 +76,7 @@ def names(data: Prepared) -> dict[str, set[str]]:
 
 
 def texts(data: Prepared, language: str, split: str) -> list[str]:
-    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, merged=True)["input_ids"]]
+    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, source_ids=True)["input_ids"]]
 
 
 # Preparation
@@ -103,7 +103,9 @@ def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
 
     def tokens(language: str) -> str:
         splits = ("train", "validation", "test", FACTS)
-        rows = [data.tokens(language, split, merged=merged)[:] for split in splits for merged in (False, True)]
+        rows = [
+            data.tokens(language, split, source_ids=source_ids)[:] for split in splits for source_ids in (False, True)
+        ]
         return digest(*(json.dumps([r[c] for c in ("document", "input_ids", "bytes")]).encode() for r in rows))
 
     assert digest(data.lexicon_file.read_bytes()) == "aae89355eb5fcc47"

@@ -198,7 +198,7 @@ class _Stages:
         words = set(read_json(tokens / WORDS))
         for language in (source, *targets):
             for split in SPLITS if language != source else SPLITS[1:]:
-                rows = load_arrow(tokens / language / (f"{split}-merged" if is_clone(language) else split))
+                rows = load_arrow(tokens / language / (f"{split}-source-ids" if is_clone(language) else split))
                 words.update(count_words(rows, tokenizer, spread=self.spread))
         return words
 
