@@ -12,11 +12,11 @@ import yaml
 from typer.testing import CliRunner
 
 from prealign.cli.main import app
-from prealign.evaluation.results import arm_label, read_results
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
 from prealign.report.page import write_markdown
+from prealign.report.results import arm_label, read_results
 from prealign.report.tables.budget import standard_errors
 from prealign.report.tables.table import language_modelling, to_markdown
 from prealign.report.tables.tasks import transfer

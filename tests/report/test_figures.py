@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic_results as synthetic
-from prealign.evaluation import results as ask
+from prealign.report import results as ask
 from prealign.report.figures import alignment as figures
 from prealign.report.figures import curves, drawing, dynamics
 

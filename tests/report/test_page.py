@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import synthetic_results as synthetic
-from prealign.evaluation.results import read_results
 from prealign.report.page import write_markdown, write_report
+from prealign.report.results import read_results
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
 

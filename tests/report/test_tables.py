@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic_results as synthetic
-from prealign.evaluation import results as ask
-from prealign.recipe import sweeps
-from prealign.report import formats
+from prealign.report import formats, sweeps
+from prealign.report import results as ask
 from prealign.report.tables import budget as amounts
 from prealign.report.tables import parity
 from prealign.report.tables import table as tables

@@ -11,12 +11,12 @@ import pytest
 from scipy.stats import binom
 
 import synthetic_results as synthetic
-from prealign.evaluation import results
-from prealign.evaluation.results import read_results
 from prealign.files import write_json
+from prealign.report import results
 from prealign.report.figures import alignment as figures
 from prealign.report.figures import unseen_words as unseen_pictures
 from prealign.report.page import write_markdown, write_report
+from prealign.report.results import read_results
 from prealign.report.tables import budget as amounts
 from prealign.report.tables import table as tables
 from prealign.report.tables import unseen_words as unseen

@@ -273,8 +273,8 @@ def report(
     ] = None,
 ) -> None:
     """Make the report (report.html beside results.json) and print its tables."""
-    from prealign.evaluation.results import read_results
     from prealign.report.page import write_markdown, write_report
+    from prealign.report.results import read_results
 
     path = results / "results.json" if results.is_dir() else results
     content = read_results(path)
@@ -292,9 +292,9 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="The results.json to write, or its folder.")],
 ) -> None:
     """Join the results of one recipe that were made in several places: other seeds elsewhere, arms added later."""
-    from prealign.evaluation.merging import merge_results
-    from prealign.evaluation.results import read_results
     from prealign.files import write_json
+    from prealign.report.merging import merge_results
+    from prealign.report.results import read_results
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
     merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))

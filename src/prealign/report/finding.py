@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results, Row
+from prealign.report import results as ask
 from prealign.report.formats import interval, number, p_value, times, with_interval
+from prealign.report.results import Results, Row
 from prealign.report.tables.tasks import most_taught, split_condition
 
 Verdict = Literal["better", "worse", "unclear", "untested"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from prealign.evaluation.results import Estimate
+from prealign.report.results import Estimate
 
 NONE = "–"
 

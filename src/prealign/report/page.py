@@ -16,12 +16,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results
 from prealign.files import write_text
+from prealign.report import results as ask
 from prealign.report.figures import drawing
 from prealign.report.figures.alignment import pictures
 from prealign.report.finding import finding
+from prealign.report.results import Results
 from prealign.report.tables import budget as amounts
 from prealign.report.tables import parity
 from prealign.report.tables import table as tables

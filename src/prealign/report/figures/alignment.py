@@ -16,8 +16,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import SPLITS, STAGES, Estimate, Results, Row
+from prealign.report import results as ask
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.curves import losses, validation
 from prealign.report.figures.drawing import Picture
@@ -25,6 +24,7 @@ from prealign.report.figures.dynamics import dynamics
 from prealign.report.figures.sweeps import sweep_curves
 from prealign.report.figures.unseen_words import retrieval_pictures
 from prealign.report.formats import number
+from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 from prealign.report.tables.table import layer_names
 
 MANY_ARMS = 4

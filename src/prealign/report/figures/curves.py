@@ -15,11 +15,11 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Estimate, Results, Row
+from prealign.report import results as ask
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
 from prealign.report.formats import number
+from prealign.report.results import Estimate, Results, Row
 
 _CUT = 0.15
 """Share of a curve's tokens from which on its values must be visible."""

@@ -23,8 +23,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results
+from prealign.report import results as ask
+from prealign.report.results import Results
 from prealign.report.tables.table import Table
 
 INK, MUTED, GRID, PAPER = "#1b2733", "#5b6874", "#dde3e9", "#ffffff"

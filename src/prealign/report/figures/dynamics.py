@@ -11,11 +11,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import SPLITS, Results
+from prealign.report import results as ask
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
 from prealign.report.formats import quantity, span
+from prealign.report.results import SPLITS, Results
 from prealign.report.tables.table import layer_names
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import SPLITS, Estimate, Results
-from prealign.recipe.sweeps import Sweep, setting, sweeps
+from prealign.report import results as ask
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
 from prealign.report.formats import number, with_interval
+from prealign.report.results import SPLITS, Estimate, Results
+from prealign.report.sweeps import Sweep, setting, sweeps
 from prealign.report.tables.table import Table, interval_note, make_table, seed_counts
 
 _COLOUR = "#0072b2"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import STAGES, Estimate, Results
+from prealign.report import results as ask
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
+from prealign.report.results import STAGES, Estimate, Results
 from prealign.report.tables.unseen_words import Kind, _layers, kinds
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results, Row
+from prealign.report import results as ask
 from prealign.report.formats import NONE, duration, number, quantity, share, times
+from prealign.report.results import Results, Row
 from prealign.report.tables.table import Table
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results
+from prealign.report import results as ask
 from prealign.report.formats import with_interval
+from prealign.report.results import Results
 from prealign.report.tables.table import Table, make_table, seed_counts
 
 Course = Sequence[tuple[float, float]]

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import SPLITS, STAGES, Estimate, Results, Row
+from prealign.report import results as ask
 from prealign.report.formats import NONE, interval, number, p_value, span, times, with_interval
+from prealign.report.results import SPLITS, STAGES, Estimate, Results, Row
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Estimate, Results, Row
+from prealign.report import results as ask
 from prealign.report.formats import span, with_interval
+from prealign.report.results import Estimate, Results, Row
 from prealign.report.tables.table import Table, chance, differences, interval_note, make_table, seed_counts, test_note
 
 

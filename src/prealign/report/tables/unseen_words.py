@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import STAGES, Results, Row
+from prealign.report import results as ask
 from prealign.report.formats import NONE, with_interval
+from prealign.report.results import STAGES, Results, Row
 from prealign.report.tables.table import Table, chance, interval_note, layer_names, make_table, seed_counts, width_note
 
 DICTIONARY = "dictionary"

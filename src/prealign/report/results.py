@@ -20,7 +20,7 @@ from prealign.errors import PrealignError
 from prealign.evaluation.statistics import seed_interval
 from prealign.languages import language_name
 from prealign.recipe.arms import ARMS
-from prealign.recipe.sweeps import sweeps
+from prealign.report.sweeps import sweeps
 
 Row = dict[str, Any]
 Results = dict[str, Any]

@@ -20,11 +20,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from prealign.evaluation.comparisons import NUMBER, OneSeed, compare
-from prealign.evaluation.results import Results, ResultsError, Row, finite, select
 from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
+from prealign.report.results import Results, ResultsError, Row, finite, select
 
 _OF_RUNS = ("scores", "budget", "history", "dynamics", "switching", "mixture", "transfer", "new_rows")
 """Sections whose rows are of one arm and seed."""

@@ -10,8 +10,8 @@ import pytest
 
 import synthetic_results as synthetic
 from prealign.errors import PrealignError
-from prealign.evaluation import results as ask
 from prealign.recipe.arms import ARMS
+from prealign.report import results as ask
 
 
 def score(arm: str, seed: int, value: float | None, language: str = "en-clone", **more: object) -> dict[str, object]:

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import toy_experiment
 from prealign.cli.main import app
-from prealign.evaluation.merging import merge_results
-from prealign.evaluation.results import Results, ResultsError, read_results, select, unfinished_runs
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings
+from prealign.report.merging import merge_results
 from prealign.report.page import write_markdown
+from prealign.report.results import Results, ResultsError, read_results, select, unfinished_runs
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 
