@@ -24,7 +24,8 @@ from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
-from prealign.report.results import Results, ResultsError, Row, finite, select
+from prealign.report.formats import is_number
+from prealign.report.results_file import Content, ResultsError, Row
 
 _OF_RUNS = ("scores", "budget", "history", "dynamics", "switching", "mixture", "transfer", "new_rows")
 """Sections whose rows are of one arm and seed."""
@@ -36,11 +37,11 @@ _NEEDED = {"scores": (*NUMBER, "signature"), "comparisons": ("unit", *NUMBER)}
 _ENVIRONMENT = ("devices", "precision")
 """What of the environment must be equal: batches are of one device."""
 
-Part = tuple[Path, Results]
+Part = tuple[Path, Content]
 Run = tuple[str, int]
 
 
-def merge_results(parts: Sequence[Part], command: str) -> Results:
+def merge_results(parts: Sequence[Part], command: str) -> Content:
     """Return one results.json of the parts, given with their paths. Arms keep the order in which the parts have them.
 
     command: the one that merges, for the provenance. Raises ResultsError, naming the files, for parts of different recipes,
@@ -71,7 +72,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Results:
             f"{first_path}: no arm and seed of it is finished, nor of the others: there is nothing to merge."
         )
     baseline = str(recipes[0]["baseline"])
-    numbers = [row if finite(row["value"]) else row | {"value": math.nan} for row in joined["scores"]]
+    numbers = [row if is_number(row["value"]) else row | {"value": math.nan} for row in joined["scores"]]
     origins = _origins(parts)
     return {
         "schema": first["schema"],
@@ -89,7 +90,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Results:
     }
 
 
-def _recipe(path: Path, results: Results) -> dict[str, Any]:
+def _recipe(path: Path, results: Content) -> dict[str, Any]:
     """The recipe with the defaults that were added since it was written."""
     try:
         return Recipe.model_validate(results["recipe"]).model_dump()
@@ -100,7 +101,7 @@ def _recipe(path: Path, results: Results) -> dict[str, Any]:
         ) from None
 
 
-def _check_rows(path: Path, part: Results) -> None:
+def _check_rows(path: Path, part: Content) -> None:
     for section, keys in _NEEDED.items():
         for i, row in enumerate(part.get(section, [])):
             missing = [key for key in keys if key not in row]
@@ -110,7 +111,7 @@ def _check_rows(path: Path, part: Results) -> None:
                 )
 
 
-def _ways(part: Results, recipe: dict[str, Any]) -> dict[str, Any]:
+def _ways(part: Content, recipe: dict[str, Any]) -> dict[str, Any]:
     """What must be equal in all parts, by how it is called; what a file does not tell is left out."""
     environment = part.get("environment") or {}
     lexicon = {key: own for key, own in (part.get("lexicon") or {}).items() if key in ("groups", "coverage")}
@@ -147,8 +148,7 @@ def _check_same_scores(parts: Sequence[Part]) -> None:
 
 def _rows(parts: Sequence[Part], section: str, run: Run) -> list[Row]:
     """The rows of an arm and seed, of the first part that has some."""
-    arm, seed = run
-    found = (select(part.get(section, []), arm=arm, seed=seed) for _, part in parts)
+    found = ([row for row in part.get(section, []) if (row["arm"], row["seed"]) == run] for _, part in parts)
     return next((rows for rows in found if rows), [])
 
 
@@ -170,13 +170,13 @@ def _as_before(parts: Sequence[Part], baseline: str) -> OneSeed:
         seeds: dict[str, set[int]] = {}
         for score in part["scores"]:
             seeds.setdefault(score["arm"], set()).add(score["seed"])
-        for row in select(part.get("comparisons", []), baseline=baseline):
+        for row in part.get("comparisons", []):
             common = seeds.get(row["arm"], set()) & seeds.get(baseline, set())
-            if row["unit"] != "seeds" and len(common) == 1:
+            if row["baseline"] == baseline and row["unit"] != "seeds" and len(common) == 1:
                 known.setdefault((row["arm"], common.pop()), []).append(row)
 
     def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
-        found = select(known.get((arm, seed), []), **number)
+        found = [row for row in known.get((arm, seed), []) if number.items() <= row.items()]
         return (Difference(*(found[0][key] for key in Difference._fields)), found[0]["unit"]) if found else None
 
     return compared
@@ -193,7 +193,7 @@ def _origins(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
 
 
-def _origin(part: Results) -> dict[str, Any]:
+def _origin(part: Content) -> dict[str, Any]:
     done = [(row["arm"], row["seed"]) for row in part["scores"]]
     return {
         "arms": list(dict.fromkeys(arm for arm, _ in done)),
