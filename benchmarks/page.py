@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prealign.report.formats import NONE, quantity
-from prealign.report.merging import common_facts
+from prealign.run.merging import common_facts
 
 _HEAD = """# Performance
 

@@ -299,8 +299,8 @@ def merge(
 ) -> None:
     """Join the results of one recipe that were made in several places: other seeds elsewhere, arms added later."""
     from prealign.files import write_json
-    from prealign.report.merging import merge_results
     from prealign.report.results_file import read_results
+    from prealign.run.merging import merge_results
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
     merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))

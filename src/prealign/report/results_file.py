@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prealign.errors import PrealignError
+from prealign.errors import ResultsError
 
 Content = dict[str, Any]
 Row = dict[str, Any]
@@ -31,10 +31,6 @@ _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 _PROBLEMS_SHOWN = 5
-
-
-class ResultsError(PrealignError):
-    """A results.json that is missing, unreadable, or not of this version's format."""
 
 
 def read_results(path: Path) -> Content:

@@ -13,7 +13,6 @@ from prealign.report.results_file import Row
 from prealign.report.tables.table import Table, text_table
 
 _STAGES = {"align": "1 · align", "pretrain": "2 · pretrain", "total": "total"}
-_OFF = "Standard errors off"
 
 
 def budget(results: Results) -> list[Table]:
@@ -25,9 +24,9 @@ def budget(results: Results) -> list[Table]:
     means, seeds = groups[AMOUNTS].mean(), [*groups.size()]
     columns = {
         "Steps": [NONE if math.isnan(steps) else f"{steps:,.0f}" for steps in means["steps"]],
-        "Tokens": [*means["tokens"].map(quantity)],
-        "FLOPs": [*means["flops"].map(quantity)],
-        "Time": [*means["seconds"].map(duration)],
+        "Tokens": means["tokens"].map(quantity),
+        "FLOPs": means["flops"].map(quantity),
+        "Time": means["seconds"].map(duration),
         f"FLOPs / {results.label(results.baseline)}": [
             times(results.budget_ratio(arm)) if stage == "total" else "" for arm, stage in means.index
         ],
@@ -54,21 +53,18 @@ def switching(results: Results) -> list[Table]:
     rows = select(found, arm=results.arms)
     if rows.empty:
         return []
-    modes = rows.groupby("arm", observed=True)["mode"].agg(lambda own: " or ".join(sorted(set(own))).replace("_", "-"))
-    means = rows.groupby("arm", observed=True)[["ratio", "coverage", "expected", "realised", "realised_tokens"]].mean()
-    words = rows.groupby("arm", observed=True)["switched_words"].sum()
-    index = MultiIndex.from_arrays([means.index, modes], names=["arm", "Mode"])
-    by_arm = {arm: [row for row in results.section("switching") if row["arm"] == arm] for arm in means.index}
+    groups = rows.groupby("arm", observed=True)
+    modes = groups["mode"].agg(lambda own: " or ".join(sorted(set(own))).replace("_", "-"))
+    means = groups[["ratio", "coverage", "realised_tokens"]].mean()
+    shares = _shares([[row for row in results.section("switching") if row["arm"] == arm] for arm in means.index])
     columns = {
-        "Ratio": [*means["ratio"].map(percent)],
-        "Coverage": [*means["coverage"].map(percent)],
-        "Expected": [*means["expected"].map(percent)],
-        "Realised": [*means["realised"].map(percent)],
-        "Realised / expected": [*(means["realised"] / means["expected"]).map(times)],
-        _OFF: [_standard_errors(own) for own in by_arm.values()],
-        "Of tokens": [*means["realised_tokens"].map(percent)],
-        "Switched words": [*words.map(quantity)],
+        "Ratio": means["ratio"].map(percent),
+        "Coverage": means["coverage"].map(percent),
+        **shares,
+        "Of tokens": means["realised_tokens"].map(percent),
+        "Switched words": groups["switched_words"].sum().map(quantity),
     }
+    index = MultiIndex.from_arrays([means.index, modes], names=["arm", "Mode"])
     note = (
         "Expected is ratio × coverage by the words for training. Standard errors off: how far the number of switched words "
         "is from the expected number, in standard deviations of independent draws; several of them mean a bug. Words are "
@@ -88,17 +84,22 @@ def switching_by_language(results: Results) -> list[Table]:
     if len({pair for _, pair in rates}) < 2:
         return []
     index = MultiIndex.from_tuples(rates, names=["arm", "Text → words of"])
-    rows = DataFrame([rate | {"cell": cell} for cell, own in enumerate(rates.values()) for rate in own])
-    means = rows.groupby("cell")[["expected", "realised"]].mean()
-    columns = {
-        "Expected": [*means["expected"].map(percent)],
-        "Realised": [*means["realised"].map(percent)],
-        "Realised / expected": [*(means["realised"] / means["expected"]).map(times)],
-        _OFF: [_standard_errors(own) for own in rates.values()],
-        "Switched words": [*rows.groupby("cell")["switched_words"].sum().map(quantity)],
-    }
+    switched = [quantity(sum(rate["switched_words"] for rate in own)) for own in rates.values()]
+    columns = _shares([*rates.values()]) | {"Switched words": switched}
     note = "Of all words of the text. Expected is the ratio × the share of words drawn in that language."
     return [text_table(results, "Code-switching by language", index, columns, [note])]
+
+
+def _shares(groups: Sequence[Sequence[Row]]) -> dict[str, list[str]]:
+    """Columns of the expected and the realised share of switched words, means over the rows of each group."""
+    means = DataFrame([DataFrame(rows)[["expected", "realised"]].mean() for rows in groups])
+    off = [standard_errors(rows) for rows in groups]
+    return {
+        "Expected": means["expected"].map(percent),
+        "Realised": means["realised"].map(percent),
+        "Realised / expected": [*(means["realised"] / means["expected"]).map(times)],
+        "Standard errors off": [NONE if errors is None else f"{errors:+.1f}" for errors in off],
+    }
 
 
 def standard_errors(rates: Sequence[Row]) -> float | None:
@@ -120,11 +121,6 @@ def _words(row: Row) -> float:
     return counted if counted is not None else row["switched_words"] / row["realised"] if row["realised"] else 0.0
 
 
-def _standard_errors(rates: Sequence[Row]) -> str:
-    off = standard_errors(rates)
-    return NONE if off is None else f"{off:+.1f}"
-
-
 def mixture(results: Results) -> list[Table]:
     """Return what stage 2 read of each language, what was expected, and passes over the text; means over seeds."""
     names = ["arm", "language", "tokens", "expected", "share", "passes"]
@@ -134,9 +130,9 @@ def mixture(results: Results) -> list[Table]:
     rows = rows.sort_values("arm", key=lambda arms: arms.map(results.arms.index), kind="stable")
     means = rows.groupby(["arm", "language"], sort=False)[names[2:]].mean()
     columns = {
-        "Tokens read": [*means["tokens"].map(quantity)],
-        "Expected share": [*means["expected"].map(percent)],
-        "Share": [*means["share"].map(percent)],
+        "Tokens read": means["tokens"].map(quantity),
+        "Expected share": means["expected"].map(percent),
+        "Share": means["share"].map(percent),
         "Passes over its text": [NONE if math.isnan(passes) else f"{passes:,.2f}" for passes in means["passes"]],
     }
     note = (

@@ -12,22 +12,15 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
-from prealign.report.estimates import estimates
-from prealign.report.formats import NONE, with_interval
+from prealign.report.formats import NONE
 from prealign.report.results import Results, language_label, select
-from prealign.report.tables.table import (
-    Table,
-    interval_note,
-    layer_columns,
-    layer_names,
-    seed_column,
-    text_table,
-    width_note,
-)  # fmt: skip
+from prealign.report.tables.retrieval import layer_table
+from prealign.report.tables.table import Table, layer_names
 
 DICTIONARY = "dictionary"
 """The condition of scores of test dictionaries."""
 _POOLED = {"mexa_mean": "MEXA, mean", "mexa_max": "MEXA, best layer"}
+"""Metrics over all layers."""
 
 
 class TestSet(NamedTuple):
@@ -57,26 +50,13 @@ def test_sets(results: Results, language: str) -> list[TestSet]:
 
 def retrieval_tables(results: Results) -> list[Table]:
     """Return the tables of every target language."""
-    return [_table(results, tag, tests) for tag in results.targets for tests in test_sets(results, tag)]
-
-
-def _table(results: Results, language: str, tests: TestSet) -> Table:
-    rows = tests.rows[tests.rows["layer"].notna()]
-    metrics = list(tests.metrics)
-    by_layer = estimates(rows, "arm", "stage", "layer", "metric")
-    cells = layer_columns(by_layer, tests.layers(results), "metric", metrics)
-    columns = {name: [*column] for name, column in cells.items()}
-    pooled = estimates(select(tests.rows, metric=list(_POOLED)), "metric", "arm", "stage")
-    for metric, name in _POOLED.items():
-        if metric in pooled.index:
-            columns[name] = [*pooled[metric].reindex(cells.index).map(with_interval)]
-    whole = rows.groupby("metric")["chance"].mean()
-    columns["Chance"] = ["/".join(f"{whole[m]:.2g}" if m in whole else NONE for m in metrics)] * len(cells)
-    columns |= seed_column(by_layer.unstack(["layer", "metric"]))
-    estimated = [*by_layer, *pooled]
-    note = [*interval_note(estimated, tests.items), *width_note(estimated)]
-    title = f"{language_label(language)}, {tests.title}: {'/'.join(tests.metrics.values())} per layer"
-    return text_table(results, title, cells.index, columns, note)
+    tables = []
+    for tag in results.targets:
+        for tests in test_sets(results, tag):
+            title = f"{language_label(tag)}, {tests.title}: {'/'.join(tests.metrics.values())} per layer"
+            layers, metrics = tests.layers(results), list(tests.metrics)
+            tables.append(layer_table(results, title, tests.rows, layers, "metric", metrics, tests.items, _POOLED))
+    return tables
 
 
 def tested_dictionaries(results: Results) -> list[Table]:

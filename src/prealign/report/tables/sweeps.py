@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pandas import DataFrame, MultiIndex
 
 from prealign.report.estimates import estimates
-from prealign.report.formats import NONE, is_number, number, with_interval
+from prealign.report.formats import NONE, is_number, number
 from prealign.report.results import SPLITS, Results, language_label, select
 from prealign.report.sweeps import Sweep, setting
 from prealign.report.tables.table import Table, interval_note, seed_column, text_table
@@ -38,7 +39,7 @@ def sweep_table(results: Results, sweep: Sweep, points: Points) -> Table:
     base, arms = results.baseline, [arm for _, arm in points]
     rows = [base, *arms] if base not in arms and base in results.all_arms else arms
     cells = _perplexities(results, sweep, rows)
-    columns = {name: [*column.map(with_interval)] for name, column in cells.dropna(axis=1, how="all").items()}
+    columns = {name: [*column] for name, column in cells.dropna(axis=1, how="all").items()}
     for tag in results.targets:
         for split in SPLITS:
             means = [results.mean_p_at_1(arm, tag, "pretrain", split) for arm in rows]
@@ -73,11 +74,11 @@ def _perplexities(results: Results, sweep: Sweep, arms: Sequence[str]) -> DataFr
     return DataFrame(cells, dtype=object)
 
 
-def _accuracies(results: Results, arms: Sequence[str]) -> dict[str, list[str]]:
+def _accuracies(results: Results, arms: Sequence[str]) -> dict[str, list[Any]]:
     rows = select(results.scores, metric="accuracy", arm=list(arms))
     columns = {}
     for (condition, tag), own in rows.groupby(["condition", "language"], sort=False, observed=True, dropna=False):
         found = estimates(own, "arm")
         if found.notna().any():
-            columns[f"{condition}, {language_label(tag)}"] = [with_interval(found.get(arm)) for arm in arms]
+            columns[f"{condition}, {language_label(tag)}"] = [found.get(arm) for arm in arms]
     return columns

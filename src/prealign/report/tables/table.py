@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from pandas import DataFrame, Index, MultiIndex, Series
+from pandas import DataFrame, Index, MultiIndex
 
-from prealign.report.estimates import Cells, known
-from prealign.report.formats import NONE, interval, number, p_value, span, times, two_decimals
+from prealign.report.estimates import Cells, Estimate, known
+from prealign.report.formats import NONE, interval, number, p_value, span, times, with_interval
 from prealign.report.results import STAGES, Results, language_label, select
 
 
@@ -54,20 +54,20 @@ def text_table(
     results: Results,
     title: str,
     index: Index,
-    columns: Mapping[str, Iterable[str]],
+    columns: Mapping[str, Iterable[str | Estimate | None]],
     note: Iterable[str] = (),
     **names: str,
 ) -> Table:
     """Return a table: its label columns from an index of tags, its other columns by name, its note from sentences.
 
-    `names` renames label columns.
+    Cells are text or estimates, which are shown with their intervals. `names` renames label columns.
     """
     readable = {"arm": results.label, "language": language_label, "stage": STAGES.get}
     levels = index.to_frame()
     titles = {"arm": "Arm", "language": "Language", "stage": "Stage"} | names
     labels = {titles.get(level, level): levels[level].map(readable.get(level, str)) for level in levels}
-    cells = [*labels.values(), *columns.values()]
-    rows = tuple(zip(*(map(str, column) for column in cells), strict=True))
+    cells = zip(*labels.values(), *columns.values(), strict=True)
+    rows = tuple(tuple(cell if isinstance(cell, str) else with_interval(cell) for cell in row) for row in cells)
     return Table(title, (*labels, *columns), rows, " ".join(note), len(labels))
 
 
@@ -136,9 +136,6 @@ def chance(rows: DataFrame) -> str:
     return NONE if mean != mean else f"{mean:.2g}"
 
 
-# --- retrieval: a column for each layer, two numbers in a cell ------------------------------------------------
-
-
 def layer_names(layers: Iterable[Any], results: Results) -> dict[Any, str]:
     """Return names of layers in order: `emb`, `1` … `L`, `out`.
 
@@ -149,13 +146,3 @@ def layer_names(layers: Iterable[Any], results: Results) -> dict[Any, str]:
     untied = model.get("preset") is not None and not model.get("tie_embeddings", False)
     special = {0: "emb", **({ordered[-1]: "out"} if untied else {})}
     return {layer: special.get(layer, f"{layer:.0f}") for layer in ordered}
-
-
-def layer_columns(cells: Series, names: Mapping[Any, str], pair: str, members: Sequence[str]) -> DataFrame:
-    """Return text columns by layer, in each cell the values of both members: `0.95/0.94`.
-
-    cells: estimates indexed by arm, stage, layer and, last, by `pair`, the level whose two members share a cell.
-    """
-    values = cells.unstack(pair).reindex(columns=list(members)).map(two_decimals)
-    text = values.agg("/".join, axis=1).unstack("layer")
-    return text.reindex(columns=list(names)).fillna("/".join([NONE] * len(members))).rename(columns=names)

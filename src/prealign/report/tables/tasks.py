@@ -14,7 +14,7 @@ import numpy as np
 from pandas import Categorical, DataFrame, MultiIndex, isna
 
 from prealign.report.estimates import Estimate, by_seed, estimates
-from prealign.report.formats import span, with_interval
+from prealign.report.formats import span
 from prealign.report.results import Results, language_label, select
 from prealign.report.tables.table import (
     Table,
@@ -55,14 +55,13 @@ def _transfer_table(results: Results, task: str | None, rows: DataFrame) -> Tabl
     wanted = [*(("accuracy", tag) for tag in tags), *(("transfer_gap", tag) for tag in targets)]
     found = estimates(rows, "arm", "metric", "language").unstack(["metric", "language"])
     found = found.reindex(columns=MultiIndex.from_tuples(wanted))
-    columns = {language_label(tag): [*found["accuracy", tag].map(with_interval)] for tag in tags}
+    columns = {language_label(tag): [*found["accuracy", tag]] for tag in tags}
     compared = results.compared(task="transfer", metric="accuracy", condition=task)
     for tag in targets:
         of = f"{language_label(tag)}: " if len(targets) > 1 else ""
         closed = [gap_share(results, arm, tag, task) for arm in found.index]
-        columns[f"{of}Gap"] = [*found["transfer_gap", tag].map(with_interval)]
-        if any(closed):
-            columns[f"{of}Gap closed"] = [with_interval(share) for share in closed]
+        columns[f"{of}Gap"] = [*found["transfer_gap", tag]]
+        columns |= {f"{of}Gap closed": closed} if any(closed) else {}
         columns |= differences(compared, of_language(tag, found.index), base, of=of)
     documents = accuracies["signature"].astype(str).str.contains("over:documents", regex=False).all()
     note = [
@@ -135,7 +134,7 @@ def _knowledge_table(results: Results, names: str | None, rows: DataFrame) -> Ta
     taught = {condition: split_condition(condition)[0] for condition in conditions}
     language = Categorical(rows["language"], list(dict.fromkeys(rows["language"])), ordered=True)
     found = estimates(rows.assign(language=language), "arm", "language", "condition").unstack("condition")[conditions]
-    columns = {taught[c].replace("_", " "): [*found[c].map(with_interval)] for c in conditions}
+    columns = {taught[c].replace("_", " "): [*found[c]] for c in conditions}
     note = [
         f"Accuracy, chance {chance(rows)}. k: how often a fact is in the training text, in the source language alone."
     ]

@@ -13,14 +13,15 @@ from typer.testing import CliRunner
 import synthetic_results as synthetic
 import toy_experiment
 from prealign.cli.main import app
+from prealign.errors import ResultsError
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings
-from prealign.report.merging import merge_results
 from prealign.report.page import write_markdown
 from prealign.report.results import Results
-from prealign.report.results_file import Content, ResultsError, read_results
+from prealign.report.results_file import Content, read_results
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
+from prealign.run.merging import merge_results
 
 Collect = Callable[..., tuple[Path, Content]]
 
