@@ -15,8 +15,8 @@ import synthetic_results as synthetic
 from prealign.report.figures import curves, drawing
 from prealign.report.figures.drawing import Picture
 from prealign.report.figures.dynamics import dynamics, moments
-from prealign.report.figures.pictures import pictures
 from prealign.report.figures.sweeps import sweep_curves
+from prealign.report.page import pictures
 from prealign.report.results import Results
 
 Made = dict[str, object]
@@ -172,7 +172,7 @@ def test_an_arm_keeps_its_colour_when_others_join_behind_it() -> None:
     )
     assert few["prealign"] == more["prealign"]
     everyone = drawing.looks(Results(synthetic.results(synthetic.TWELVE)))
-    assert len({(look.colour, str(look.dash)) for look in everyone.values()}) == len(synthetic.TWELVE)
+    assert len({str(look) for look in everyone.values()}) == len(synthetic.TWELVE)
 
 
 def test_stage_2_begins_where_stage_1_ended() -> None:

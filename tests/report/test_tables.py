@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic_results as synthetic
-from prealign.report import formats, sweeps
+from prealign.recipe import sweeps
+from prealign.report import formats
 from prealign.report.results import Results
 from prealign.report.tables import budget, data, language_modelling, parity, retrieval, tasks
 from prealign.report.tables.table import Table, to_markdown

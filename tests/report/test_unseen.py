@@ -14,8 +14,7 @@ import synthetic_results as synthetic
 from prealign.files import write_json
 from prealign.report.figures.alignment import alignment
 from prealign.report.figures.external_retrieval import external_retrieval
-from prealign.report.figures.pictures import pictures
-from prealign.report.page import write_markdown, write_report
+from prealign.report.page import pictures, write_markdown, write_report
 from prealign.report.results import Results
 from prealign.report.results_file import read_results
 from prealign.report.tables import budget

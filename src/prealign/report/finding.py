@@ -15,7 +15,7 @@ from typing import Any, Literal
 from prealign.report.estimates import Estimate, estimates
 from prealign.report.formats import interval, is_number, number, p_value, times, with_interval
 from prealign.report.results import REFERENCES, Results, language_label, select
-from prealign.report.tables.tasks import by_names, most_taught, split_condition, transfer_tasks
+from prealign.report.tables.tasks import knowledge_scores, most_taught, transfer_tasks
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
 
@@ -143,10 +143,10 @@ def _best(results: Results, arm: str, language: str) -> list[str]:
 def _tasks(results: Results, arm: str) -> Iterator[str]:
     """Transfer and knowledge of the main arm in each target language, a line for each data set."""
     tested = [("transfer", task, f"Zero-shot transfer, {task}") for task, _ in transfer_tasks(results)]
-    for names, rows in sorted(by_names(results), key=lambda kind: str(kind[0])):
-        if (condition := most_taught(rows["condition"].unique())) is not None:
-            of = f" (names: {names})" if names else ""
-            tested += [("knowledge", condition, f"Knowledge at {split_condition(condition)[0]}{of}")]
+    for names, rows in sorted(knowledge_scores(results), key=lambda kind: str(kind[0])):
+        of = f" (names: {names})" if names else ""
+        largest = most_taught(rows)[["condition", "taught"]].drop_duplicates().itertuples(index=False)
+        tested += [("knowledge", condition, f"Knowledge at {taught}{of}") for condition, taught in largest]
     for task, condition, title in tested:
         keys = {"task": task, "metric": "accuracy", "condition": condition}
         found = estimates(select(results.scores, **keys), "arm", "language")

@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from pandas import DataFrame
 
 from prealign.files import write_text
-from prealign.report.figures import drawing
-from prealign.report.figures.pictures import pictures
+from prealign.report.figures import alignment, curves, drawing, dynamics, perplexity, sweeps
+from prealign.report.figures import external_retrieval as external_figures
+from prealign.report.figures.drawing import Picture
 from prealign.report.finding import finding
 from prealign.report.results import Results, language_label
 from prealign.report.results_file import Content
@@ -74,6 +76,16 @@ def _templates(*, escape: bool) -> Environment:
     return environment
 
 
+def pictures(results: Results) -> list[Picture]:
+    """Return every figure that the results have data for, alignment during training first; equal results, equal bytes."""
+    makers = (
+        dynamics.dynamics, alignment.alignment, external_figures.external_retrieval, perplexity.perplexities,
+        curves.validation, curves.losses, sweeps.sweep_curves,
+    )  # fmt: skip
+    with drawing.style():
+        return [picture for make in makers for picture in make(results)]
+
+
 def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
@@ -108,11 +120,10 @@ def _provenance(content: Content) -> list[Table]:
     parts = content.get("parts", [])
     seeds = sorted({row["seed"] for row in content["scores"]})
     made = [_origin(content | {"arms": [], "seeds": seeds}), *map(_origin, parts)]
-    names = dict.fromkeys(name for facts in made for name in facts)
-    rows = [(name, *("" if facts.get(name) is None else str(facts[name]) for facts in made)) for name in names]
+    facts = DataFrame(made, dtype=object).fillna("").astype(str).T
+    rows = facts[facts.ne("").any(axis=1)].itertuples(name=None)
     columns = ("All", *(f"Part {i}" for i in range(1, len(made)))) if parts else ("Value",)
-    shown = tuple(row for row in rows if any(row[1:]))
-    return [Table("How these numbers were made", ("What", *columns), shown, labels=1)]
+    return [Table("How these numbers were made", ("Fact", *columns), tuple(rows))]
 
 
 def _origin(made: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from pandas import CategoricalDtype, DataFrame, Series, concat, json_normalize, 
 
 from prealign.languages import language_name
 from prealign.recipe.arms import ARMS
+from prealign.recipe.sweeps import Sweep, sweeps
 from prealign.report.estimates import Estimate, by_seed, estimates
 from prealign.report.results_file import Content
-from prealign.report.sweeps import Sweep, sweeps
 
 STAGES = {"init": "at start", "align": "after stage 1", "pretrain": "after stage 2"}
 SPLITS = {"seen": "seen", "held_out": "held-out"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
@@ -37,9 +39,11 @@ def _alignment(results: Results, language: str, rows: DataFrame) -> Picture:
         else "A cell is the share of words whose translation comes first; – marks a stage that an arm does not have."
     )
     facts = list(_facts(results, language))
-    alt = draw.alt_text(f"P@1 with {target} by layer, for {len(arms)} arms.", facts)
-    title = f"Word alignment with {target}, layer by layer"
-    return Picture(name, title, alt, " ".join([how, *facts]), draw.svg_text(figure, name))
+    title, summary = (
+        f"Word alignment with {target}, layer by layer",
+        f"P@1 with {target} by layer, for {len(arms)} arms.",
+    )
+    return draw.picture(figure, name, title, " ".join([how, *facts]), summary, facts)
 
 
 def _facts(results: Results, language: str) -> Iterator[str]:
@@ -63,12 +67,11 @@ def _panels(results: Results, arms: Sequence[str], rows: DataFrame) -> Figure:
     for axes in grid.flat[len(arms) :]:
         axes.remove()
     for arm, axes in zip(arms, grid.flat, strict=False):
-        axes.set(ylim=(-0.02, 1.02), xlim=(min(layers) - 0.2, max(layers) + 0.2), xlabel="layer")
         axes.set_title(results.label(arm), pad=10)
-        axes.set_xticks(list(layers), list(layers.values()))
+        axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_locator(ticker.MultipleLocator(0.25))
-        axes.grid(axis="x", visible=False)
-        _lines(axes, select(rows, arm=arm), draw.looks(results)[arm].colour)
+        draw.layer_axis(axes, layers)
+        _lines(axes, select(rows, arm=arm), draw.looks(results)[arm]["color"])
     for axes in grid[:, 0]:
         axes.set_ylabel("P@1 (translation comes first)")
     return figure
@@ -76,7 +79,8 @@ def _panels(results: Results, arms: Sequence[str], rows: DataFrame) -> Figure:
 
 def _lines(axes: Axes, rows: DataFrame, colour: str) -> None:
     """Lines of one arm: light to dark by stage, solid for seen pairs, dashed for held-out pairs."""
-    shades = {"init": ("#aab3bc", 1.2), "align": (draw.tint(colour, 0.5), 2.0), "pretrain": (colour, 2.4)}
+    pale = [(1 + part) / 2 for part in to_rgb(colour)]
+    shades: dict[str, tuple[Any, float]] = {"init": ("#aab3bc", 1.2), "align": (pale, 2.0), "pretrain": (colour, 2.4)}
     found = estimates(rows, "stage", "split", "layer").dropna()
     ends = []
     for stage, (shade, width) in shades.items():
@@ -84,7 +88,14 @@ def _lines(axes: Axes, rows: DataFrame, colour: str) -> None:
             if (stage, split) not in found.index:
                 continue
             line = found[stage, split]
-            draw.curve(axes, line.index, line, shade, linewidth=width, linestyle=dash, marker="o", markersize=width + 1)
+            look: dict[str, Any] = {
+                "color": shade,
+                "linewidth": width,
+                "linestyle": dash,
+                "marker": "o",
+                "markersize": width + 1,
+            }
+            draw.curve(axes, line.index, line, **look)
             if split == "seen":
                 ends.append((line.index[-1], line.iloc[-1].value, STAGES[stage], shade))
     draw.chance_lines(axes, rows)

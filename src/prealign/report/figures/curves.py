@@ -100,9 +100,7 @@ def _picture(
     ]
     ringed = any(_end_of_stage_1(line) for curves in drawn.values() for line in curves.values())
     caption = "The steep start is cut off." + (" A ring marks the end of stage 1." if ringed else "")
-    return [
-        Picture(name, title, draw.alt_text(f"{title} against tokens.", facts), caption, draw.svg_text(figure, name))
-    ]
+    return [draw.picture(figure, name, title, caption, f"{title} against tokens.", facts)]
 
 
 def _end_of_stage_1(line: Sequence[Point]) -> Point | None:
@@ -122,10 +120,10 @@ def _draw(axes: Axes, curves: Curves, results: Results, *, log: bool) -> None:
     for arm, line in curves.items():
         look, xs = looks[arm], [point.tokens for point in line]
         values = [point.value for point in line]
-        draw.curve(axes, xs, values, look.colour, shade=shade, linestyle=look.dash, linewidth=1.9)
+        draw.curve(axes, xs, values, shade=shade, linewidth=1.9, **look)
         if end := _end_of_stage_1(line):
-            axes.plot(end.tokens, end.value.value, "o", color=look.colour, ms=5.5, mfc=draw.PAPER, zorder=3)
-        ends.append((xs[-1], values[-1].value, results.label(arm), look.colour))
+            axes.plot(end.tokens, end.value.value, "o", color=look["color"], ms=5.5, mfc=draw.PAPER, zorder=3)
+        ends.append((xs[-1], values[-1].value, results.label(arm), look["color"]))
     axes.set_xlim(0, max(end[0] for end in ends) * 1.01)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=" "))

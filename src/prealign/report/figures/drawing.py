@@ -10,16 +10,17 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from pandas import DataFrame
 from scipy.optimize import isotonic_regression
@@ -81,34 +82,29 @@ class Picture:
     table: Table | None = None
 
 
-@dataclass(frozen=True)
-class Look:
-    """How an arm is drawn."""
-
-    colour: str
-    dash: Any
-
-
-def looks(results: Results) -> dict[str, Look]:
-    """Colour and dash of every arm: the baseline grey, the others in recipe order."""
+def looks(results: Results) -> dict[str, dict[str, Any]]:
+    """Return how matplotlib draws every arm's line: the baseline grey, the others in recipe order."""
     others = [arm for arm in results.arms if arm != results.baseline]
     styles = {
-        arm: Look(_COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)])
+        arm: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
         for i, arm in enumerate(others)
     }
-    return {results.baseline: Look(_BASELINE_COLOUR, "-"), **styles}
+    return {results.baseline: {"color": _BASELINE_COLOUR, "linestyle": "-"}, **styles}
+
+
+def picture(
+    figure: Figure, name: str, title: str, caption: str, summary: str, facts: Iterable[str], table: Table | None = None
+) -> Picture:
+    """Return a figure as a picture; its alternative text is the summary and as many facts as there is room for."""
+    return Picture(name, title, alt_text(summary, facts), caption, svg_text(figure, name), table)
 
 
 def alt_text(summary: str, facts: Iterable[str]) -> str:
     """Return the alternative text of a figure: its summary, then facts as long as `ALT_LENGTH` allows."""
-    rest = "The tables have more."
-    text = summary
-    for fact in (pending := list(facts)):
-        last = fact == pending[-1]
-        if len(text) + 1 + len(fact) + (0 if last else 1 + len(rest)) > ALT_LENGTH:
-            return f"{text} {rest}"
-        text = f"{text} {fact}"
-    return text
+    texts = list(accumulate([summary, *facts], "{} {}".format))
+    rest = " The tables have more."
+    fitting = [text for text in texts if len(text) + len(rest) <= ALT_LENGTH]
+    return texts[-1] if len(texts[-1]) <= ALT_LENGTH else fitting[-1] + rest
 
 
 @contextmanager
@@ -130,11 +126,6 @@ def svg_text(figure: Figure, name: str) -> str:
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     text = re.sub(r"font-family: 'DejaVu Sans'[^;\"]*", f"font-family: {FONTS}", text)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def tint(colour: str, strength: float) -> str:
-    """Return the colour mixed with white: strength 1 is the colour itself."""
-    return to_hex([1 - strength * (1 - part) for part in to_rgb(colour)])
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
@@ -175,15 +166,20 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
         )
 
 
-def curve(
-    axes: Axes, xs: Sequence[float], line: Sequence[Estimate], colour: str, *, shade: bool = True, **look: Any
-) -> None:
+def curve(axes: Axes, xs: Sequence[float], line: Sequence[Estimate], *, shade: bool = True, **look: Any) -> None:
     """Draw a line through estimates and, if all have one, shade their intervals."""
-    axes.plot(xs, [estimate.value for estimate in line], color=colour, **look)
+    axes.plot(xs, [estimate.value for estimate in line], **look)
     bounds = [(e.low, e.high) for e in line if e.low is not None and e.high is not None]
     if shade and len(bounds) == len(line):
         lows, highs = zip(*bounds, strict=True)
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(xs, lows, highs, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def layer_axis(axes: Axes, layers: Mapping[Any, str]) -> None:
+    """Make the x axis one of layers, by name."""
+    axes.set(xlim=(min(layers) - 0.2, max(layers) + 0.2), xlabel="layer")
+    axes.set_xticks(list(layers), list(layers.values()))
+    axes.grid(axis="x", visible=False)
 
 
 def chance_lines(axes: Axes, rows: DataFrame) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
@@ -39,17 +40,11 @@ def moments(results: Results, arm: str, language: str) -> list[Moment]:
     for stage in _STAGES:
         for points in zip(*(run["points"] for run in runs if run["stage"] == stage), strict=False):
             splits = [split for split in SPLITS if all(point.get(split) for point in points)]
-            layers = {split: _means([point[split] for point in points]) for split in splits}
-            made.append(Moment(stage, float(np.mean([point["step"] for point in points])), layers))
+            layers = {
+                split: DataFrame([point[split] for point in points]).mean().fillna(0.0).tolist() for split in splits
+            }
+            made.append(Moment(stage, fmean(point["step"] for point in points), layers))
     return made
-
-
-def _means(seeds: Sequence[Sequence[float]]) -> list[float]:
-    """Mean over seeds of finite P@1 (seeds, layers); 0 without any."""
-    values = np.array(seeds, dtype=float)
-    finite = np.isfinite(values)
-    sums = np.where(finite, values, 0).sum(axis=0)
-    return (sums / np.maximum(1, finite.sum(axis=0))).tolist()
 
 
 def dynamics(results: Results) -> list[Picture]:
@@ -79,8 +74,8 @@ def _picture(results: Results, language: str, found: dict[str, list[Moment]]) ->
         f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; the line is the border "
         f"between stage 1 and stage 2. Mean over seeds ({span(seeds)})."
     )
-    alt = draw.alt_text(f"{title}: mean P@1 over layers.", facts)
-    return Picture(name, title, alt, caption, draw.svg_text(_figure(results, found, splits), name))
+    summary = f"{title}: mean P@1 over layers."
+    return draw.picture(_figure(results, found, splits), name, title, caption, summary, facts)
 
 
 def _figure(results: Results, found: dict[str, list[Moment]], splits: Sequence[str]) -> Figure:
@@ -112,7 +107,7 @@ def _ends(own: Sequence[Moment], split: str) -> str:
     """P@1, mean over layers, at the first measurement and at the end of each stage."""
     last = {moment.stage: moment for moment in own}
     shown = [("first", own[0]), *((f"end of stage {_STAGES.index(stage) + 1}", m) for stage, m in last.items())]
-    return ", ".join(f"{when} {np.mean(m.layers[split]):.2f}" for when, m in shown if split in m.layers)
+    return ", ".join(f"{when} {fmean(m.layers[split]):.2f}" for when, m in shown if split in m.layers)
 
 
 def _heat_map(axes: Axes, results: Results, own: Sequence[Moment], split: str) -> None:

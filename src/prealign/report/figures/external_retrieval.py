@@ -30,8 +30,8 @@ def _picture(results: Results, language: str, found: Sequence[TestSet]) -> Pictu
     label, name = language_label(language), f"unseen-{language}"
     title = f"Alignment with {label} on words and sentences that were never trained on"
     caption = "After stage 2, and before training (at start). Dotted horizontal line: chance. Bands are 95 % intervals."
-    alt = draw.alt_text(f"Retrieval with {label} by layer. Best layer:", [_best_layers(results, own) for own in found])
-    return Picture(name, title, alt, caption, draw.svg_text(figure, name))
+    best = [_best_layers(results, own) for own in found]
+    return draw.picture(figure, name, title, caption, f"Retrieval with {label} by layer. Best layer:", best)
 
 
 def _best_layers(results: Results, tests: TestSet) -> str:
@@ -51,7 +51,7 @@ def _line(tests: TestSet, metric: str, arm: str, stage: str = "pretrain") -> Ser
 
 
 def _lines(axes: Axes, results: Results, tests: TestSet, metric: str) -> None:
-    layers, ends, highest = tests.layers(results), [], 0.05
+    ends, highest = [], 0.05
     # Words that both languages write alike are found without training, so the untrained model is shown beside chance.
     start = _line(tests, metric, results.baseline, "init")
     if len(start):
@@ -63,14 +63,11 @@ def _lines(axes: Axes, results: Results, tests: TestSet, metric: str) -> None:
         line, look = _line(tests, metric, arm), draw.looks(results)[arm]
         if not len(line):
             continue
-        draw.curve(axes, line.index, line, look.colour, linestyle=look.dash, linewidth=1.9, marker="o", markersize=3.5)
-        ends.append((line.index[-1], line.iloc[-1].value, results.label(arm), look.colour))
+        draw.curve(axes, line.index, line, linewidth=1.9, marker="o", markersize=3.5, **look)
+        ends.append((line.index[-1], line.iloc[-1].value, results.label(arm), look["color"]))
         highest = max([highest, *(end for e in line for end in (e.value, e.high) if end is not None)])
     draw.chance_lines(axes, select(tests.rows, metric=metric))
     # As high as the lines go: on real languages P@1 is often far below 1.
-    axes.set(
-        ylim=(-0.02 * highest, min(1.02, 1.1 * highest)), xlim=(min(layers) - 0.2, max(layers) + 0.2), xlabel="layer"
-    )
-    axes.set_xticks(list(layers), list(layers.values()))
-    axes.grid(axis="x", visible=False)
+    axes.set_ylim(-0.02 * highest, min(1.02, 1.1 * highest))
+    draw.layer_axis(axes, tests.layers(results))
     draw.end_labels(axes, ends, gap=0.075)

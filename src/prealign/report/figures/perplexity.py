@@ -33,8 +33,7 @@ def perplexities(results: Results) -> list[Picture]:
         for arm, estimate in values.items()
     ]
     caption = f"Bars are 95 % intervals; the line marks {results.label(results.baseline)}."
-    alt = draw.alt_text("Test perplexity by arm.", facts)
-    return [Picture("perplexity", "Perplexity of every arm", alt, caption, draw.svg_text(figure, "perplexity"))]
+    return [draw.picture(figure, "perplexity", "Perplexity of every arm", caption, "Test perplexity by arm.", facts)]
 
 
 def _arm_marks(axes: Axes, results: Results, arms: Sequence[str], found: dict[str, Estimate]) -> None:
@@ -45,7 +44,7 @@ def _arm_marks(axes: Axes, results: Results, arms: Sequence[str], found: dict[st
     if reference:
         axes.axvline(reference.value, color=draw.MUTED, linewidth=1, zorder=1)
     for arm, estimate in found.items():
-        _arm_mark(axes, estimate, arms.index(arm), draw.looks(results)[arm].colour, limits)
+        _arm_mark(axes, estimate, arms.index(arm), draw.looks(results)[arm]["color"], limits)
     axes.set_yticks(range(len(arms)), [results.label(arm) for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.85)
     axes.tick_params(axis="y", length=0, labelcolor=draw.INK)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prealign.recipe.sweeps import Sweep
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
 from prealign.report.formats import number
 from prealign.report.results import Results, language_label
-from prealign.report.sweeps import Sweep
 from prealign.report.tables.sweeps import Points, measured_sweeps, sweep_table
 
 _COLOUR = "#0072b2"
@@ -39,8 +39,7 @@ def _picture(results: Results, sweep: Sweep, points: Points) -> Picture:
         f"Bars are 95 % intervals; the line marks {results.label(results.baseline)}, a ring {arm} itself. "
         "Values are evenly spaced."
     )
-    svg, table = draw.svg_text(figure, name), sweep_table(results, sweep, points)
-    return Picture(name, title, draw.alt_text(f"{title}.", facts), caption, svg, table)
+    return draw.picture(figure, name, title, caption, f"{title}.", facts, sweep_table(results, sweep, points))
 
 
 def _draw(axes: Axes, results: Results, language: str, sweep: Sweep, points: Points) -> None:

@@ -118,7 +118,9 @@ def standard_errors(rates: Sequence[Row]) -> float | None:
 
 def _words(row: Row) -> float:
     counted = row.get("words", row.get("source_words"))
-    return counted if counted is not None else row["switched_words"] / row["realised"] if row["realised"] else 0.0
+    if counted is None:
+        return row["switched_words"] / row["realised"] if row["realised"] else 0.0
+    return counted
 
 
 def mixture(results: Results) -> list[Table]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from pandas import DataFrame, MultiIndex
 
+from prealign.recipe.sweeps import Sweep, setting
 from prealign.report.estimates import estimates
 from prealign.report.formats import NONE, is_number, number
 from prealign.report.results import SPLITS, Results, language_label, select
-from prealign.report.sweeps import Sweep, setting
 from prealign.report.tables.table import Table, interval_note, seed_column, text_table
 
 Points = Sequence[tuple[float, str]]
@@ -64,8 +64,7 @@ def _perplexities(results: Results, sweep: Sweep, arms: Sequence[str]) -> DataFr
     for tag in results.languages:
         for part, metric in _METRICS.items():
             # Each lexicon decides which words are inside, so the baseline's words are not those of the sweep.
-            varied = part and sweep.key.startswith("lexicon.")
-            hidden = {results.baseline} if varied else set()
+            hidden = {results.baseline} if part and sweep.key.startswith("lexicon.") else set()
             cells[f"{language_label(tag)}{part}"] = [
                 None if arm in hidden else results.perplexity(arm, tag, metric) for arm in arms
             ]

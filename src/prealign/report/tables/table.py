@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from pandas import DataFrame, Index, MultiIndex
+from pandas import DataFrame, Index
 
 from prealign.report.estimates import Cells, Estimate, known
 from prealign.report.formats import NONE, interval, number, p_value, span, times, with_interval
@@ -89,11 +89,6 @@ def differences(
     if rows["p_holm"].notna().any():
         columns[f"{of}Holm p"] = [*rows["p_holm"].map(p_value)]
     return columns
-
-
-def of_language(language: str, arms: Index) -> MultiIndex:
-    """Return the index (language, arm) of the comparisons of some arms in one language."""
-    return MultiIndex.from_product([[language], arms], names=["language", "arm"])
 
 
 def seed_column(cells: DataFrame) -> dict[str, list[str]]:

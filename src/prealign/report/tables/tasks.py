@@ -6,12 +6,7 @@ training text, and which names the fact has: `k=64|names=lexicon`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
-from pandas import Categorical, DataFrame, MultiIndex, isna
+from pandas import Categorical, DataFrame, MultiIndex, isna, to_numeric
 
 from prealign.report.estimates import Estimate, by_seed, estimates
 from prealign.report.formats import span
@@ -21,7 +16,6 @@ from prealign.report.tables.table import (
     chance,
     differences,
     interval_note,
-    of_language,
     seed_column,
     test_note,
     text_table,
@@ -62,7 +56,7 @@ def _transfer_table(results: Results, task: str | None, rows: DataFrame) -> Tabl
         closed = [gap_share(results, arm, tag, task) for arm in found.index]
         columns[f"{of}Gap"] = [*found["transfer_gap", tag]]
         columns |= {f"{of}Gap closed": closed} if any(closed) else {}
-        columns |= differences(compared, of_language(tag, found.index), base, of=of)
+        columns |= differences(compared, MultiIndex.from_product([[tag], found.index]), base, of=of)
     documents = accuracies["signature"].astype(str).str.contains("over:documents", regex=False).all()
     note = [
         f"Accuracy, chance {chance(accuracies)}; fine-tuned on {language_label(source)} alone. Gap: accuracy in "
@@ -91,58 +85,42 @@ def _examples_note(results: Results, task: str | None) -> list[str]:
 # --- knowledge --------------------------------------------------------------------------------------------
 
 
-def split_condition(condition: Any) -> tuple[str, str | None]:
-    """Return (how the fact was taught, which names it has): `k=64|names=lexicon` is ("k=64", "lexicon")."""
-    parts = ("" if isna(condition) else str(condition)).split("|")
-    names = next((part.removeprefix("names=") for part in parts if part.startswith("names=")), None)
-    return "|".join(part for part in parts if not part.startswith("names=")), names
+def knowledge_scores(results: Results) -> list[tuple[str | None, DataFrame]]:
+    """Return knowledge accuracies by the kind of names in the facts, in order of first appearance.
 
-
-def repetitions(taught: str) -> int:
-    """Return k, how often a fact is in the training text; 0 for other conditions (control, two_hop)."""
-    found = re.fullmatch(r"k=(\d+)", taught)
-    return int(found[1]) if found else 0
-
-
-def most_taught(conditions: Iterable[Any]) -> str | None:
-    """Return the condition with the largest k, None if none has a k."""
-    counts = {condition: repetitions(split_condition(condition)[0]) for condition in conditions}
-    best = max(counts, key=lambda condition: counts[condition], default=None)
-    return best if counts.get(best) else None
-
-
-def by_names(results: Results) -> list[tuple[str | None, DataFrame]]:
-    """Return knowledge accuracies by the kind of names in the facts, in order of first appearance."""
+    Column `taught` is how the facts were taught (`k=64`, `control`, `two_hop`), `k` how often, NaN without a number.
+    """
     rows = select(results.scores, arm=results.arms, task="knowledge", metric="accuracy")
-    names = [split_condition(condition)[1] for condition in rows["condition"]]
-    return [(kind, rows[np.array([name == kind for name in names])]) for kind in dict.fromkeys(names)]
+    parts = rows["condition"].astype(str).str.extract(r"^(?P<taught>.*?)(?:\|names=(?P<names>.*))?$")
+    rows = rows.join(parts.assign(k=to_numeric(parts["taught"].str.extract(r"^k=(\d+)$")[0])))
+    groups = rows.groupby("names", sort=False, dropna=False)
+    return [(None if isna(names) else names, own) for names, own in groups]
+
+
+def most_taught(rows: DataFrame) -> DataFrame:
+    """Return the rows of the facts that were taught most often; none if no row has a k."""
+    return rows[rows["k"] == rows["k"].max()]
 
 
 def knowledge(results: Results) -> list[Table]:
     """Return accuracy by arm and question language over how often a fact was taught, a table for each kind of names."""
-    return [_knowledge_table(results, names, rows) for names, rows in by_names(results)]
-
-
-def _order(taught: str) -> int:
-    """k = 1, 4, …, then the control, two hops, and others."""
-    others = ["control", "two_hop", taught]
-    return repetitions(taught) or 1_000_000 + others.index(taught)
+    return [_knowledge_table(results, names, rows) for names, rows in knowledge_scores(results)]
 
 
 def _knowledge_table(results: Results, names: str | None, rows: DataFrame) -> Table:
-    conditions = sorted(rows["condition"].unique(), key=lambda condition: _order(split_condition(condition)[0]))
-    taught = {condition: split_condition(condition)[0] for condition in conditions}
     language = Categorical(rows["language"], list(dict.fromkeys(rows["language"])), ordered=True)
-    found = estimates(rows.assign(language=language), "arm", "language", "condition").unstack("condition")[conditions]
-    columns = {taught[c].replace("_", " "): [*found[c]] for c in conditions}
+    other = rows["taught"].map({"control": 1, "two_hop": 2}).fillna(3)  # after k = 1, 4, …
+    rows = rows.assign(language=language, other=other).sort_values(["k", "other"])
+    found = estimates(rows, "arm", "language", "taught").unstack("taught")
+    columns = {taught.replace("_", " "): [*found[taught]] for taught in rows["taught"].unique()}
     note = [
         f"Accuracy, chance {chance(rows)}. k: how often a fact is in the training text, in the source language alone."
     ]
-    if (largest := most_taught(conditions)) is not None:
-        compared = results.compared(task="knowledge", metric="accuracy", condition=largest)
+    for condition, taught in most_taught(rows)[["condition", "taught"]].drop_duplicates().itertuples(index=False):
+        compared = results.compared(task="knowledge", metric="accuracy", condition=condition)
         added = differences(compared, found.index.swaplevel(), results.label(results.baseline))
         columns |= added
-        note += [f"Differences are at {taught[largest]}."] * bool(added)
+        note += [f"Differences are at {taught}."] * bool(added)
     note += [*interval_note(found, "items"), *test_note(results, "knowledge")]
     title = f"Knowledge, names: {names}" if names else "Knowledge"
     return text_table(results, title, found.index, columns | seed_column(found), note, language="Asked in")
