@@ -180,7 +180,7 @@ def test_budgets_match_and_results_tell_what_was_extended_and_frozen(arms: dict[
     for count in arm.new_rows.as_dict().values():
         assert f"({count}" in table.note
     (spending,) = budget(Results(results))
-    assert "all but the embeddings, did not train in 1 · align of PreAlign." in spending.note
+    assert "all but the embeddings, were frozen in 1 · align of PreAlign." in spending.note
     assert "2 · pretrain" not in spending.note
 
 

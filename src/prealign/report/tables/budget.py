@@ -66,9 +66,9 @@ def switching(results: Results) -> list[Table]:
     }
     index = MultiIndex.from_arrays([means.index, modes], names=["arm", "Mode"])
     note = (
-        "Expected is ratio × coverage by the words for training. Standard errors off: how far the number of switched words "
-        "is from the expected number, in standard deviations of independent draws; several of them mean a bug. Words are "
-        "summed over seeds."
+        "Expected is the ratio × the coverage of the training lexicon. Standard errors off: how far the number of switched "
+        "words is from the expected number, in standard deviations of independent draws; several of them mean a bug. Words "
+        "are summed over seeds."
     )
     return [text_table(results, "Code-switching", index, columns, [note])]
 

@@ -47,8 +47,8 @@ def sweep_table(results: Results, sweep: Sweep, points: Points) -> Table:
                 columns[f"P@1 {SPLITS[split]}, {language_label(tag)}"] = [number(mean) for mean in means]
     columns |= _accuracies(results, rows) | seed_column(cells)
     note = [
-        "Columns by language: test perplexity; inside and outside: on words that the training lexicon has, or lacks. If the "
-        "sweep varies the lexicon, these are different words in each row, and the baseline has no such words.",
+        "A language's column is its test perplexity; inside and outside: on words that the training lexicon has, or lacks. "
+        "If the sweep varies the lexicon, these words differ from row to row, and the baseline has no value.",
         *interval_note(cells, "documents"),
         "P@1: mean over layers after stage 2.",
     ]
