@@ -40,7 +40,9 @@ def estimate(rows: DataFrame) -> Estimate | None:
 def estimates(rows: DataFrame, *by: str) -> Series:
     """Return the `Estimate` (or None) of each cell, indexed and sorted by the columns `by`."""
     groups = rows.groupby(list(by), observed=True, dropna=False)
-    return Series([estimate(cell) for _, cell in groups], index=groups.size().index, dtype=object)
+    return Series(
+        [estimate(cell) for _, cell in groups[["value", "low", "high"]]], index=groups.size().index, dtype=object
+    )
 
 
 def over_seeds(values: Sequence[float]) -> Estimate | None:

@@ -18,9 +18,6 @@ from prealign.report.figures.drawing import Picture
 from prealign.report.results import SPLITS, STAGES, Results, language_label, select
 from prealign.report.tables.table import layer_names
 
-MANY_ARMS = 4
-"""More arms than this share heat maps."""
-
 
 def alignment(results: Results) -> list[Picture]:
     """Return a picture for each target language: P@1 by layer at start and after each stage."""
@@ -30,7 +27,7 @@ def alignment(results: Results) -> list[Picture]:
 
 def _alignment(results: Results, language: str, rows: DataFrame) -> Picture:
     arms = [arm for arm in results.arms if arm in set(rows["arm"])]
-    few = len(arms) <= MANY_ARMS
+    few = len(arms) <= draw.FEW_ARMS
     figure = (_panels if few else _heat_maps)(results, arms, rows)
     target, name = language_label(language), f"alignment-{language}"
     how = (

@@ -24,8 +24,6 @@ from prealign.report.results import Results, language_label, select
 
 _CUT = 0.15
 """Values are visible after this share of a curve's tokens."""
-_FEW_ARMS = 4
-"""More arms than this need panels of full width, and no intervals, which would cover each other."""
 
 
 class Point(NamedTuple):
@@ -82,7 +80,7 @@ def _picture(
     drawn = {panel: curves for panel, curves in panels.items() if curves}
     if not drawn:
         return []
-    few = max(map(len, drawn.values())) <= _FEW_ARMS
+    few = max(map(len, drawn.values())) <= draw.FEW_ARMS
     lines, columns = (1, len(drawn)) if few else (len(drawn), 1)
     figure = Figure(figsize=(draw.WIDTH, 3.2 * lines))
     grid = figure.subplots(lines, columns, squeeze=False)
@@ -116,7 +114,9 @@ def _draw(axes: Axes, curves: Curves, results: Results, *, log: bool) -> None:
     else:
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     looks, ends = draw.looks(results), []
-    shade = log and len(curves) <= _FEW_ARMS  # the spread of a training loss comes from its batches, not from the arm
+    shade = (
+        log and len(curves) <= draw.FEW_ARMS
+    )  # the spread of a training loss comes from its batches, not from the arm
     for arm, line in curves.items():
         look, xs = looks[arm], [point.tokens for point in line]
         values = [point.value for point in line]

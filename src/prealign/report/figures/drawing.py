@@ -36,6 +36,8 @@ ON_LIGHT, ON_DARK = "#13212e", "#fdfdfd"
 """Text on heat-map cells, which keep their colours on a dark page too."""
 ALT_LENGTH = 300
 """Characters of an alternative text, which a screen reader reads in one go."""
+FEW_ARMS = 4
+"""More arms than this share heat maps, or have panels of full width without intervals, which would cover each other."""
 WIDTH = 10.0
 """Inches; pages scale a figure to their own width."""
 
