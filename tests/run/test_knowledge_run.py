@@ -126,7 +126,7 @@ def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
         ({"knowledge": None}, set()),
         ({"split.test": 7}, {"tokens", "lexicon", "facts"}),
     ],
-    ids=str,
+    ids=["lexicon", "seed", "templates", "no-facts", "split"],
 )
 def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
     recipe, run = toy_recipe(tmp_path), RunFolder(tmp_path / "run")
