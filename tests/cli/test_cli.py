@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,15 @@ def test_dictionaries_are_inspected_merged_and_measured(folder: Path) -> None:
     assert "`de=fr.tsv`" in refused("lexicon", "merge", "fr.tsv", "-o", "x.jsonl")
     assert "did you mean `tsv`" in refused("lexicon", "inspect", "de.tsv", "--format", "tvs")
     assert "cannot read" in refused("lexicon", "coverage", "nowhere.tsv", "--text", "text")
+
+
+def test_coverage_names_text_in_another_unicode_form(folder: Path) -> None:
+    Path("vi.tsv").write_text("nước\twater\nnhà\thouse\n", encoding="utf-8")
+    Path("vi.txt").write_text(unicodedata.normalize("NFD", "nước nhà người\n") * 10, encoding="utf-8")
+    arguments = ("vi.tsv", "--source", "vi", "--target", "en", "--text", "vi.txt")
+    measured = prealign("lexicon", "coverage", *arguments)
+    assert "20 words of the text are in another Unicode form than the dictionary's (NFC)" in measured.output
+    assert "swap the columns" not in measured.output
 
 
 def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:

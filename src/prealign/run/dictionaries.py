@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 from prealign.errors import LexiconError
 from prealign.evaluation.retrieval.queries import AskedWords, asked_words
 from prealign.lexicon import Lexicon
-from prealign.lexicon.direction import found_in_corpus
+from prealign.lexicon.direction import found_in_corpus, in_other_form
 from prealign.lexicon.normalise import key_of, keyed
 from prealign.lexicon.reading_report import Tallies, Tally, told_of
 from prealign.lexicon.spelling import as_written
@@ -196,11 +195,8 @@ def _count_not_found(
             left_out.add(
                 rare if single else "phrases and words with signs: switching looks up single words", group.word
             )
-    for word, number in counts.items():
-        # Words are found by their tokens, and dictionaries are read as NFC.
-        same = word if word.isascii() else unicodedata.normalize("NFC", word)
-        if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
-            left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
+    for word, number in in_other_form(lexicon, counts).items():
+        left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:

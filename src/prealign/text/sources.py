@@ -42,8 +42,9 @@ def source_files(sources: Iterable[str], tell: Tell = silent) -> list[Path]:
 
 
 def suffix(path: Path) -> str:
-    """Return what says how a file is read: its suffix, in lower case."""
-    return path.suffix.lower()
+    """Return what says how a file is read: its suffix in lower case, before `.gz` if it is gzipped."""
+    found = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if found == ".gz" else found
 
 
 def _package_files(package: str) -> list[Path]:
