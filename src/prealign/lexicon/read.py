@@ -4,10 +4,11 @@
 2. Recognise the format, unless it is named: the one that reads most of the first 1,000 lines (`prealign.lexicon.formats`).
 3. Parse each line into entries, by one small function a format. A line that cannot be parsed is kept with its number and
    the reason; more than 1 % of them is an error, in a short file more than three, or half.
-4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
+4. Cut cells that list several words (`prealign.lexicon.formats.entry`), except where a format has one word a cell.
+5. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
-5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
-6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
+6. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
+7. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
    tests, it stays beside other translations of its word: there it is a right answer.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from prealign.errors import LexiconError
 from prealign.lexicon.cleaning import Unusable, clean
 from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
-from prealign.lexicon.formats.entry import Entry
+from prealign.lexicon.formats.entry import Entry, alternatives
 from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Account, ReadReport
 
 __all__ = ["FORMATS", "read_pairs"]
@@ -36,12 +37,14 @@ def read_pairs(
     is left.
     """
     account = Account(path, source, target)
-    parse = PAIR_FORMATS[format].parse
-    inverted = turned or PAIR_FORMATS[format].inverted(account)
+    reader = PAIR_FORMATS[format]
+    inverted = turned or reader.inverted(account)
     gathered = _Gathered(account, keep_identical)
     for text in account.texts(lines_of(path, format)):
         try:
-            entries = parse(text, account)
+            entries = reader.parse(text, account)
+            if entries and not reader.whole:
+                entries = [(_listed(words), _listed(translations), rank) for words, translations, rank in entries]
         except ValueError as error:
             account.skip(str(error))
             continue
@@ -56,6 +59,10 @@ def read_pairs(
             f"{path}: no entry of the dictionary is of use; {_why(report)}. Are `{source}` and `{target}` its languages?"
         )
     return words, report
+
+
+def _listed(terms: Iterable[str]) -> list[str]:
+    return [one for term in terms for one in alternatives(term)]
 
 
 def _turned(entries: Iterable[Entry]) -> Iterable[Entry]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.files import Decoder, shown
@@ -133,7 +134,7 @@ class Account:
         self.line = 0
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []
-        self.columns: list[str] = []  # of a file that begins with a header
+        self.layout: Any = None  # what a format found out about the file at its first entry
         self._decoder, self._dropped, self._changed = Decoder(), Tallies(), Tallies()
 
     def texts(self, lines: Iterable[bytes], first: int = 1) -> Iterator[str]:

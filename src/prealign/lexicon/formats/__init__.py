@@ -29,16 +29,18 @@ class Format:
     """How a format is read: line by line, and whether its second side is the source of the languages asked for.
 
     two_sides: nothing in the file tells which side is the source, so its user may have to.
+    whole: a cell holds one word or phrase, commas included.
     """
 
     parse: LineParser
     inverted: Callable[[Account], bool] = lambda account: False
     two_sides: bool = False
+    whole: bool = False
 
 
 # Where two formats read equally many lines the earlier one is recognised: phrases may come later in a file.
 _TEXT = {
-    "panlex": Format(panlex),
+    "panlex": Format(panlex, whole=True),
     "tsv": Format(tsv, two_sides=True),
     "muse": Format(muse, two_sides=True),
     "ding": Format(ding, ding_inverted),

@@ -49,14 +49,14 @@ def panlex(line: str, account: Account) -> list[Entry] | None:
         (row,) = csv.reader([line], strict=True)
     except (csv.Error, ValueError):
         raise ValueError(f"not a line of CSV: {shown(line)}") from None
-    if not account.columns:
+    if account.layout is None:
         if missing := [name for name in PANLEX_COLUMNS if name not in row]:
             raise ValueError(f"the header has no column {', '.join(missing)}: {shown(line)}")
-        account.columns = row
+        account.layout = row
         return None
-    if len(row) != len(account.columns):
-        raise ValueError(f"expected {len(account.columns)} columns, found {len(row)}: {shown(line)}")
-    cells = dict(zip(account.columns, row, strict=True))
+    if len(row) != len(account.layout):
+        raise ValueError(f"expected {len(account.layout)} columns, found {len(row)}: {shown(line)}")
+    cells = dict(zip(account.layout, row, strict=True))
     one, text, other, translation = (cells[name] for name in PANLEX_COLUMNS)
     quality = cells.get(_QUALITY) or "0"
     if not (quality.isascii() and quality.isdigit() and len(quality) < 10):

@@ -13,8 +13,29 @@ MOST_ALTERNATIVES = 200
 _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>")
 
 
-ALTERNATIVES = re.compile(r";|,(?=\s)|،")
-"""Between words of a gloss; the comma of a number (10,000) or a name (1,2-diol) is none."""
+ALTERNATIVES = re.compile(r"[;；؛|｜،、，]|,(?=\s)|(?<=[^\W\d_]{2}),(?=[^\W\d_]{2})")
+"""Between words of a cell or gloss; the comma of a number (10,000) or a name (1,2-diol) is none."""
+_SLASH = re.compile("/")
+_SHORTEST = 3
+"""Letters of a word beside a slash that separates alternatives: Leiter/Stiege, not and/or, km/h, Lehrer/in."""
+_EAST_ASIAN = "\u2e80"
+"""The first character of the scripts in which a word may have one letter."""
+
+
+def alternatives(text: str) -> list[str]:
+    """Return the words or phrases that a cell lists: cut at `ALTERNATIVES`, and at slashes between single words."""
+    if text.isalnum():
+        return [text]
+    found: list[str] = []
+    for part in split_outside(text, ALTERNATIVES):
+        words = split_outside(part, _SLASH) if "/" in part else [part]
+        found += words if len(words) > 1 and all(map(_is_word, words)) else [part]
+    return found
+
+
+def _is_word(text: str) -> bool:
+    bare = _BRACKETED.sub("", text).strip()
+    return bare.isalpha() and (len(bare) >= _SHORTEST or bare >= _EAST_ASIAN)
 
 
 def split_outside(text: str, separator: re.Pattern[str]) -> list[str]:

@@ -39,7 +39,7 @@ def ding(line: str, account: Account) -> list[Entry] | None:
     left, right = (split_outside(_unabbreviated(side, account), _FORMS) for side in sides)
     if len(left) != len(right) or not left:
         raise ValueError(f"{len(left)} forms on the left, {len(right)} on the right: {shown(line)}")
-    return [(split_outside(a, _SYNONYMS), split_outside(b, _SYNONYMS), 0) for a, b in zip(left, right, strict=True)]
+    return [([a], [b], 0) for a, b in zip(left, right, strict=True)]
 
 
 def _unabbreviated(side: str, account: Account) -> str:
