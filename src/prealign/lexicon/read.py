@@ -21,26 +21,33 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.cleaning import Unusable, clean
-from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
+from prealign.lexicon.formats import FORMATS, PAIR_FORMATS
 from prealign.lexicon.formats.entry import Entry, alternatives
-from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Account, ReadReport
+from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Account, Columns, ReadReport
 
 __all__ = ["FORMATS", "read_pairs"]
 
 
 def read_pairs(
-    path: Path, format: str, source: str, target: str, *, turned: bool = False, keep_identical: bool = False
+    path: Path,
+    format: str,
+    source: str,
+    target: str,
+    *,
+    turned: bool = False,
+    columns: Columns = (),
+    keep_identical: bool = False,
 ) -> tuple[dict[str, list[str]], ReadReport]:
     """Gather the translations of each word from a file of one of `PAIR_FORMATS`.
 
     LexiconError if too many of the lines are malformed, if the dictionary is of other languages, or if no entry
     is left.
     """
-    account = Account(path, source, target)
+    account = Account(path, source, target, columns)
     reader = PAIR_FORMATS[format]
     inverted = turned or reader.inverted(account)
     gathered = _Gathered(account, keep_identical)
-    for text in account.texts(lines_of(path, format)):
+    for text in account.texts(reader.records(path)):
         try:
             entries = reader.parse(text, account)
             if entries and not reader.whole:

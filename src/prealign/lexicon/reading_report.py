@@ -27,6 +27,7 @@ IDENTICAL = "entries identical on both sides"
 DUPLICATE = "duplicate entries"
 OTHER_LANGUAGES = "entries of other languages"
 
+Columns = Sequence[int | str]
 OnSteps = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all)"""
 
@@ -127,10 +128,13 @@ TOO_MANY = f"more than {MAXIMUM_MALFORMED:.0%} (in a short file: more than {ALLO
 
 
 class Account:
-    """The counts of a file being read from `source` to `target`."""
+    """The counts of a file being read from `source` to `target`.
 
-    def __init__(self, path: Path, source: str, target: str) -> None:
-        self.path, self.source, self.target = path, source, target
+    columns: two numbers (from 1) or names of a table's columns, if the user gives them.
+    """
+
+    def __init__(self, path: Path, source: str, target: str, columns: Columns = ()) -> None:
+        self.path, self.source, self.target, self.columns = path, source, target, columns
         self.line = 0
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []

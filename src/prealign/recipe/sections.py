@@ -83,10 +83,12 @@ class LexiconFile(Section):
     path: str
     target: str
     format: str | None = None
-    """muse, tsv, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
-    recognised from the content."""
+    """muse, tsv, csv, panlex, ding, cedict, edict, dictd, stardict, tmx, dix, kaikki, paper_pairs, paper_words,
+    paper_indexed or jsonl; None: recognised from the content."""
     turned: bool = False
     """Whether a file of two columns goes from `target` to the source."""
+    columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
+    """The two columns of a table, the source's first: numbers from 1, or names of its header."""
     reverse: str | None = None
     """A dictionary from `target` to the source: only translations that it translates back are kept."""
 

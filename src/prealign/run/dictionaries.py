@@ -35,7 +35,7 @@ def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `lexicon.files`, in their order. Raises LexiconError."""
     source = recipe.source.language
     return [
-        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned)
+        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned, columns=f.columns or ())
         for f in recipe.lexicon.files
     ]
 
@@ -44,7 +44,15 @@ def read_tests(recipe: Recipe) -> list[Lexicon]:
     """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
     source, files = recipe.source.language, recipe.evaluate.dictionaries
     return [
-        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned, keep_identical=True)
+        Lexicon.read(
+            f.path,
+            format=f.format,
+            source=source,
+            target=f.target,
+            turned=f.turned,
+            columns=f.columns or (),
+            keep_identical=True,
+        )
         for f in files
     ]
 

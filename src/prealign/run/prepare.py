@@ -27,7 +27,7 @@ from prealign.events import OnProgress, Progress
 from prealign.files import write_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
-from prealign.lexicon.formats.dictd import dictionary_files
+from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import Recipe, SourceText, TargetText
 from prealign.run.data import _NEW_TOKENS, Prepared
 from prealign.run.dictionaries import (

@@ -17,33 +17,26 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.files import opened, read_bytes, read_lines, shown
-from prealign.languages import same
 from prealign.lexicon.formats.definitions import translations
-from prealign.lexicon.formats.entry import Entry
+from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import Account
 
 _DIGITS = {
     digit: value for value, digit in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 }
 _SUFFIXES = (".index", ".dict.dz", ".dict")
-_NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
+NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
 _ABOUT = ("00-database-", "00database")
 _WIKDICT = re.compile(rb"wikdict", re.IGNORECASE)
 _BEGINNING = 4096
 """Bytes of the definitions in which the dictionary says what it is made from."""
 
 
-def is_dictd(path: Path) -> bool:
-    """Whether a file is one of the two by its name, and the other lies beside it."""
+def dictd_files(path: Path) -> list[Path]:
+    """Return a dictionary's index and definitions under the path of one of them; empty if it is none."""
     stem = _stem(path)
-    return stem != path and stem.with_name(f"{stem.name}.index").exists() and _content(stem) is not None
-
-
-def dictionary_files(path: Path) -> list[Path]:
-    """Return the files that are read under a dictionary's path: of dictd's two each names both."""
-    stem = _stem(path)
-    pair = [stem.with_name(f"{stem.name}.index"), _content(stem)]
-    return [file for file in pair if file is not None] if pair[1] is not None else [path]
+    index, content = stem.with_name(f"{stem.name}.index"), _content(stem)
+    return [index, content] if stem != path and content is not None and index.exists() else []
 
 
 def dictd_lines(path: Path) -> Iterator[bytes]:
@@ -86,18 +79,7 @@ def _is_wikdict(path: Path) -> bool:
 
 def dictd_inverted(account: Account) -> bool:
     """Whether the file's name says that it goes from target to source; LexiconError if it names other languages."""
-    found = _NAMED.search(_stem(account.path).name)
-    if not found or "und" in (account.source, account.target):
-        return False
-    one, other = found.groups()
-    if same(one, account.source) and same(other, account.target):
-        return False
-    if same(one, account.target) and same(other, account.source):
-        return True
-    raise LexiconError(
-        f"{account.path}: by its name the dictionary is from `{one}` to `{other}`, not from `{account.source}` to "
-        f"`{account.target}`; give another file, or rename it if the name is wrong"
-    )
+    return named_inverted(account, NAMED.search(_stem(account.path).name))
 
 
 def _stem(path: Path) -> Path:

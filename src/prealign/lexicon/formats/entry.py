@@ -6,6 +6,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from prealign.errors import LexiconError
+from prealign.languages import same
+from prealign.lexicon.reading_report import Account
+
 Entry = tuple[Sequence[str], Sequence[str], int]
 """(words, their translations, rank): each word has each translation. Senses are ordered by rank, then as in the file."""
 
@@ -51,3 +55,18 @@ def split_outside(text: str, separator: re.Pattern[str]) -> list[str]:
         raise ValueError(f"{len(edges) - 1:,} alternatives are more than {MOST_ALTERNATIVES}")
     parts = (text[a + 1 : b].strip() for a, b in pairwise(edges))
     return [part for part in parts if part]
+
+
+def named_inverted(account: Account, found: re.Match[str] | None) -> bool:
+    """Whether two languages in a file's name say that it goes from target to source; LexiconError if they are others."""
+    if not found or "und" in (account.source, account.target):
+        return False
+    one, other = found.groups()
+    if same(one, account.source) and same(other, account.target):
+        return False
+    if same(one, account.target) and same(other, account.source):
+        return True
+    raise LexiconError(
+        f"{account.path}: by its name the dictionary is from `{one}` to `{other}`, not from `{account.source}` to "
+        f"`{account.target}`; give another file, or rename it if the name is wrong"
+    )

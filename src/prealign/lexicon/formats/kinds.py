@@ -1,0 +1,107 @@
+"""Files of another kind, named for what they are, with the command that makes a dictionary of them or fetches the real one.
+
+1. The first bytes tell a binary format (`_MAGIC`), StarDict's index, or the root element of XML.
+2. The first characters tell a kind of text that would else pass for a list of words (`_TEXTS`).
+3. `are_words` tells lists of words from settings, logs, source text and lists of frequencies, whose lines look alike.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from prealign.errors import LexiconError
+from prealign.files import opened, unreadable
+
+_BEGINNING = 4096
+_TABFILE = "convert it by `pyglossary FILE words.txt --write-format=Tabfile` (pip install pyglossary)"
+_MAGIC = {
+    b"SQLite format 3\0": ("an SQLite database", "write its table by `sqlite3 -csv FILE 'select …' > words.csv`"),
+    b"%PDF-": ("a PDF", "give the list as text"),
+    b"PAR1": ("a Parquet file", "write it as CSV by `duckdb -csv -c \"from 'FILE'\" > words.csv`"),
+    b"\xd0\xcf\x11\xe0": ("an Excel or Word file", "save the sheet as CSV"),
+    b"!-1SLOB\x1f": ("a Slob dictionary (Aard)", _TABFILE),
+    b"\x12\x34\x00\x01": ("a Babylon glossary (.bgl)", _TABFILE),
+    b"\x12\x34\x00\x02": ("a Babylon glossary (.bgl)", _TABFILE),
+    b"\xde\x12\x04\x95": ("a compiled gettext catalogue (.mo)", "unpack it by `msgunfmt`, then `po2tmx -l LANGUAGE`"),
+    b"\x95\x04\x12\xde": ("a compiled gettext catalogue (.mo)", "unpack it by `msgunfmt`, then `po2tmx -l LANGUAGE`"),
+    b"\x80\x04\x95": ("a Python pickle, which may hold code", "give the list as text"),
+}
+_TEXTS = (
+    (r"version https://git-lfs", "a Git LFS pointer, not the file it stands for", "fetch the file by `git lfs pull`"),
+    (r"\S*/annex/objects/", "a git-annex pointer, not the file it stands for", "fetch the file by `git annex get`"),
+    (
+        r"(?s:.*?)^msgid \"",
+        "a gettext catalogue (PO)",
+        "convert it by `po2tmx -l LANGUAGE FILE words.tmx` (translate-toolkit)",
+    ),
+    (r"(?i:<!doctype html|<html)", "a web page (HTML)", "download the file that the page shows"),
+    (r"#NAME\s", "a dictionary in DSL (ABBYY Lingvo)", _TABFILE),
+    (r"(?s:.*?)^(?:CREATE TABLE|INSERT INTO) ", "an SQL dump", "load it into a database and write the table as CSV"),
+    (r"\[\s*[\[{\"]", "a JSON array", "write one object a line by `jq -c '.[]' FILE`"),
+    (r"\{\s*\n", "JSON over several lines", "write one object a line by `jq -c . FILE`"),
+    (r"\d+ \d+\n\S+(?: -?\d+\.\d+){5}", "word vectors (fastText, word2vec)", "give a list of words and translations"),
+    (r"SET UTF-?8\n|SFX |PFX ", "the affix rules of a spelling dictionary (Hunspell)", "give a bilingual list"),
+    (r"00-?database", "the definitions of a dictd dictionary", "put its NAME.index beside NAME.dict"),
+)
+_KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pattern, what, remedy in _TEXTS)
+_XML = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|\s)*<([A-Za-z][\w.:-]*)", re.DOTALL)
+_INDEX = re.compile(rb"([^\0]{1,255})\0(.{4})(.{4})", re.DOTALL)
+_MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
+_CODE = re.compile(r"[\"<>={}\\$_@#]|://")
+WORDS = 0.8
+"""Share of a list's lines in which both sides are words."""
+
+
+def root_element(path: Path) -> str | None:
+    """Return the name of an XML file's root element; None if it is no XML."""
+    found = _XML.match(_text(_beginning(path)))
+    return found[1] if found else None
+
+
+def check_kind(path: Path) -> None:
+    """LexiconError if the file is of a kind that is no dictionary, or none that is read."""
+    beginning = _beginning(path)
+    kinds = [*((what, remedy) for magic, (what, remedy) in _MAGIC.items() if beginning.startswith(magic))]
+    if _is_index(beginning):
+        kinds.append(("StarDict's index alone", "put its .ifo and its .dict or .dict.dz beside it, with the same name"))
+    text = _text(beginning)
+    kinds += ((what, remedy) for kind, what, remedy in _KINDS_OF_TEXT if kind.match(text))
+    if not kinds and (root := root_element(path)):
+        kinds.append((f"XML with the root element <{root}>, of which TMX and Apertium's .dix are read", _TABFILE))
+    if kinds:
+        what, remedy = kinds[0]
+        raise LexiconError(f"{path}: the file is {what}; {remedy}")
+
+
+def are_words(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Whether most sides of these pairs have letters, and no signs of code."""
+    bare = ([_MARKS.sub("", side) for side in pair] for pair in pairs)
+    found = [all(any(map(str.isalpha, side)) and not _CODE.search(side) for side in pair) for pair in bare]
+    return sum(found) >= WORDS * len(found)
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with opened(path) as file:
+            return file.read(_BEGINNING)
+    except (OSError, EOFError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def _text(beginning: bytes) -> str:
+    encoding = "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    return beginning.decode(encoding, errors="replace").removeprefix("\ufeff").lstrip()
+
+
+def _is_index(beginning: bytes) -> bool:
+    """Whether words are followed by offsets and lengths, each offset the end of the piece before."""
+    end, place, found = 0, 0, 0
+    while record := _INDEX.match(beginning, place):
+        offset, length = int.from_bytes(record[2], "big"), int.from_bytes(record[3], "big")
+        if found and offset != end:
+            return False
+        end, place, found = offset + length, record.end(), found + 1
+    return found > 1
