@@ -45,7 +45,7 @@ def read_pairs(
     """
     account = Account(path, source, target, columns)
     reader = PAIR_FORMATS[format]
-    inverted = turned or reader.inverted(account)
+    account.inverted = turned or reader.inverted(account)
     gathered = _Gathered(account, keep_identical)
     for text in account.texts(reader.records(path)):
         try:
@@ -58,9 +58,9 @@ def read_pairs(
         if entries is None:
             account.comments += 1
         else:
-            gathered.add(_turned(entries) if inverted else entries)
+            gathered.add(_turned(entries) if account.inverted else entries)
     words = gathered.words()
-    report = account.report(format, kept=gathered.kept, phrases=gathered.phrases, inverted=inverted)
+    report = account.report(format, kept=gathered.kept, phrases=gathered.phrases)
     if not words:
         raise LexiconError(
             f"{path}: no entry of the dictionary is of use; {_why(report)}. Are `{source}` and `{target}` its languages?"

@@ -135,6 +135,7 @@ class Account:
 
     def __init__(self, path: Path, source: str, target: str, columns: Columns = ()) -> None:
         self.path, self.source, self.target, self.columns = path, source, target, columns
+        self.inverted = False  # whether the file's second side is the source
         self.line = 0
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []
@@ -178,7 +179,7 @@ class Account:
     ) -> None:
         tallies.add(reason, f"line {line or self.line} {' → '.join(map(shown, example))}", number)
 
-    def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
+    def report(self, format: str, *, kept: int, phrases: int = 0) -> ReadReport:
         """Close the account; LexiconError if too many lines are malformed."""
         filled = self.line - self.empty - self.comments
         if too_many(len(self.malformed), filled):
@@ -196,7 +197,7 @@ class Account:
             changed=self._changed.counted(),
             comments=self.comments,
             phrases=phrases,
-            inverted=inverted,
+            inverted=self.inverted,
         )
 
     def _refuse(self, lines: int) -> None:

@@ -93,7 +93,7 @@ def dix(line: str, account: Account) -> list[Entry]:
     if not one or not other:
         account.drop("entries without text (patterns and paradigms)", line)
         return []
-    if left[1:] == ("LR" if dix_inverted(account) else "RL"):
+    if left[1:] == ("LR" if account.inverted else "RL"):
         account.drop("entries of the other direction only", one, other)
         return []
     return [([one], [other], 0)]
