@@ -23,7 +23,7 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.formats.dictd import NAMED, dictd_lines
 
 LEAST = 0.95
-_FULL_STOP = re.compile(r"(?<![^\W\d_]\.)\b[^\W\d_]{4,}\.$")
+_FULL_STOP = re.compile(r"(?:^|\s)[^\s.]*[^\W\d_]{4,}\.$")
 _SEPARATOR = re.compile(r",\s|[;|]")
 
 

@@ -193,7 +193,9 @@ WIKDICT = [
         "successor /x/ <n>\n1. 相続人\n1. next heir\n2. 後任, 後継者 2.\n3. who follows another\n 3.\n3. an heir\n3. 次\n",
     ),
     ("1st class", "1st class <n>\n1. クラス\n"),
-    ("ten", "ten <n>\n10.\n"),
+    ("10e", "10e <n>\n10.\n"),
+    ("er", "er <suffix>\n1. \nwho does\n2. \nan inhabitant\n3. っと\nthe comparative\n"),
+    ("ee", "ee <suffix>\n \nto whom an action is done\n"),
 ]
 
 
@@ -204,9 +206,10 @@ def test_definitions_of_wikdict_are_left_out_and_counted(tmp_path: Path) -> None
         "ladder": ("はしご", "梯子"),
         "successor": ("相続人", "後任", "後継者", "次"),
         "1st class": ("1. クラス",),
-        "ten": ("10.",),
+        "10e": ("10.",),
+        "er": ("っと",),
     }
-    assert counts(lexicon) == {"definitions below the translations": 6}
+    assert counts(lexicon) == {"definitions below the translations": 10, "entries without a translation": 1}
 
 
 def test_without_wikdict_every_line_is_a_sense(tmp_path: Path) -> None:

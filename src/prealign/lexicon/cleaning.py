@@ -127,7 +127,7 @@ def _without_particles(term: str, language: str, note: Note) -> str:
 
 
 def _without_full_stop(term: str) -> str:
-    bare = term[:-1].rstrip()
+    bare = term[:-1].strip(" .") or term
     phrase, _, last = bare.rpartition(" ")
     if term[-1] != "." or last >= _EAST_ASIAN:
         return bare

@@ -28,6 +28,7 @@ _NOT_TRANSLATIONS = re.compile(r'(?:Synonyms?|Antonyms?|Note|Example|[Ss]ee(?: a
 _PRONOUNCED = re.compile(r"\S\s+/[^/]+/(?=\s|$)")
 _AFTER_HEADWORD = re.compile(r"\s+(?=[/<\[({])")
 _ENUMERATOR = re.compile(r"(?:(?:\d{1,2}[.)]|[a-z]\)|[a-e]\.|[IVX]+\.)(?:\s+|$))+")
+_NUMBERED = re.compile(r"(\d{1,2})\.(?:\s+(.+)|$)")
 _NEXT_NUMBER = re.compile(r"(?:^|\s+)\d{1,2}\.$")
 _FULL_STOP = re.compile(r"(?:(?<=[^\W\d_]{4})|\s)\.\s+")
 _STEM = 4
@@ -69,20 +70,23 @@ def _other_lines(head: str, lines: Sequence[str], account: Account) -> Iterator[
 
 def _first_lines(head: str, lines: Sequence[str], account: Account) -> Iterator[str]:
     """Yield the first line of each sense of an entry of WikDict, without numbers; count the definitions below it."""
-    lines = [line for line in lines if line]
-    # `1ère classe` is `1. Klasse`.
-    numbered = bool(lines) and lines[0].startswith("1. ") and not any(map(str.isdigit, head))
-    senses, numbers_next = 0, False
+    digits = any(map(str.isdigit, head))  # `1ère classe` is `1. Klasse`, and `10e` is `10.`
+    numbered = bool(lines) and _NUMBERED.match(lines[0]) is not None and not digits
+    senses, numbers_next, expected = 0, False, {1}
     for line in lines:
-        if not senses or (numbered and not numbers_next and line.startswith(f"{senses + 1}. ")):
+        found = _NUMBERED.match(line)
+        if not senses or (numbered and found and found[2] and int(found[1]) in expected and not numbers_next):
             senses += 1
-            text = line.removeprefix(f"{senses}. ") if numbered else line
-            bare = _NEXT_NUMBER.sub("", text) or text  # `10e` is `10.`
+            text = (found[2] or "") if found and numbered else line
+            expected = {int(found[1]) + 1 if found else 2}
+            bare = _NEXT_NUMBER.sub("", text)
             numbers_next = bare != text
-            yield bare
-        elif _NEXT_NUMBER.fullmatch(line):
+            yield bare or (text if digits else "")
+        elif found and not found[2]:
+            # The next definition of this sense, or a sense without translations.
+            expected |= {int(found[1]) + 1} & {max(expected) + 1}
             numbers_next = True
-        else:
+        elif line:
             account.drop("definitions below the translations", head, line)
             numbers_next = False
 
