@@ -211,6 +211,16 @@ def test_coverage_names_text_in_another_unicode_form(folder: Path) -> None:
     assert "swap the columns" not in measured.output
 
 
+def test_columns_of_a_table_are_named_on_the_command_line(folder: Path) -> None:
+    Path("three.csv").write_text("ladder,x1,Leiter\nkettle,x2,Kessel\nmoss,x3,Moos\n", encoding="utf-8")
+    arguments = ("lexicon", "inspect", "three.csv", "--source", "en", "--target", "de")
+    assert "`--columns 1,2`" in refused(*arguments)
+    assert "ladder → de: Leiter" in prealign(*arguments, "--columns", "1,3").output
+    assert (
+        "Leiter → en: ladder" in prealign(*arguments[:3], "--source", "de", "--target", "en", "--columns", "3,1").output
+    )
+
+
 def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:
     (folder / "hi.tsv").write_text("किताब\tbook\nपानी\twater\n", encoding="utf-8")
     (folder / "hi.txt").write_text("किताब, हिन्दी पानी! किताब", encoding="utf-8")
