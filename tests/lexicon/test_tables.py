@@ -37,7 +37,7 @@ def rows(separator: str, *columns: str, header: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    "separator", [",", ";", "|", "\t", ": ", " : ", " = ", "=", " - ", " – ", " -> ", " → ", "   "]
+    "separator", [",", ";", "|", "\t", ": ", " : ", " = ", "=", " - ", " – ", " -> ", " -- ", " → ", "   "]
 )
 def test_the_separator_is_found_out(tmp_path: Path, separator: str) -> None:
     assert words(read(tmp_path / "a.txt", rows(separator, "s", "t"))) == PAIRS
@@ -58,6 +58,9 @@ def test_the_separator_is_found_out(tmp_path: Path, separator: str) -> None:
         rows("\t", "1", "s", "t"),
         rows("\t", "s", "t", "0.91", "", ""),
         rows(" ", "s", "t", "0.91"),
+        rows(" ", "0.91", "s", "t"),
+        "sep=;\n" + rows(";", "s", "t", header="english;german"),
+        rows(": ", "s", "t", header="en: de").replace("Leiter", '"Leiter"'),
         rows("\t", "s", "t", "verb", "[tech.] [bot.]"),
         "# EN-DE vocabulary database\tby hand\n\n" + rows("\t", "s", "t", "noun", ""),
         "# DE-EN vocabulary database\tby hand\n\n" + rows("\t", "t", "s", "noun", "[bot.]"),

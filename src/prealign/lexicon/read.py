@@ -68,8 +68,8 @@ def read_pairs(
     return words, report
 
 
-def _listed(terms: Iterable[str]) -> list[str]:
-    return [one for term in terms for one in alternatives(term)]
+def _listed(terms: Sequence[str]) -> Sequence[str]:
+    return alternatives(terms[0]) if len(terms) == 1 else [one for term in terms for one in alternatives(term)]
 
 
 def _turned(entries: Iterable[Entry]) -> Iterable[Entry]:

@@ -119,16 +119,16 @@ def _recognise(path: Path, sample: Sequence[str]) -> str:
     candidates = _JSON if is_json else _TEXT
     read = {name: _readable(path, format.parse, sample) for name, format in candidates.items()}
     best = max(read, key=lambda name: read[name].lines)
-    named = f"name its `format` (there are: {', '.join(FORMATS)})"
+    named = f"give a word, a tab and its translation a line, or name its `format` (there are: {', '.join(FORMATS)})"
     if 2 * read[best].lines < len(sample):
         raise LexiconError(
             f"{path}: the dictionary's format is not recognised from its content, which begins with "
             f"{shown(sample[0])}{_undecoded(sample)}; {named}"
         )
-    if best in ("csv", "muse") and not kinds.are_words(read[best].pairs):
+    if best in ("tsv", "csv", "muse") and not kinds.are_words(read[best].pairs):
         raise LexiconError(
             f"{path}: not a list of words and translations: in most lines one of the two is no word. The file begins "
-            f"with {shown(sample[0])}; give another one, or {named}"
+            f"with {shown(sample[0])}; {named}"
         )
     return best
 

@@ -17,13 +17,12 @@ import re
 from prealign.files import shown
 from prealign.languages import same
 from prealign.lexicon.formats.entry import Entry
-from prealign.lexicon.formats.table import TABS, Layout, layout_of, sniff
+from prealign.lexicon.formats.table import COMMENT, TABS, Layout, layout_of, sniff
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
 
 PANLEX_COLUMNS = ("uid", "txt", "trans_uid", "trans_txt")
 _AFFIX = re.compile("-.+|.+-")
 _QUALITY = "trans_quality"
-_COMMENT = "#"
 
 
 def muse(line: str, account: Account) -> list[Entry]:
@@ -38,7 +37,7 @@ def tsv(line: str, account: Account) -> list[Entry] | None:
     Affixes are left out: dictionaries spell them with a hyphen, and no running text does.
     """
     if account.layout is None:
-        if line.startswith(_COMMENT):
+        if COMMENT.match(line):
             return None
         account.layout = layout_of(TABS, [line], 2, account)
         if account.layout.header:
@@ -52,7 +51,7 @@ def table(line: str, account: Account) -> list[Entry] | None:
     LexiconError if nothing tells which columns hold the words.
     """
     if account.layout is None:
-        if line.startswith(_COMMENT):
+        if COMMENT.match(line):
             return None
         account.layout = sniff(account)
         if account.layout.header:
@@ -63,23 +62,23 @@ def table(line: str, account: Account) -> list[Entry] | None:
 
 def _row(line: str, account: Account, layout: Layout, expected: str) -> list[Entry]:
     cells = layout.separator.cells(line)
-    # Trailing separators are blanks, which the line has lost.
-    least = max(layout.pair) + 1
-    padded = cells + [""] * (layout.fields - len(cells)) if least <= len(cells) else cells
-    entry = _entry(line, padded, layout.fields, layout.pair, expected)
-    if any(_AFFIX.fullmatch(side[0].strip()) for side in entry[:2]):
+    if max(layout.pair) < len(cells) < layout.fields:  # empty cells at the end are blanks, which the line has lost
+        cells += [""] * (layout.fields - len(cells))
+    entry = _entry(line, cells, layout.fields, layout.pair, expected)
+    if "-" in line and any(_AFFIX.fullmatch(side[0].strip()) for side in entry[:2]):
         account.drop("entries of prefixes and suffixes", line)
         return []
-    for place, cell in enumerate(cells):
-        if place not in layout.pair and cell.strip():
-            account.change("cells of further columns", cell, "")
+    if layout.fields > 2:
+        for place, cell in enumerate(cells):
+            if place not in layout.pair and cell.strip():
+                account.change("cells of further columns", cell, "")
     return [entry]
 
 
 def _entry(line: str, fields: list[str], number: int, pair: tuple[int, int], expected: str) -> Entry:
     if len(fields) != number:
         raise ValueError(f"expected {expected}, found {len(fields)} field(s): {shown(line)}")
-    source, target = (fields[place] for place in pair)
+    source, target = fields[pair[0]], fields[pair[1]]
     if not source.strip() or not target.strip():
         raise ValueError(f"a word is empty: {shown(line)}")
     return [source], [target], 0

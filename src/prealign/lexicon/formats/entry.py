@@ -20,6 +20,8 @@ _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>")
 ALTERNATIVES = re.compile(r"[;；؛|｜،、，]|,(?=\s)|(?<=[^\W\d_]{2}),(?=[^\W\d_]{2})")
 """Between words of a cell or gloss; the comma of a number (10,000) or a name (1,2-diol) is none."""
 _SLASH = re.compile("/")
+_LISTS = re.compile("[/,;；؛|｜،、，]")
+"""What all cells that list several words have."""
 _SHORTEST = 3
 """Letters of a word beside a slash that separates alternatives: Leiter/Stiege, not and/or, km/h, Lehrer/in."""
 _EAST_ASIAN = "\u2e80"
@@ -28,7 +30,7 @@ _EAST_ASIAN = "\u2e80"
 
 def alternatives(text: str) -> list[str]:
     """Return the words or phrases that a cell lists: cut at `ALTERNATIVES`, and at slashes between single words."""
-    if text.isalnum():
+    if not _LISTS.search(text):
         return [text]
     found: list[str] = []
     for part in split_outside(text, ALTERNATIVES):

@@ -21,11 +21,14 @@ from prealign.files import read_lines, sample_lines, shown
 from prealign.languages import base, language_name, same
 from prealign.lexicon.reading_report import Account
 
+COMMENT = re.compile("#|sep=.$")
+"""Lines above a table: remarks, and the separator that Excel is told."""
 COMMON = 0.9
 """Share of the rows that have the table's number of cells."""
 _LABELLED = 20
 """A column with this many times more cells than different ones holds labels."""
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
+_QUOTED = re.compile(r'^"([^"]*)"$')
 _BRACKETED = re.compile(r"(?:[\[({<][^\])}>]*[\])}>]\s*)+")
 _LABEL = re.compile(
     r"(?:n|nouns?|v|verbs?|vt|vi|adj|adjectives?|adv|adverbs?|prep|prepositions?|pron|pronouns?|conj|conjunctions?|intj|"
@@ -56,7 +59,7 @@ class Separator:
     def cells(self, row: str) -> list[str]:
         """Cut a row into its cells, without their quotes."""
         if self.character is None:
-            return re.split(self.pattern, row, maxsplit=1)
+            return [_QUOTED.sub(r"\1", cell) for cell in re.split(self.pattern, row, maxsplit=1)]
         if '"' in row:
             try:
                 return next(csv.reader([row], delimiter=self.character, strict=True))
@@ -75,7 +78,7 @@ SEPARATORS = (
     Separator("semicolons", ";"),
     Separator("commas", ","),
     Separator("vertical bars", "|"),
-    Separator("dashes", pattern=r"\s+[-–—]\s+"),
+    Separator("dashes", pattern=r"\s+(?:--?|[–—])\s+"),
     Separator("several spaces", pattern=r"\s{2,}"),
 )
 
@@ -93,7 +96,7 @@ class Layout:
 def sniff(account: Account) -> Layout:
     """Return the layout of a file from its first rows; LexiconError if it is no table, or nothing tells its columns."""
     sample = sample_lines(account.path, read_lines(account.path))
-    start = next((place for place, line in enumerate(sample) if not line.startswith("#")), len(sample))
+    start = next((place for place, line in enumerate(sample) if not COMMENT.match(line)), len(sample))
     rows = sample[start:]
     for separator in SEPARATORS:
         if fields := _fields(separator, rows):
@@ -102,9 +105,10 @@ def sniff(account: Account) -> Layout:
             if told and not account.columns and _goes(told, account.target, account.source):
                 return Layout(separator, fields, (layout.pair[1], layout.pair[0]), layout.header)
             return layout
-    scored = [_SPACES.cells(row) for row in rows]
-    if len(rows) > 1 and all(len(cells) == 3 and _NUMBER.fullmatch(cells[2]) for cells in scored):
-        return Layout(_SPACES, 3, (0, 1), header=False)
+    columns = list(zip(*(_SPACES.cells(row) for row in rows), strict=False))
+    scored = [place for place, column in enumerate(columns) if all(map(_NUMBER.fullmatch, column))]
+    if len(rows) > 1 and len(scored) == 1 and all(row.count(" ") == 2 for row in rows):
+        return layout_of(_SPACES, rows, 3, account)
     raise NotATable(
         f"{account.path}: not a table: no separator (tab, comma, semicolon, …) cuts most of its lines into equally many "
         "cells; give a file with a word and its translation a line"
