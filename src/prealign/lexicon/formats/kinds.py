@@ -50,7 +50,7 @@ _KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pat
 _XML = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|\s)*<([A-Za-z][\w.:-]*)", re.DOTALL)
 _INDEX = re.compile(rb"([^\0]{1,255})\0(.{4})(.{4})", re.DOTALL)
 _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
-_CODE = re.compile(r"[\"<>={}\\$_@#]|://")
+_CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://')
 WORDS = 0.8
 """Share of a list's lines in which both sides are words."""
 
