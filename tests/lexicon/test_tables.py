@@ -54,6 +54,8 @@ def test_the_separator_is_found_out(tmp_path: Path, separator: str) -> None:
         rows(",", "s", "t", header="Front,Back"),
         rows(";", "7", "s", "/x/", "t", header="id;term;ipa;german"),
         rows("\t", "s", "t", "noun"),
+        rows(",", "s", "noun", "t", header="Wort,Wortart,Bedeutung"),
+        rows(",", "s", "t", "7", header="Wort,Bedeutung,Rang"),
         rows("\t", "s", "noun", "t"),
         rows("\t", "1", "s", "t"),
         rows("\t", "s", "t", "0.91", "", ""),
@@ -70,6 +72,13 @@ def test_header_labels_and_numbers_tell_the_two_columns(tmp_path: Path, content:
     lexicon = read(tmp_path / "a.csv", content)
     assert words(lexicon) == PAIRS
     assert lexicon.report is not None and lexicon.report.malformed == ()
+
+
+def test_marks_in_angle_brackets_are_no_xml(tmp_path: Path) -> None:
+    assert words(read(tmp_path / "a.tsv", "<n> ladder\tLeiter <f>\n<n> moss\tMoos <n>\n")) == {
+        "ladder": ("Leiter",),
+        "moss": ("Moos",),
+    }
 
 
 def test_further_columns_are_counted_and_shown(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ _TEXTS = (
 )
 _KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pattern, what, remedy in _TEXTS)
 _XML = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|\s)*<([A-Za-z][\w.:-]*)", re.DOTALL)
+_CLOSED = re.compile(r"</|/>|<[^<>]+=[\"']")  # `<n> Haus` is a mark in a list of words
 _INDEX = re.compile(rb"([^\0]{1,255})\0(.{4})(.{4})", re.DOTALL)
 _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
 _CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://')
@@ -57,8 +58,9 @@ WORDS = 0.8
 
 def root_element(path: Path) -> str | None:
     """Return the name of an XML file's root element; None if it is no XML."""
-    found = _XML.match(_text(_beginning(path)))
-    return found[1] if found else None
+    text = _text(_beginning(path))
+    found = _XML.match(text)
+    return found[1] if found and (text.startswith("<?xml") or _CLOSED.search(text)) else None
 
 
 def check_kind(path: Path) -> None:

@@ -24,6 +24,7 @@ from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import Account
 
 _SUFFIXES = (".ifo", ".idx", ".idx.gz", ".dict.dz", ".dict", ".syn")
+_SEQUENCE = re.compile(rb"^sametypesequence=([a-zA-Z]+)", re.MULTILINE)
 _RECORD = re.compile(rb"([^\0]{1,1024})\0", re.DOTALL)
 _TEXT, _MARKUP = "ml", "hgx"
 _HEADWORD = re.compile(r"<k>.*?</k>", re.DOTALL)
@@ -55,8 +56,9 @@ def stardict_records(path: Path) -> Iterator[bytes]:
             f"{path}: no StarDict dictionary: NAME.ifo, NAME.idx and NAME.dict.dz have to lie side by side"
         )
     settings, index, data = (read_bytes(file) for file in files)
-    types = _setting(settings, "sametypesequence", "")
-    width = int(_setting(settings, "idxoffsetbits", "32")) // 8
+    sequence = _SEQUENCE.search(settings)
+    types = sequence[1].decode() if sequence else ""
+    width = 8 if b"idxoffsetbits=64" in settings else 4
     place = 0
     while head := _RECORD.match(index, place):
         place = head.end() + width + 4
@@ -66,12 +68,6 @@ def stardict_records(path: Path) -> Iterator[bytes]:
         piece = data[begin : begin + length]
         # A definition beyond the file's end leaves the headword alone, which is malformed.
         yield name + b"\n" + _definition(piece, types).encode() if len(piece) == length else name
-
-
-def _setting(settings: bytes, key: str, default: str) -> str:
-    found = re.search(rf"^{key}=(\S+)", settings.decode(errors="replace"), re.MULTILINE)
-    value = found[1] if found else default
-    return value if key != "idxoffsetbits" or value == "64" else "32"
 
 
 def _definition(piece: bytes, types: str) -> str:

@@ -31,9 +31,9 @@ _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
 _QUOTED = re.compile(r'^"([^"]*)"$')
 _BRACKETED = re.compile(r"(?:[\[({<][^\])}>]*[\])}>]\s*)+")
 _LABEL = re.compile(
-    r"(?:n|nouns?|v|verbs?|vt|vi|adj|adjectives?|adv|adverbs?|prep|prepositions?|pron|pronouns?|conj|conjunctions?|intj|"
+    r"(?:(?:n|nouns?|v|verbs?|vt|vi|adj|adjectives?|adv|adverbs?|prep|prepositions?|pron|pronouns?|conj|conjunctions?|intj|"
     r"interj|interjections?|num|numerals?|det|determiners?|art|articles?|part|particles?|propn|pn|aux|phrases?|idioms?|"
-    r"prefix|suffix|abbr|m|f|nt|neut|masc|fem|pl|sg|past-p|pres-p)\.?",
+    r"prefix|suffix|abbr|m|f|nt|neut|masc|fem|pl|sg|past-p|pres-p)\b\.?[ ,/+]*)+",
     re.IGNORECASE,
 )
 _PURPOSES = (
@@ -138,11 +138,7 @@ def layout_of(separator: Separator, rows: Sequence[str], fields: int, account: A
     columns = list(zip_longest(*(others or [first]), fillvalue=""))
     words = [place for place, column in enumerate(columns) if _holds_words(column)]
     named = _named(first, account)
-    # A header is no number where all others are.
-    header = named is not None or any(
-        cell.strip() and not _NUMBER.fullmatch(cell) and all(map(_NUMBER.fullmatch, column))
-        for cell, column in zip(first, columns, strict=False)
-    )
+    header = named is not None or any(map(_is_heading, first, columns))
     if account.columns:
         header = header or any(isinstance(column, str) for column in account.columns)
         return Layout(separator, fields, _asked(separator, first, fields, account), header)
@@ -169,6 +165,15 @@ def _named(first: Sequence[str], account: Account) -> tuple[int, int] | None:
 def _is_language(cell: str, tag: str) -> bool:
     name = language_name(base(tag)).casefold()
     return name in cell.casefold().split() or (_CODE.fullmatch(cell) is not None and same(cell, tag))
+
+
+def _is_heading(first: str, column: Sequence[str]) -> bool:
+    """Whether the first cell is no number, part of speech or subject, where all below it are."""
+    cells = [cell.strip() for cell in column if cell.strip()]
+    kinds = (_NUMBER, _LABEL, _BRACKETED)
+    return bool(first.strip() and cells) and any(
+        all(map(kind.fullmatch, cells)) and not kind.fullmatch(first.strip()) for kind in kinds
+    )
 
 
 def _holds_words(column: Sequence[str]) -> bool:
