@@ -134,6 +134,13 @@ def test_rows_of_another_length_are_malformed(tmp_path: Path) -> None:
     ]
 
 
+def test_a_few_longer_rows_do_not_make_a_list_of_two_columns_a_table_of_three(tmp_path: Path) -> None:
+    content = "".join(f"word{i}\tWort{i}\n" for i in range(400)) + "one\ttwo\tthree\nfour\tfive\tsix\n"
+    report = read(tmp_path / "a.tsv", content).report
+    assert report is not None
+    assert (report.format, [line.line for line in report.malformed]) == ("tsv", [401, 402])
+
+
 cells = st.text(st.characters(categories=["L"], include_characters=' "'), min_size=1, max_size=8).filter(
     lambda text: text.strip(' "') == text and text.isprintable()
 )

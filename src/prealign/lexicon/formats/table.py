@@ -19,14 +19,14 @@ from itertools import zip_longest
 from prealign.errors import LexiconError
 from prealign.files import read_lines, sample_lines, shown
 from prealign.languages import base, language_name, same
-from prealign.lexicon.reading_report import Account
+from prealign.lexicon.reading_report import MAXIMUM_MALFORMED, Account
 
 COMMENT = re.compile("#|sep=.$")
 """Lines above a table: remarks, and the separator that Excel is told."""
 COMMON = 0.9
 """Share of the rows that have the table's number of cells."""
 _LABELLED = 20
-"""A column with this many times more cells than different ones holds labels."""
+"""A column with this many times more cells than different cells holds labels; with as many times more rows, remarks."""
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
 _QUOTED = re.compile(r'^"([^"]*)"$')
 _BRACKETED = re.compile(r"(?:[\[({<][^\])}>]*[\])}>]\s*)+")
@@ -126,7 +126,8 @@ def _fields(separator: Separator, rows: Sequence[str]) -> int:
     sizes = Counter(len(separator.cells(row)) for row in rows)
     sizes.pop(1, None)
     if separator is TABS and sizes.total() >= COMMON * len(rows) > 0:
-        return max(sizes)  # empty cells at the end are blanks, which lines have lost
+        # Empty cells at the end are blanks, which lines have lost; a few longer rows are malformed.
+        return next(f for f in sorted(sizes) if sum(map(f.__lt__, sizes.elements())) <= MAXIMUM_MALFORMED * len(rows))
     size, number = max(sizes.items(), key=lambda found: found[1], default=(0, 0))
     return size if number >= COMMON * len(rows) > 0 else 0
 
@@ -182,7 +183,7 @@ def _holds_words(column: Sequence[str]) -> bool:
         return False
     if all(_LABEL.fullmatch(cell) or _BRACKETED.fullmatch(cell) for cell in cells):
         return False
-    return len(set(cells)) * _LABELLED > len(cells)
+    return len(set(cells)) * _LABELLED > len(cells) and len(cells) * _LABELLED > len(column)
 
 
 def _asked(separator: Separator, first: Sequence[str], fields: int, account: Account) -> tuple[int, int]:
