@@ -25,6 +25,9 @@ MOST_UNPACKED = 100
 MOST_HELD = 1_000_000_000
 """Bytes that are read into memory at once."""
 
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file that `opened` gives can raise."""
+
 _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096  # bytes
 # UTF-32 first: its mark in little-endian order begins with that of UTF-16.
@@ -96,7 +99,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
         with opened(path) as file:
             _check_line_ends(path, file)
             yield from _cut(file)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
@@ -160,7 +163,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with opened(path) as file:
             data = file.read(MOST_HELD + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     if len(data) > MOST_HELD:
         raise LexiconError(f"{path}: the file has more than {MOST_HELD:,} bytes of text; divide it into smaller files")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import sqlite3
 import struct
@@ -207,9 +208,10 @@ def test_files_of_another_kind_are_named_for_what_they_are(tmp_path: Path, conte
 
 def test_indices_alone_and_databases_are_named(tmp_path: Path) -> None:
     index = b"".join(word + b"\0" + struct.pack(">II", 8 * i, 8) for i, word in enumerate([b"bird", b"bread", b"cat"]))
-    (tmp_path / "star.idx").write_bytes(index)
-    with pytest.raises(LexiconError, match=r"StarDict's index alone; put its \.ifo"):
-        Lexicon.read(tmp_path / "star.idx", source="en", target="de")
+    for name in ("star.idx", "words.txt"):
+        (tmp_path / name).write_bytes(index)
+        with pytest.raises(LexiconError, match=r"StarDict's index alone; put its \.ifo"):
+            Lexicon.read(tmp_path / name, source="en", target="de")
     (tmp_path / "freedict-eng-deu.index").write_text("bird\tA\tI\n")
     with pytest.raises(LexiconError, match=r"there is no freedict-eng-deu\.dict\.dz or \.dict beside it"):
         Lexicon.read(tmp_path / "freedict-eng-deu.index", source="en", target="de")
@@ -220,6 +222,15 @@ def test_indices_alone_and_databases_are_named(tmp_path: Path) -> None:
         database.execute("create table translation (word, found)")
     with pytest.raises(LexiconError, match=r"an SQLite database.*`sqlite3 -csv"):
         Lexicon.read(tmp_path / "en-de.sqlite3", source="en", target="de")
+
+
+def test_a_damaged_packed_file_is_an_error(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"ladder Leiter\n" * 500))
+    packed[15:30] = bytes(15)
+    for name in ("words.gz", "words.tmx.gz", "words.dict.dz"):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(LexiconError, match="cannot read the dictionary"):
+            Lexicon.read(tmp_path / name, source="en", target="de")
 
 
 def test_a_list_in_another_encoding_is_said_not_to_be_utf8(tmp_path: Path) -> None:

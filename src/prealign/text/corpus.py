@@ -15,7 +15,6 @@ Text and tokens are read and written in parts of about a megabyte, which may be 
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import check_beginning, json_value, opened
+from prealign.files import UNREADABLE, check_beginning, json_value, opened
 from prealign.languages import is_clone
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
@@ -70,7 +69,7 @@ def _read_files(source: str, documents: str, tell: Tell) -> Iterator[tuple[str, 
             for document in _read_file(path, documents):
                 found = True
                 yield document
-        except (OSError, EOFError, zlib.error) as error:
+        except UNREADABLE as error:
             reason = getattr(error, "strerror", None) or error
             raise CorpusError(f"{path}: cannot be read: {reason}. It is text of {source!r}.") from None
         empty += not found

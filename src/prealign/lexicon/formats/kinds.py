@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import opened, unreadable
+from prealign.files import UNREADABLE, opened, unreadable
 
 _BEGINNING = 4096
 _TABFILE = "convert it by `pyglossary FILE words.txt --write-format=Tabfile` (pip install pyglossary)"
@@ -49,7 +50,8 @@ _TEXTS = (
 _KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pattern, what, remedy in _TEXTS)
 _XML = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|\s)*<([A-Za-z][\w.:-]*)", re.DOTALL)
 _CLOSED = re.compile(r"</|/>|<[^<>]+=[\"']")  # `<n> Haus` is a mark in a list of words
-_INDEX = re.compile(rb"([^\0]{1,255})\0(.{4})(.{4})", re.DOTALL)
+_INDEX = re.compile(rb"[^\0-\x1f]{1,255}\0(.{8})", re.DOTALL)
+_LONGEST_RECORD = 264
 _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
 _CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://')
 WORDS = 0.8
@@ -66,8 +68,8 @@ def root_element(path: Path) -> str | None:
 def check_kind(path: Path) -> None:
     """LexiconError if the file is of a kind that is no dictionary, or none that is read."""
     beginning = _beginning(path)
-    kinds = [*((what, remedy) for magic, (what, remedy) in _MAGIC.items() if beginning.startswith(magic))]
-    if _is_index(beginning):
+    kinds = [kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)]
+    if path.name.endswith((".idx", ".idx.gz")) or _is_index(beginning):
         kinds.append(("StarDict's index alone", "put its .ifo and its .dict or .dict.dz beside it, with the same name"))
     text = _text(beginning)
     kinds += ((what, remedy) for kind, what, remedy in _KINDS_OF_TEXT if kind.match(text))
@@ -89,7 +91,7 @@ def _beginning(path: Path) -> bytes:
     try:
         with opened(path) as file:
             return file.read(_BEGINNING)
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
@@ -99,11 +101,11 @@ def _text(beginning: bytes) -> str:
 
 
 def _is_index(beginning: bytes) -> bool:
-    """Whether words are followed by offsets and lengths, each offset the end of the piece before."""
-    end, place, found = 0, 0, 0
+    """Whether the file is words, each with a zero byte and the numbers of an offset and a length behind it."""
+    place = found = 0
     while record := _INDEX.match(beginning, place):
-        offset, length = int.from_bytes(record[2], "big"), int.from_bytes(record[3], "big")
-        if found and offset != end:
+        offset, length = struct.unpack(">II", record[1])
+        if offset >> 31 or length >> 24:
             return False
-        end, place, found = offset + length, record.end(), found + 1
-    return found > 1
+        place, found = record.end(), found + 1
+    return found > 1 and len(beginning) - place <= _LONGEST_RECORD

@@ -18,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from prealign.errors import LexiconError
-from prealign.files import json_value, opened, unreadable
+from prealign.files import UNREADABLE, json_value, opened, unreadable
 from prealign.languages import same
 from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
@@ -47,7 +47,7 @@ def units(path: Path) -> Iterator[bytes]:
                         parents[-1].remove(element)
     except ElementTree.ParseError as error:
         raise LexiconError(f"{path}:{error.position[0]}: not well-formed XML ({error}); repair the file") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise unreadable(path, error) from error
 
 
