@@ -30,6 +30,7 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096  # bytes
+_MOSTLY = 0.9  # share of characters that are printed, in text
 # UTF-32 first: its mark in little-endian order begins with that of UTF-16.
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -127,6 +128,9 @@ def check_beginning(file: IO[bytes]) -> bytes:
     if marked:
         raise ValueError(f"the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
     if unmarked := _unmarked(beginning):
+        text = beginning[: len(beginning) // 4 * 4].decode(unmarked, errors="replace").replace("\ufffd", "\0")
+        if sum(map(str.isprintable, text)) + sum(map(str.isspace, text)) < _MOSTLY * len(text):
+            raise ValueError("the file is binary, not text; give it as text")
         raise ValueError(
             f"the file looks like {unmarked} without a byte order mark; convert it, as by "
             f"`iconv -f {unmarked.lower()} -t utf-8`"

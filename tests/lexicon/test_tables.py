@@ -193,6 +193,8 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
         ("HOST=localhost USER=me\nPORT=80 X=y\n", "not a list of words and translations"),
         ("import os\nx = {}\ny = []\n", "not recognised"),
         ("0-0 1-1\n0-1 1-0\n", "not a list of words and translations"),
+        (b"\0\0\3\x1c" + '<Dictionary Title="x">'.encode("utf-16-le"), r"MDict dictionary \(\.mdx\); convert it by"),
+        (b"\x7fELF\2\1\1" + bytes(9) + b"\3\0>\0\1\0\0\0" + bytes(200), "the file is binary, not text"),
         (b"%PDF-1.7\n\xe2\xe3", "a PDF"),
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"\x80\x04\x95\x20\x00", "a Python pickle"),

@@ -71,6 +71,8 @@ def check_kind(path: Path) -> None:
     kinds = [kind for magic, kind in _MAGIC.items() if beginning.startswith(magic)]
     if path.name.endswith((".idx", ".idx.gz")) or _is_index(beginning):
         kinds.append(("StarDict's index alone", "put its .ifo and its .dict or .dict.dz beside it, with the same name"))
+    if beginning[4:].startswith("<Dictionary".encode("utf-16-le")):
+        kinds.append(("an MDict dictionary (.mdx)", _TABFILE))
     text = _text(beginning)
     kinds += ((what, remedy) for kind, what, remedy in _KINDS_OF_TEXT if kind.match(text))
     if not kinds and (root := root_element(path)):
