@@ -27,7 +27,6 @@ _DIGITS = {
 _SUFFIXES = (".index", ".dict.dz", ".dict")
 NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
 _ABOUT = ("00-database-", "00database")
-_WIKDICT = re.compile(rb"wikdict", re.IGNORECASE)
 _BEGINNING = 4096
 """Bytes of the definitions in which the dictionary says what it is made from."""
 
@@ -62,6 +61,7 @@ def dictd(text: str, account: Account) -> list[Entry] | None:
     """A headword and its definition, as described above; ValueError for a line of the index that names none."""
     head, separator, definition = text.partition("\n")
     if head.startswith(_ABOUT):
+        account.layout = account.layout or ("wikdict" in definition.lower()) or None
         return None
     if not separator or not head.strip():
         raise ValueError(f"expected headword, offset and length in base 64, within the .dict file: {shown(head)}")
@@ -74,7 +74,7 @@ def _is_wikdict(path: Path) -> bool:
     content = _content(_stem(path))
     assert content is not None  # the piece comes from there
     with opened(content) as file:
-        return bool(_WIKDICT.search(file.read(_BEGINNING)))
+        return b"wikdict" in file.read(_BEGINNING).lower()
 
 
 def dictd_inverted(account: Account) -> bool:
