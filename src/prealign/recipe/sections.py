@@ -23,8 +23,8 @@ class SourceText(Section):
 
     language: str = "en"
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl: a document a line, key `text`), `package:NAME` (its .txt
-    files), or `hub:OWNER/NAME` (see `prealign.text.hub`)."""
+    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl: a document a line, key `text`; each may be gzipped),
+    `package:NAME` (its .txt files), or `hub:OWNER/NAME` (see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """What a document of a file of text or HTML is; a line of HTML is a paragraph."""
 
