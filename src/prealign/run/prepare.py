@@ -28,7 +28,7 @@ from prealign.events import OnProgress, step_counter
 from prealign.files import read_json, write_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
-from prealign.lexicon.formats.dictd import dictionary_files
+from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
 from prealign.recipe.templates import Templates, read_templates
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
