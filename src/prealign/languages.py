@@ -1,9 +1,9 @@
 """Language tags: codes, names, scripts, and the tags of clone languages.
 
-1. `base` brings the codes of a language to one: `deu`, `ger`, `de-AT` and `deu_Latn` are all `de` (ISO 639, from langcodes).
+1. `base` brings the codes of a language to one: `deu`, `ger`, `de-AT` and `deu_Latn` are all `de` (ISO 639, of langcodes).
 2. `same` compares a dictionary's code with a tag. The code of a macrolanguage names each of its members: `quy` is `qu`.
-3. `language_name` and `plausible_script` take names and the usual script from CLDR (langcodes); further scripts of a language
-   are listed in `_FURTHER`.
+3. `language_name` and `plausible_script` take names and the usual script from CLDR (langcodes). Further scripts of a
+   language are listed in `_FURTHER`.
 """
 
 from __future__ import annotations

@@ -29,12 +29,13 @@ from prealign.lexicon.spelling import Written, spellings
 
 @dataclass(frozen=True)
 class AskedWords:
-    """N candidate words of the source, M of `language`, and the P pairs of them that the dictionary has.
+    """N candidate words of `source`, M of `language`, and the P pairs of them that the dictionary has.
 
     pairs (P, 2): indices into `sources` and `targets`, those of words written alike among them.
     words: source words of the dictionary. dropped: reason -> words.
     """
 
+    source: str
     language: str
     sources: list[str]
     targets: list[str]
@@ -55,7 +56,9 @@ class AskedWords:
     @property
     def _questions(self) -> NDArray[np.int64]:
         """The pairs of different words."""
-        different = [fold(self.sources[i]) != fold(self.targets[j]) for i, j in self.pairs.tolist()]
+        sources = [fold(word, self.source) for word in self.sources]
+        targets = [fold(word, self.language) for word in self.targets]
+        different = [sources[i] != targets[j] for i, j in self.pairs.tolist()]
         return self.pairs[np.array(different, dtype=bool)]
 
     def gold(self) -> NDArray[np.bool_]:
@@ -89,19 +92,22 @@ def asked_words(
 
     keys: those of source and target (`normalise.key_of`), where spellings vary.
     """
-    texts = [spellings(counts, key) for counts, key in zip((source_counts, target_counts), keys, strict=True)]
+    tags = (dictionary.source, language)
+    counted = zip((source_counts, target_counts), tags, keys, strict=True)
+    texts = [spellings(counts, tag, key) for counts, tag, key in counted]
     known = [{word: own for word, own in text.items() if own.count >= floor} for text in texts]
     there = {
-        (fold(group.word, keys[0]), fold(sense, keys[1])): None
+        (fold(group.word, tags[0], keys[0]), fold(sense, tags[1], keys[1])): None
         for group in dictionary
         for sense in group.translations.get(language, ())
     }
-    pairs = _right({(s, t): _alike(known, s, t) for s, t in there if s in known[0] and t in known[1]})
-    dropped = _dropped(there, known, pairs, (dictionary.source, language), floor)
+    pairs = _right({(s, t): _alike(known, tags, s, t) for s, t in there if s in known[0] and t in known[1]})
+    dropped = _dropped(there, known, pairs, tags, floor)
     vocabularies = [_candidates(own, size, {pair[side] for pair in pairs}) for side, own in enumerate(known)]
     places = [{word: i for i, word in enumerate(own)} for own in vocabularies]
     table = [(places[0][one], places[1][other]) for one, other in pairs]
     return AskedWords(
+        source=dictionary.source,
         language=language,
         sources=[known[0][word].word for word in vocabularies[0]],
         targets=[known[1][word].word for word in vocabularies[1]],
@@ -111,8 +117,8 @@ def asked_words(
     )
 
 
-def _alike(known: Sequence[Mapping[str, Written]], word: str, sense: str) -> bool:
-    return fold(known[0][word].word) == fold(known[1][sense].word)
+def _alike(known: Sequence[Mapping[str, Written]], languages: tuple[str, str], word: str, sense: str) -> bool:
+    return fold(known[0][word].word, languages[0]) == fold(known[1][sense].word, languages[1])
 
 
 def _right(found: Mapping[tuple[str, str], bool]) -> list[tuple[str, str]]:
@@ -129,7 +135,7 @@ def _dropped(
     floor: int,
 ) -> dict[str, int]:
     """Count the source words that are not asked for, by reason."""
-    asked = {s for s, t in pairs if not _alike(known, s, t)}
+    asked = {s for s, t in pairs if not _alike(known, languages, s, t)}
     translated = {s for s, t in there if t in known[1]}
     dropped: Counter[str] = Counter()
     for word in dict.fromkeys(s for s, _ in there):

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from unicodedata import normalize
 
@@ -23,7 +23,9 @@ import xxhash
 from prealign.errors import LexiconError
 from prealign.files import shown
 from prealign.languages import UNSPACED_LANGUAGES, language_name, plausible_script
+from prealign.lexicon.case import upper
 from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
+from prealign.lexicon.normalise import fold
 from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
 
 LONGEST_SENSE = 3
@@ -113,21 +115,27 @@ class Task:
     def _wrong(self, word: str, sense: str) -> str | None:
         if not sense:
             return "entries that are empty or no text"
-        if sense.casefold() == word.casefold() and not self.keep_identical:
+        identical = fold(sense, self.target) == fold(word, self.source)
+        if identical and not self.keep_identical:
             return IDENTICAL
         if len(sense.split()) > LONGEST_SENSE or len(sense) > self._longest or _LISTING & set(sense):
             return "entries that list or explain and do not translate"
-        if sense.casefold() != word.casefold() and not plausible_script(sense, self.target):
+        if not identical and not plausible_script(sense, self.target):
             return f"entries not in the script of {language_name(self.target)}"
         return None
 
 
-def answers(reply: str, asked: Sequence[str], rejected: Tallies) -> dict[str, list[Any]]:
-    """Return the answer to each word that has one; ValueError(reason) if the reply holds no JSON object."""
+def answers(reply: str, asked: Sequence[str], source: str, rejected: Tallies) -> dict[str, list[Any]]:
+    """Return the answer to each word that has one; ValueError(reason) if the reply holds no JSON object.
+
+    source: the language of the words that were asked.
+    """
     objects = list(_objects(reply))
     if not objects:
         raise ValueError(f"replies without a JSON object: {shown(reply)}")
-    forms = [(form, _unique(asked, form)) for form in _FORMS]
+    # What a key may have in common with the word that it stands for, the nearest first.
+    alike: list[Callable[[str], str]] = [str, _composed, partial(_caseless, language=source)]
+    forms = [(form, _unique(asked, form)) for form in alike]
     answered: dict[str, tuple[int, list[Any]]] = {}
     for key, answer in (item for found in objects for item in found.items()):
         # How far the key is from the word that it stands for: 0 if it is the word itself.
@@ -175,12 +183,9 @@ def _composed(word: str) -> str:
     return normalize("NFC", word)
 
 
-def _folded(word: str) -> str:
-    return _composed(_composed(word).casefold())
-
-
-_FORMS: tuple[Callable[[str], str], ...] = (str, _composed, _folded)
-"""What a key may have in common with the word that it stands for, the nearest first."""
+def _caseless(word: str, language: str) -> str:
+    # By capitals, straße and STRASSE are one.
+    return _composed(upper(fold(word, language), language))
 
 
 def _unique(words: Sequence[str], form: Callable[[str], str]) -> dict[str, str]:
