@@ -6,7 +6,8 @@
    the reason; more than 1 % of them is an error, in a short file more than three, or half.
 4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
-5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
+5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted. A word
+   that has letters, and most of them not of its language's scripts, is dropped and counted.
 6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
    tests, it stays beside other translations of its word: there it is a right answer.
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.languages import language_name, plausible_script
 from prealign.lexicon.cleaning import Unusable, clean
 from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
 from prealign.lexicon.formats.entry import Entry
@@ -97,7 +99,10 @@ class _Gathered:
         usable = []
         for term in terms:
             try:
-                usable.append(clean(term, language, self.account.change))
+                cleaned = clean(term, language, self.account.change)
+                if any(map(str.isalpha, cleaned)) and not plausible_script(cleaned, language):
+                    raise Unusable(f"entries not in the script of {language_name(language)}")
+                usable.append(cleaned)
             except Unusable as error:
                 self.account.drop(str(error), term, number=entries)
         return usable
