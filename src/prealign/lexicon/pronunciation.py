@@ -2,6 +2,7 @@
 
 1. A language has a set of such marks, and letters that keep them: č ć š ž đ are letters of Croatian, ȕ ȃ á are not.
 2. A word loses the marks of its language. Marks that are spelling stay: the points of Yiddish, the tones of Vietnamese.
+   Arabic words keep their vowels: Arabic text has them at times, and `lexicon.normalise` compares words without them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ _VEDIC = "\u0951\u0952"
 _RULES: tuple[tuple[str, str, str], ...] = (
     # Languages, marks, letters that keep them.
     ("he hbo", _POINTS, ""),
-    ("ar arz ary arq apc ajp acm afb", _VOWELS, ""),
     ("fa ur pnb ps sd", _VOWELS.replace(_FATHATAN, ""), ""),
     ("sh sr hr bs cnr", _SLAVIC, "ćĆśŚźŹѓЃќЌ"),
     ("sl", _SLAVIC + _DOT_BELOW, "ćĆ"),
