@@ -26,7 +26,7 @@ from prealign.run.dictionaries import tested_words
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, rows
 
 _NEW_TOKENS = "new-tokens.json"
 
@@ -102,7 +102,7 @@ class Prepared:
     def vocab_size(self) -> int:
         """Embedding rows needed: the clone's twins count."""
         clone = any(is_clone(language) for language in self.languages)
-        return clone_language(self.tokenizer).vocab_size if clone else len(self.tokenizer)
+        return clone_language(self.tokenizer).vocab_size if clone else rows(self.tokenizer)
 
     @cached_property
     def questions(self) -> list[Question]:

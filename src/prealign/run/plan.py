@@ -35,6 +35,7 @@ from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, finished
 from prealign.run.prepare import data_fingerprint
 from prealign.text.tokenizers import get_tokenizer
+from prealign.text.words import rows
 from prealign.training.align import align_step_flops, align_step_tokens, similarity_flops
 from prealign.training.forward import fused_loss
 from prealign.training.models import freeze_body, frozen_share, model_shapes
@@ -273,7 +274,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
     vocabulary = recipe.tokenizer.vocab_size
     if recipe.tokenizer.path is not None:
         trust = recipe.model.trust_remote_code
-        vocabulary = len(get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)) + recipe.tokenizer.extend
+        base = get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)
+        vocabulary = rows(base) + recipe.tokenizer.extend
     if any(target.is_clone for target in recipe.targets):
         vocabulary = 2 * vocabulary - 1  # a twin of every token but the separator
     note = (

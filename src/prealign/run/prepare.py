@@ -55,7 +55,7 @@ from prealign.text.parallel import read_sentences
 from prealign.text.segment import segmenter_version, target_segmenters
 from prealign.text.sources import Tell, source_files
 from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, rows
 from prealign.workers import Pool, Spread
 
 
@@ -148,7 +148,7 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
             if tested
             else {}
         ),
-        "vocabulary": len(tokenizer),
+        "vocabulary": rows(tokenizer),
         "tokenizer": told,
     }
 

@@ -36,7 +36,7 @@ from prealign.text.hub import PREFIX, HubText
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.sources import Tell, silent, source_files, suffix
-from prealign.text.words import Tokenizer, WordTable, word_table
+from prealign.text.words import Tokenizer, WordTable, text_of, word_table
 from prealign.workers import Spread
 
 SPLITS = ("train", "validation", "test")
@@ -275,13 +275,13 @@ def count_words(
 
     Equal token sequences are counted by their hash; only one of each is turned back into text.
     """
-    decode = tokenizer.backend_tokenizer.decode
+    decode = text_of(tokenizer)
     totals: Counter[str] = Counter()
     known: dict[int, str] = {}
     for keys, words, number in spread(partial(_hashed_words, tokens, word_table(tokenizer)), parts(tokens, batch)):
         for row, (key, times) in enumerate(zip(keys.tolist(), number.tolist(), strict=True)):
             if key not in known:
-                known[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
+                known[key] = decode(words[row].tolist()).strip()
             totals[known[key]] += times
     del known
     return frequent_first(totals)

@@ -23,7 +23,7 @@ from prealign.lexicon.normalise import Key
 from prealign.methods.switching.table import switch_table
 from prealign.text.clone import clone_language
 from prealign.text.ragged import IntArray, Ragged
-from prealign.text.words import Tokenizer, word_table
+from prealign.text.words import Tokenizer, text_of, word_table
 
 KINDS = ("inside", "outside")
 """Kinds of words, by their number; signs have the next one."""
@@ -56,7 +56,7 @@ def spelled_forms(
     documents: Iterable[IntArray], tokenizer: Tokenizer, lexicon: Lexicon, language: str, key: Key
 ) -> NDArray[np.uint64]:
     """Return the hashes, sorted, of words of these documents (T,) that are translations into `language` but for spelling."""
-    table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
+    table, decode = word_table(tokenizer), text_of(tokenizer)
     senses = {key(sense) for group in lexicon for sense in group.translations.get(language, ())}
     found: dict[int, bool] = {}
     for ids in documents:
@@ -64,7 +64,7 @@ def spelled_forms(
         hashes, first = np.unique(words.hashes(), return_index=True)
         for own, row in zip(hashes.tolist(), first.tolist(), strict=True):
             if own not in found:
-                found[own] = key(decode(words[row].tolist(), skip_special_tokens=False).strip()) in senses
+                found[own] = key(decode(words[row].tolist()).strip()) in senses
     return np.array(sorted(own for own, inside in found.items() if inside), dtype=np.uint64)
 
 

@@ -20,7 +20,7 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.case import lower, title, upper
 from prealign.text.encode import CONTEXTS, encode_words
 from prealign.text.ragged import IntArray, Ragged, edges, spans
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, special_ids
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,7 @@ def _encode_translations(
 
 def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
     """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
-    added = tokenizer.added_tokens_decoder
-    special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
+    special = list(special_ids(tokenizer))
     rows = encode_words(tokenizer, words, language, context)
     unknown = set(np.repeat(np.arange(len(rows)), rows.lengths)[np.isin(rows.values, special)].tolist())
     return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
