@@ -23,6 +23,7 @@ from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.prepare import data_fingerprint, prepare
 from prealign.text import segment
 from prealign.text.clone import clone_language
+from prealign.text.corpus import count_words
 from prealign.text.tokenizers import train_tokenizer
 
 SPLITS = ("train", "validation", "test")
@@ -607,3 +608,24 @@ def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> Non
     data, _ = prepared(sections, tmp_path / "run")
     assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
     assert "البَيْت" in json.loads((data.folder / "words.json").read_text())
+
+
+def test_special_tokens_written_in_a_text_are_characters_and_counted(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    sections["lexicon"]["minimum_count"] = 1
+    lines = (tmp_path / "de.txt").read_text("utf-8").splitlines()
+    written = [f"{line} Das <|endoftext|> Haus" for line in lines]
+    (tmp_path / "de.txt").write_text("\n".join(written), encoding="utf-8")
+    told: list[Progress] = []
+    data, _ = prepare(Recipe.model_validate(sections), RunFolder(tmp_path / "run"), told.append)
+    (note,) = (progress.note for progress in told if progress.note)
+    assert note.startswith(
+        "de: 20 special tokens are written in the text (<|endoftext|> 20 times); they are read as char"
+    )
+    assert data.record["read"] == [note]
+    for split in SPLITS:
+        for ids in data.tokens("de", split)["input_ids"]:
+            assert data.eos not in ids
+            assert "<|endoftext|> Haus" in data.tokenizer.decode(ids)
+    counted = count_words(data.tokens("de", "train"), data.tokenizer)
+    assert "<|endoftext|>" not in counted and counted["endoftext"] == 15

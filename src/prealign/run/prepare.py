@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ from prealign.text.arrow import load_arrow
 from prealign.text.corpus import (
     SPLITS,
     count_segmented,
+    count_special,
     count_words,
     load_text,
     split_documents,
@@ -113,6 +116,9 @@ def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spre
         language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language), spread)
         for language, splits in text.items()
     }
+    for said in _special_tokens(text, tokenizer, spread):
+        on_progress(Progress("prepare", 2, 4, note=said))
+        read_of.append(said)
     counted = {language: count_segmented(text[language]["train"], own, spread) for language, own in segmenters.items()}
     shutil.rmtree(folder / "text")
     tell(3)
@@ -174,6 +180,18 @@ def _tokenizer(recipe: Recipe, text: dict[str, dict[str, Dataset]], folder: Path
         "new_tokens": len(pieces),
         "held_out": {language: written(texts, language, tokenizer, base) for language, texts in held_out.items()},
     }
+
+
+def _special_tokens(text: dict[str, dict[str, Dataset]], tokenizer: Tokenizer, spread: Spread) -> Iterator[str]:
+    """Say for each language how many special tokens are written in its text."""
+    for language, splits in text.items():
+        found = sum((count_special(own, tokenizer, spread) for own in splits.values()), Counter[str]())
+        if found:
+            such = ", ".join(f"{token} {count:,} times" for token, count in found.most_common(3))
+            yield (
+                f"{language}: {found.total():,} special tokens are written in the text ({such}); they are read as "
+                "characters, and do not separate documents"
+            )
 
 
 def _test(

@@ -8,13 +8,15 @@
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text); with a segmenter also `words`, the
-   first token of each word, as tokens do not tell where words begin in a script without spaces.
+   first token of each word, as tokens do not tell where words begin in a script without spaces. Special tokens that are
+   written in the text are characters like others, and counted.
 
 Text and tokens are read and written in parts of about a megabyte, which may be spread over processes (`prealign.workers`).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,11 +34,12 @@ from prealign.languages import is_clone
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
+from prealign.text.encode import encode_texts
 from prealign.text.hub import PREFIX, HubText
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.sources import Tell, silent, source_files, suffix
-from prealign.text.words import Tokenizer, WordTable, text_of, word_table
+from prealign.text.words import Tokenizer, WordTable, special_ids, text_of, word_table
 from prealign.workers import Spread
 
 SPLITS = ("train", "validation", "test")
@@ -216,8 +219,7 @@ def tokenise(
 
 def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, rows: range) -> pa.Table:
     part = text[rows]
-    settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    tokens = tokenizer(part["text"], return_offsets_mapping=segmenter is not None, **settings)
+    tokens = encode_texts(tokenizer, part["text"], offsets=segmenter is not None)
     columns = {
         "document": part["document"],
         "input_ids": tokens["input_ids"],
@@ -229,6 +231,17 @@ def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, 
     starts = (token_starts(segmenter.edges(own), spans) for own, spans in offsets)
     words = [np.flatnonzero(own).astype(np.int32) for own in starts]
     return pa.table({**columns, "words": words}, schema=_SEGMENTED.arrow_schema)
+
+
+def count_special(text: Dataset, tokenizer: Tokenizer, spread: Spread = map) -> Counter[str]:
+    """Count the special tokens that are written in documents of text; tokenised, they are characters like others."""
+    written = sorted(tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer))), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, written)))
+    return sum(spread(partial(_matches, text, pattern), parts(text)), Counter[str]())
+
+
+def _matches(text: Dataset, pattern: re.Pattern[str], rows: range) -> Counter[str]:
+    return Counter(found for own in text[rows]["text"] for found in pattern.findall(own))
 
 
 def map_tokens(

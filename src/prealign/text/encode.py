@@ -1,15 +1,17 @@
-"""How a word of a language is written in tokens, as it would be in running text.
+"""How text, and a word of a language as it would be in running text, are written in tokens.
 
 1. A word stands either after a space (*spaced*) or directly after a sign, a line break or another word (*bare*).
 2. Spaced: the tokens that `a word` has beyond those of `a`. Bare: those that `(word` has beyond those of `(`.
 3. Scripts without spaces know the bare form only.
 4. A word of a clone language (`en-clone`) is the source word's tokens, mapped to their twins.
+5. Running text gets no special tokens. Those written in it (`<|endoftext|>`) are characters, and do not separate documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from prealign.languages import UNSPACED_LANGUAGES, is_clone
 from prealign.text.clone import clone_language
@@ -19,6 +21,18 @@ from prealign.text.words import Tokenizer
 CONTEXTS = ("spaced", "bare")
 
 _OPENERS = {"spaced": ("a", "a "), "bare": ("(", "(")}
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, offsets: bool = False) -> Any:
+    """Tokenise running text; `input_ids` of the result has a list a text, `offset_mapping` the characters if asked for."""
+    return tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_offsets_mapping=offsets,
+        verbose=False,
+    )
 
 
 def encode_words(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str = "spaced") -> Ragged:

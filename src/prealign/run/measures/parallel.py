@@ -25,6 +25,7 @@ from prealign.recipe.measures import SentenceSet
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.clone import clone_language
+from prealign.text.encode import encode_texts
 from prealign.text.parallel import SentencePairs, read_sentences
 
 Found = tuple[list[Score], dict[str, Any]]
@@ -124,7 +125,7 @@ def _encode(
     """Return the ids of both sides in at most `limit` tokens, and how many sentences were cut."""
     sides, cut = [], 0
     for texts, tag in ((pairs.sources, prepared.languages[0]), (pairs.targets, language)):
-        rows = prepared.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        rows = encode_texts(prepared.tokenizer, texts)["input_ids"]
         ids = [np.asarray(row, dtype=np.int64) for row in rows]
         cut += sum(len(row) > limit for row in ids)
         ids = [row[:limit] for row in ids]
