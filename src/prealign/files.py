@@ -46,21 +46,29 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 
 def _check_beginning(path: Path, file: IO[bytes] | gzip.GzipFile) -> None:
+    if fault := encoding_fault(file):
+        raise LexiconError(f"{path}: {fault}")
+
+
+def encoding_fault(file: IO[bytes] | gzip.GzipFile) -> str | None:
+    """Return why a file is no text in lines of UTF-8, and the command that mends it: UTF-16, UTF-32, carriage returns.
+
+    None if it may be such text; a byte that is not UTF-8 may still come.
+    """
     beginning = file.read(_BEGINNING)
     marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
     if marked:
-        raise LexiconError(f"{path}: the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
+        return f"the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`"
     if unmarked := _unmarked(beginning):
-        raise LexiconError(
-            f"{path}: the file looks like {unmarked} without a byte order mark; convert it, as by "
+        return (
+            f"the file looks like {unmarked} without a byte order mark; convert it, as by "
             f"`iconv -f {unmarked.lower()} -t utf-8`"
         )
     file.seek(0)
     first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
     if b"\n" not in first and len(first) < LONGEST_LINE:
-        raise LexiconError(
-            f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
-        )
+        return "the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
+    return None
 
 
 def _unmarked(beginning: bytes) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from unicodedata import is_normalized
 
 from prealign.errors import LexiconError
 from prealign.lexicon.formats import can_be_turned
@@ -30,7 +31,8 @@ def found_in_corpus(
     reverse: the lexicon is of a file that has to go from target to source, turned.
     """
     known = {fold(word, lexicon.source) for word in word_counts}
-    words = _share({fold(group.word, lexicon.source) for group in lexicon}, known)
+    entries = {fold(group.word, lexicon.source) for group in lexicon}
+    words = _share(entries, known)
     translations = _share({fold(s, t) for group in lexicon for t, v in group.translations.items() for s in v}, known)
     said = f"{words:.1%} of the source words were found in the corpus"
     if len(lexicon) >= _ENOUGH and translations > TELLING * words:
@@ -45,6 +47,12 @@ def found_in_corpus(
         raise LexiconError(
             f"{path}: {said}, but {translations:.1%} of the translations; did you swap the columns? The dictionary has to "
             f"be from `{first}` to `{second}`{advice}"
+        )
+    composed = _share(entries, {fold(word, lexicon.source) for word in word_counts if is_normalized("NFC", word)})
+    if words - composed > FEW:
+        return (
+            f"{said}, but {words - composed:.1%} in another Unicode form only, in which they are not looked up; convert the "
+            "text to NFC, as by `uconv -x nfc`"
         )
     if words < FEW:
         return f"{said}; did you swap the columns, or is the text of another kind?"

