@@ -6,9 +6,9 @@
    the reason; more than 1 % of them is an error, in a short file more than three, or half.
 4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
-5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted. A word
-   that has letters, and most of them not of its language's scripts, is dropped and counted.
-6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
+5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
+6. Drop, and count, entries with a side that has letters, most of them not of its language's scripts.
+7. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
    tests, it stays beside other translations of its word: there it is a right answer.
 """
@@ -99,10 +99,7 @@ class _Gathered:
         usable = []
         for term in terms:
             try:
-                cleaned = clean(term, language, self.account.change)
-                if any(map(str.isalpha, cleaned)) and not plausible_script(cleaned, language):
-                    raise Unusable(f"entries not in the script of {language_name(language)}")
-                usable.append(cleaned)
+                usable.append(clean(term, language, self.account.change))
             except Unusable as error:
                 self.account.drop(str(error), term, number=entries)
         return usable
@@ -114,6 +111,10 @@ class _Gathered:
             else:
                 self.account.drop(IDENTICAL, word)
             return
+        for term, language in ((word, self.account.source), (translation, self.account.target)):
+            if any(map(str.isalpha, term)) and not plausible_script(term, language):
+                self.account.drop(f"entries not in the script of {language_name(language)}", word, translation)
+                return
         self._add(self._senses.setdefault(word, {}), word, translation, rank)
 
     def _add(self, senses: dict[str, int], word: str, translation: str, rank: int) -> None:
