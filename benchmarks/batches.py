@@ -19,7 +19,9 @@ from typing import Any
 from benchmarks.figures import Target, figure
 from benchmarks.material import ROOT, SEED, Material
 from prealign.methods.alignment.words import word_forms
-from prealign.training.align import align
+from prealign.recipe.arms import resolve_arm
+from prealign.run.planned import planned_phases
+from prealign.training.phase import train
 
 OVERRIDES = ("lexicon.minimum_count=1", "lexicon.held_out=0", "model.preset=micro", "align.micro_pairs=256")
 TARGET = Target("value", "≤", 3)
@@ -46,10 +48,20 @@ def peak_of_stage_1(material: Material, pairs: int, steps: int = _STEPS) -> int:
     words = word_forms(material.prepared.training_lexicon(recipe, SEED)[0], material.prepared.tokenizer)
     blocks = material.blocks("batches", steps, switched=False)
     validation = {"en": blocks.select(range(1))}
-    tokenizer, folder = material.prepared.tokenizer, material.folder / "batches-run"
+    phase = planned_phases(resolve_arm(recipe, "prealign"), words)[0]
     # What preparing took is no part of the peak.
     Path("/proc/self/clear_refs").write_text("5")
-    align(material.model(), tokenizer, words, blocks, validation, recipe, SEED, folder, lambda _: None)
+    train(
+        phase,
+        material.model(),
+        blocks,
+        validation,
+        seed=SEED,
+        folder=material.folder / "batches-run",
+        on_progress=lambda _: None,
+        trainer=recipe.trainer,
+        validations=recipe.pretrain.validations,
+    )
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 

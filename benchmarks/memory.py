@@ -26,10 +26,12 @@ import psutil
 
 from benchmarks.figures import Target, figure
 from benchmarks.material import DEMO, ROOT, SEED, Material
+from prealign.methods.phase import MAIN
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.file import load_recipe
 from prealign.run.folder import RunFolder
-from prealign.run.mixture import switched_mixture
+from prealign.run.inputs import ArmInputs
+from prealign.run.mixture import rewritten_mixture
 from prealign.run.prepare import prepare
 from prealign.text.blocks import write_blocks
 from prealign.text.corpus import read_documents
@@ -74,7 +76,7 @@ def run(material: Material, quick: bool) -> list[dict[str, object]]:
 
 def _measured(material: Material, size: int, processes: int) -> dict[str, float]:
     """Do the work in a process of its own; return its seconds and the most memory it had."""
-    tokenizer = material.prepared.folder / "tokenizer"
+    tokenizer = material.prepared.tokenizer_folder
     text, out = material.folder / f"{size}.jsonl", material.folder / f"memory-{size}-{processes}"
     if not text.exists():
         _write(text, material, int(size * _MB))
@@ -108,11 +110,11 @@ def _work(text: str, tokenizer: str, out: str, processes: str) -> None:
     settings = [f"source.text=[{text}]", f"tokenizer.path={tokenizer}", f"processes={processes}"]
     recipe = resolve_arm(load_recipe(DEMO, settings), "prealign")
     prepared, _ = prepare(recipe, RunFolder(out), lambda _: None)
-    training, _ = prepared.training_lexicon(recipe, SEED)
+    phase = ArmInputs("prealign", SEED, recipe, prepared).phase(MAIN)
     context = recipe.pretrain.context
     blocks = sum(map(prepared.training_size, prepared.languages)) // context
     with Pool(recipe.processes) as pool:
-        mixture, _, _ = switched_mixture(prepared, recipe, training, SEED, pool.map)
+        mixture, _ = rewritten_mixture(prepared, recipe, phase.rewriting, pool.map)
         write_blocks(mixture, Path(out) / "blocks", blocks=blocks, context=context, seed=SEED, spread=pool.map)
 
 

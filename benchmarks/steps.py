@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from benchmarks.material import SEED, Material
+from prealign.methods.phase import main_phase
 from prealign.recipe.sections import Recipe
 from prealign.training import launch
-from prealign.training.pretrain import pretrain
+from prealign.training.phase import train as train_phase
 
 
 class RoundClock(TrainerCallback):
@@ -42,7 +44,14 @@ class RoundClock(TrainerCallback):
 def train(material: Material, model: Any, blocks: Dataset, recipe: Recipe, folder: Path, clock: RoundClock) -> None:
     """Train on all blocks as stage 2 does, without validation."""
     steps = len(blocks) // (launch.count() * recipe.pretrain.batch_size)
-    nothing = lambda progress: None  # noqa: E731
-    pretrain(
-        model, material.prepared.tokenizer, None, blocks, {}, recipe, steps, SEED, folder, nothing, callbacks=[clock]
+    train_phase(
+        replace(main_phase(recipe.pretrain), steps=steps),
+        model,
+        blocks,
+        {},
+        seed=SEED,
+        folder=folder,
+        on_progress=lambda progress: None,
+        trainer=recipe.trainer,
+        callbacks=[clock],
     )

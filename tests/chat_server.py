@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +18,8 @@ Script = Callable[[int, list[str]], Any]
 
 class ChatServer(ThreadingHTTPServer):
     """What a script returns is done: a text or object is the reply's content; an integer a status; ("wait", seconds, then);
-    "drop" closes the connection; ("raw", body) is the whole body; ("headers", status, headers, body).
+    "drop" closes the connection; ("raw", body) is the whole body; ("headers", status, headers, body); ("packed", body) is
+    sent with gzip; ("endless", status, part, seconds) sends the part again and again, so many seconds apart.
     """
 
     daemon_threads = True
@@ -29,6 +31,7 @@ class ChatServer(ThreadingHTTPServer):
         self.times: list[float] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.endless_bytes = 0
         self.under_way = self.most_under_way = 0
         self.lock = threading.Lock()
 
@@ -71,6 +74,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {}, body)
             case ("headers", status, headers, body):
                 self._send(status, headers, json.dumps(body))
+            case ("packed", body):
+                self._send(200, {"content-encoding": "gzip"}, gzip.compress(body))
+            case ("endless", status, part, seconds):
+                self.send_response(status)
+                self.end_headers()
+                with suppress(OSError):  # until the client hangs up
+                    while True:
+                        self.server.endless_bytes += self.wfile.write(part)
+                        time.sleep(seconds)
             case int(status):
                 self._send(status, {"retry-after": "0.01"}, '{"error": {"message": "as told", "code": null}}')
             case content:
@@ -81,8 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
                 reply = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
                 self._send(200, {}, json.dumps({**reply, "usage": usage}))
 
-    def _send(self, status: int, headers: dict[str, str], body: str) -> None:
-        data = body.encode()
+    def _send(self, status: int, headers: dict[str, str], body: str | bytes) -> None:
+        data = body.encode() if isinstance(body, str) else body
         self.send_response(status)
         for name, value in {"content-type": "application/json", "content-length": str(len(data)), **headers}.items():
             self.send_header(name, value)

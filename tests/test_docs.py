@@ -167,4 +167,4 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
             assert [part for cell in row for part in cell.split()] in lines, row
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]
     assert f"coverage cs: {coverage:.1%} of the en words in the training text" in page
-    assert f"{groups:,} translation groups → runs/en-cs/data/lexicon.jsonl" in page
+    assert f"{groups:,} translation groups → runs/en-cs/data/lexicon/lexicon.jsonl" in page

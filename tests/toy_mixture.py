@@ -53,5 +53,5 @@ def english(ratio: float = 0.5, seed: int = 0, mode: Any = "input_only") -> Mixt
         tokens={"en": tokens(documents), "en-clone": tokens([clone.map(ids).tolist() for ids in documents[:2]])},
         source="en",
         eos=tokenizer.eos_token_id,
-        switcher=CodeSwitcher(tokenizer, lexicon, ratio=ratio, seed=seed, mode=mode),
+        rewriters={"en": CodeSwitcher(tokenizer, lexicon, ratio=ratio, seed=seed, mode=mode)},
     )

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from prealign.methods.alignment.words import WordForms
+from prealign.methods.phase import Phase, Term
 from prealign.recipe.sections import Recipe
 from prealign.text.ragged import Ragged
 
@@ -108,6 +109,12 @@ def blocks(number: int, context: int, *, vocabulary: int, seed: int = 0) -> Data
     ids = generator.integers(0, vocabulary, (number, context))
     labels = np.where(generator.random(ids.shape) < 0.1, -100, (ids + (generator.random(ids.shape) < 0.1)) % vocabulary)
     return Dataset.from_dict({"input_ids": ids.tolist(), "labels": labels.tolist()})
+
+
+def phase(*terms: Term, **settings: Any) -> Phase:
+    """A phase of one step on two blocks of 12 tokens; settings win."""
+    base: dict[str, Any] = {"name": "pretrain", "steps": 1, "batch_size": 2, "context": 12, "learning_rate": 1e-3}
+    return Phase(**base | {"warmup": 0.0} | settings, terms=terms)
 
 
 def recipe(**sections: Any) -> Recipe:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ARMS": "prealign.recipe.arms",
+    "AnchoredVocabulary": "prealign.methods.vocabulary.anchored",
     "CloneLanguage": "prealign.text.clone",
     "CodeSwitcher": "prealign.methods.switching.switch",
     "Group": "prealign.lexicon",
@@ -20,6 +21,7 @@ _HOMES = {
     "PrealignError": "prealign.errors",
     "Recipe": "prealign.recipe.sections",
     "Switched": "prealign.methods.switching.switch",
+    "WordAlignment": "prealign.methods.alignment.objective",
     "WordAlignmentLoss": "prealign.methods.alignment.loss",
     "clone_language": "prealign.text.clone",
     "load_recipe": "prealign.recipe.file",

@@ -37,6 +37,22 @@ def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[
     return tell
 
 
+def step_counter(stage: str, steps: int, on_progress: OnProgress) -> Callable[[], None]:
+    """Report that a stage of so many steps begins. Return a function that reports one more step as done."""
+    began, done = time.monotonic(), 0
+
+    def report() -> None:
+        on_progress(Progress(stage, done, steps, seconds=time.monotonic() - began))
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        report()
+
+    report()
+    return tell
+
+
 @dataclass(frozen=True)
 class Event:
     """Something the command line may show. `stages` (stage -> was it run now) comes once, when an arm is done."""

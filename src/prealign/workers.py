@@ -1,8 +1,8 @@
-"""Work on text, spread over processes: what comes out is the same for any number of them.
+"""A pool of worker processes. The results do not depend on the number of processes.
 
-1. A function is given one task after the other, and its results come in the order of the tasks, as from `map`.
-2. Tasks are drawn a few ahead of the result that is asked for, so memory does not grow with their number.
-3. Processes are started when they are first needed, load a function once, and end with the one that started them.
+1. `Pool.map` applies a function to tasks and yields the results in the order of the tasks, like `map`.
+2. It draws a few tasks ahead of the next result: memory does not grow with the number of tasks or unread results.
+3. Processes start at the first map of two tasks or more, load each function once, and end when their parent ends.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from typing import Any
 from prealign.errors import RankError
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
-"""What `map` is, and `Pool.map`."""
+"""The type of `map` and `Pool.map`."""
 
-_AHEAD = 3  # tasks for each process, under way or done, beyond the result that is waited for
+_AHEAD = 3  # tasks per process that are submitted, running or done
 
 
 class Pool:
-    """Processes for the length of a `with`; one is the process itself."""
+    """A context manager of `processes` worker processes; with one, tasks run in the calling process."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -49,7 +49,10 @@ class Pool:
         self._folder.cleanup()
 
     def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield function(task) of every task, in their order. function, tasks and results are pickled."""
+        """Yield function(task) for every task, in order. Function, tasks and results are pickled.
+
+        Raises the error of a task, or RankError if a process dies.
+        """
         tasks = iter(tasks)
         first = list(islice(tasks, 2))
         tasks = chain(first, tasks)
@@ -59,7 +62,7 @@ class Pool:
         if self._executor is None:
             context = get_context("spawn")
             self._executor = ProcessPoolExecutor(self._processes, context, end_with_parent, (os.getpid(), True))
-        # In a file, as it may hold a lexicon: a task is small, and processes read this once.
+        # The function may hold a lexicon: each process reads it once, from a file.
         path = self._paths.setdefault(function, Path(self._folder.name) / str(len(self._paths)))
         if not path.exists():
             path.write_bytes(pickle.dumps(function))
@@ -73,8 +76,8 @@ class Pool:
                 result = pending.popleft().result()
             except BrokenProcessPool:
                 raise RankError(
-                    f"one of the {self._processes} processes that read the text was ended from outside, perhaps for want of "
-                    "memory. Run again with less of them (`processes`)."
+                    f"one of the {self._processes} processes that read the text was ended from outside, perhaps for lack of "
+                    "memory. Run again with fewer (`processes`)."
                 ) from None
             yield result
 
@@ -89,16 +92,16 @@ def _function(path: Path) -> Callable[[Any], Any]:
 
 
 def end_with_parent(parent: int, one_thread: bool = False) -> None:
-    """Let this process end when its parent is gone, and leave interrupts to it. one_thread: tokenizers use one."""
+    """Make this process end when its parent ends, and ignore interrupts. one_thread: tokenizers use one thread."""
     threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
-    # The parent hears the interrupt and ends its workers.
+    # The parent handles the interrupt and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if one_thread:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _end_without(parent: int) -> None:
-    """End this process when its parent is gone: nobody waits for it, and the next command needs its folder."""
+    """End this process when its parent has ended: the next command needs the folder of the run."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

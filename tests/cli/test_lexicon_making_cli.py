@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -158,7 +159,7 @@ def test_refused_words_are_counted_and_asked_again_if_told_to(folder: Path) -> N
 def test_nothing_is_sent_without_consent(folder: Path) -> None:
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(translated) as server:
-        assert "say --yes" in refused(*TRANSLATE, "--endpoint", server.address)
+        assert "pass --yes" in refused(*TRANSLATE, "--endpoint", server.address)
         tried = lexicon(*TRANSLATE, "--endpoint", server.address, "--dry-run", "--limit", "3")
         assert tried.exit_code == 0 and '["worda", "wordb", "wordc"]' in tried.output
         assert "5 beyond the 3 most frequent" in tried.output
@@ -213,3 +214,17 @@ def test_a_killed_run_goes_on_without_asking_again(folder: Path) -> None:
         assert sorted(word for words in server.asked for word in words) == sorted(set(WORDS) - set(answered))
     assert "3 words need no request (1 of its lines cannot be read)" in made.output
     assert len(Lexicon.load("llm.jsonl")) == len(WORDS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_an_interrupt_does_not_wait_for_requests_under_way(folder: Path) -> None:
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    with serving(lambda number, words: ("wait", 60, {})) as server:
+        command = [sys.executable, "-m", "prealign", "lexicon", *TRANSLATE, "--yes", "--endpoint", server.address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and process.poll() is None and not server.asked:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in output, output

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from prealign.errors import PrealignError
 from prealign.evaluation.retrieval.dictionary import CONDITION, dictionary_scores
-from prealign.evaluation.retrieval.queries import AskedWords
+from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import wilson
 
 Matrix = NDArray[np.float64]
 
 
-def words(pairs: list[tuple[int, int]], sources: int, targets: int) -> AskedWords:
+def words(pairs: list[tuple[int, int]], sources: int, targets: int) -> DictionaryQueries:
     names = [[f"{letter}{i}" for i in range(n)] for letter, n in (("s", sources), ("t", targets))]
-    return AskedWords("de", *names, np.array(sorted(pairs)), words=len({s for s, _ in pairs}))
+    return DictionaryQueries("en", "de", *names, np.array(sorted(pairs)), words=len({s for s, _ in pairs}), floor=1)
 
 
 def naive(queries: Matrix, candidates: Matrix, asked: list[int], gold: Matrix, k: int | None) -> list[float]:
@@ -44,7 +44,7 @@ def naive(queries: Matrix, candidates: Matrix, asked: list[int], gold: Matrix, k
     return hits
 
 
-def case(seed: int, layers: int = 2) -> tuple[Tensor, Tensor, AskedWords]:
+def case(seed: int, layers: int = 2) -> tuple[Tensor, Tensor, DictionaryQueries]:
     """18 words among 25 and 30 candidates, some with two translations."""
     rng = np.random.default_rng(seed)
     meanings = rng.normal(size=(30, 6)) + 1.0  # a common direction makes hubs
@@ -55,7 +55,7 @@ def case(seed: int, layers: int = 2) -> tuple[Tensor, Tensor, AskedWords]:
 
 
 def measured(
-    source: Tensor, target: Tensor, asked: AskedWords, k: int = 4
+    source: Tensor, target: Tensor, asked: DictionaryQueries, k: int = 4
 ) -> tuple[list[Score], dict[str, list[list[float]]]]:
     return dictionary_scores(source, target, asked, stage="align", signature="asked:18", csls_neighbours=k)
 
@@ -68,8 +68,8 @@ def test_equals_a_double_loop_over_whole_vocabularies(seed: int) -> None:
     for layer in range(2):
         s, t = source[layer].double().numpy(), target[layer].double().numpy()
         for metric, k in (("p_at_1", None), ("csls_p_at_1", 4)):
-            forward = naive(s, t, asked.asked.tolist(), gold, k)
-            backward = naive(t, s, asked.asked_back.tolist(), gold.T, k)
+            forward = naive(s, t, asked.forward.tolist(), gold, k)
+            backward = naive(t, s, asked.backward.tolist(), gold.T, k)
             assert items[f"{metric}_forward"][layer] == forward and len(forward) == 18
             assert items[f"{metric}_backward"][layer] == backward and len(backward) == 20
             values = {s.metric: s for s in scores if s.layer == layer}

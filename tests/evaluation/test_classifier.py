@@ -14,11 +14,12 @@ from transformers import AutoModelForSequenceClassification, GraniteConfig, Gran
 
 import toys
 from prealign.errors import PrealignError
-from prealign.evaluation.transfer.classifier import collate, fine_tune, load_classifier, predict, reading_order
+from prealign.evaluation.transfer.classifier import classifier, collate, fine_tune, predict, reading_order
 from prealign.evaluation.transfer.data import Example
 from prealign.events import Progress
 from prealign.recipe.measures import TransferTask
 from prealign.training.loop import training_arguments
+from prealign.training.models import load_weights
 
 EOS = 3
 TASK = TransferTask(name="marker", train="-", epochs=4, batch_size=16, learning_rate=1e-2, weight_decay=0.0)
@@ -40,15 +41,15 @@ def checkpoint(folder: Path, model: Any) -> Path:
     return folder
 
 
-def classifier(folder: Path, seed: int = 0, classes: int = 2) -> Any:
-    return load_classifier(folder, toys.recipe().model, classes=classes, seed=seed)
+def loaded(folder: Path, seed: int = 0, classes: int = 2) -> Any:
+    return classifier(load_weights(toys.recipe().model, str(folder)), classes=classes, seed=seed)
 
 
 @pytest.mark.parametrize("architecture", [toys.llama, toys.gpt2, toys.neox, toys.qwen2])
 def test_padded_logits_are_those_of_the_classifier_of_transformers_unpadded(
     architecture: Callable[[], Any], tmp_path: Path
 ) -> None:
-    model = classifier(checkpoint(tmp_path, architecture()), classes=3).eval()
+    model = loaded(checkpoint(tmp_path, architecture()), classes=3).eval()
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3).eval()
     theirs.score.weight.data.copy_(model.score.weight)
     texts = [[5, 9, 12, 7, 8, 30], [40], [6, EOS, 17], [EOS, 8], [0, 9, EOS, EOS, 21, 0]]
@@ -64,13 +65,13 @@ def test_architectures_without_a_classifier_of_their_own_have_one_here(tmp_path:
     config = GraniteConfig(
         vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
     )
-    model = classifier(checkpoint(tmp_path, GraniteForCausalLM(config)))
+    model = loaded(checkpoint(tmp_path, GraniteForCausalLM(config)))
     assert predict(model, examples(4, 0), batch_size=2).shape == (4,)
 
 
 def test_the_checkpoint_is_what_is_fine_tuned_and_eos_learns(tmp_path: Path) -> None:
     source = toys.llama()
-    model = classifier(checkpoint(tmp_path, source))
+    model = loaded(checkpoint(tmp_path, source))
     for name, weight in source.model.state_dict().items():
         assert torch.equal(model.body.state_dict()[name], weight), name
     rows = [Example(np.array([6, EOS, 17]), 1), Example(np.array([8]), 0)]
@@ -83,12 +84,12 @@ def test_what_can_be_learned_is_learned_and_the_seed_decides_all(tmp_path: Path)
     train, test = examples(800, 0), examples(200, 1)
     weights, told = [], list[Progress]()
     for seed in (0, 0, 1):
-        model = classifier(folder, seed)
+        model = loaded(folder, seed)
         record = fine_tune(
             model,
             train,
             TASK,
-            toys.recipe(),
+            toys.recipe().trainer,
             seed=seed,
             folder=tmp_path / "trainer",
             on_progress=told.append,
@@ -108,17 +109,25 @@ def test_what_can_be_learned_is_learned_and_the_seed_decides_all(tmp_path: Path)
 def test_fine_tuning_is_not_compiled_not_even_after_a_compiled_training(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "model", toys.llama())
     recipe = toys.recipe(trainer={"bf16": False, "torch_compile": True})
-    training_arguments(recipe, tmp_path, recipe.pretrain, steps=1, batch_size=1, seed=0)  # leaves it in the environment
+    training_arguments(
+        recipe.trainer, tmp_path, recipe.pretrain, steps=1, batch_size=1, seed=0
+    )  # leaves it in the environment
     torch._dynamo.reset()
     counters.clear()
     fine_tune(
-        classifier(folder, 0), examples(8, 0), TASK, recipe, seed=0, folder=tmp_path / "t", on_progress=lambda _: None
+        loaded(folder, 0),
+        examples(8, 0),
+        TASK,
+        recipe.trainer,
+        seed=0,
+        folder=tmp_path / "t",
+        on_progress=lambda _: None,
     )
     assert not counters["frames"]
 
 
 def test_predictions_do_not_depend_on_the_batch(tmp_path: Path) -> None:
-    model, test = classifier(checkpoint(tmp_path, toys.llama())), examples(50, 2)
+    model, test = loaded(checkpoint(tmp_path, toys.llama())), examples(50, 2)
     alone = predict(model, test, batch_size=1)
     assert 0 < alone.sum() < 50
     assert np.array_equal(alone, predict(model, test, batch_size=7))
@@ -140,7 +149,7 @@ def test_reading_order_holds_every_example_once_an_epoch_with_little_padding(
 
 
 def test_a_diverged_classifier_is_an_error(tmp_path: Path) -> None:
-    model = classifier(checkpoint(tmp_path, toys.llama()))
+    model = loaded(checkpoint(tmp_path, toys.llama()))
     model.score.weight.data.fill_(float("nan"))
     with pytest.raises(PrealignError, match=r"diverged.*Lower learning_rate"):
         predict(model, examples(3, 0), batch_size=2)

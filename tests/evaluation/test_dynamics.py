@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prealign.evaluation.retrieval.dynamics import log_steps, precision_by_layer
 from prealign.evaluation.retrieval.pairs import WordPairs, draw_pairs
-from prealign.evaluation.retrieval.retrieval import retrieval_scores
+from prealign.evaluation.retrieval.words import word_scores
 from prealign.lexicon import Group, Lexicon
 
 
@@ -41,21 +41,19 @@ def test_a_translation_of_a_word_of_training_is_not_held_out_though_that_word_wa
     seen = Lexicon([Group("giant", {"de": ("riesig",)}), Group("house", {"de": ("Haus",)})], source="en")
     held_out = Lexicon([Group("huge", {"de": ("riesig", "enorm")})], source="en")
     undrawn = next(
-        asked for seed in range(50) if "giant" not in (asked := draw_pairs(seen, held_out, "de", 1, seed)).sources
+        sample for seed in range(50) if "giant" not in (sample := draw_pairs(seen, held_out, "de", 1, seed)).sources
     )
     told = dict(zip(undrawn.targets, undrawn.target_held_out.tolist(), strict=True))
     assert told == {"Haus": False, "riesig": False, "enorm": True}
 
 
 def test_precision_is_that_of_retrieval() -> None:
-    asked = pairs(12, 6)
+    sample = pairs(12, 6)
     torch.manual_seed(0)
-    source, target = torch.randn(3, 18, 2), torch.randn(3, len(asked.targets), 2)
-    found = precision_by_layer(source, target, asked)
-    scores, _ = retrieval_scores(
-        source, target, asked.gold, asked.held_out, asked.target_held_out, np.ones(len(asked.sources), dtype=int),
-        language="de", stage="pretrain", signature="", csls_neighbours=2,
-    )  # fmt: skip
+    source, target = torch.randn(3, 18, 2), torch.randn(3, len(sample.targets), 2)
+    found = precision_by_layer(source, target, sample)
+    subwords = np.ones(len(sample.sources), dtype=int)
+    scores, _ = word_scores(source, target, sample, subwords, stage="pretrain", signature="", csls_neighbours=2)
     for split, values in found.items():
         expected = [s.value for s in scores if s.metric == "p_at_1" and s.split == split]
         np.testing.assert_allclose(values, expected)
@@ -63,6 +61,6 @@ def test_precision_is_that_of_retrieval() -> None:
 
 
 def test_a_split_without_words_has_no_numbers() -> None:
-    asked = pairs(12, 0)
-    states = torch.randn(3, 12, 2), torch.randn(3, len(asked.targets), 2)
-    assert precision_by_layer(*states, asked)["held_out"] == []
+    sample = pairs(12, 0)
+    states = torch.randn(3, 12, 2), torch.randn(3, len(sample.targets), 2)
+    assert precision_by_layer(*states, sample)["held_out"] == []

@@ -10,26 +10,32 @@ import torch
 
 import toys
 from prealign.errors import PrealignError
-from prealign.evaluation.knowledge.facts import Question, make_world, questions
-from prealign.evaluation.knowledge.questions import Asked, candidate_scores, hits, in_tokens, knowledge_scores
-from prealign.evaluation.knowledge.templates import read_templates
+from prealign.evaluation.knowledge.questions import (
+    QuestionTokens,
+    candidate_scores,
+    hits,
+    knowledge_scores,
+    tokenise_question,
+)
 from prealign.recipe.measures import KnowledgeSection
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question, make_world, questions
+from prealign.text.facts.templates import read_templates
 
 EOS = 0
 
 
-def asked(number: int = 12, candidates: int = 4, *, rows: int = 64) -> list[Asked]:
+def asked(number: int = 12, candidates: int = 4, *, rows: int = 64) -> list[QuestionTokens]:
     """Questions whose prefixes and candidates are of many lengths."""
     rng = np.random.default_rng(0)
 
     def ids(low: int, high: int) -> list[int]:
         return [int(i) for i in rng.integers(1, rows, rng.integers(low, high))]
 
-    return [Asked([EOS, *ids(0, 9)], [ids(1, 6) for _ in range(candidates)]) for _ in range(number)]
+    return [QuestionTokens([EOS, *ids(0, 9)], [ids(1, 6) for _ in range(candidates)]) for _ in range(number)]
 
 
-def naive(model: Any, questions: list[Asked]) -> np.ndarray:
+def naive(model: Any, questions: list[QuestionTokens]) -> np.ndarray:
     """Mean log-probability in float64, a sequence at a time, a token at a time."""
     model = model.double().eval()
     table = []
@@ -84,7 +90,7 @@ def test_a_model_that_memorised_facts_answers_them(byte_bpe: Any) -> None:
     templates = read_templates(None, ["en", "en-clone"], two_hop=False)
     world = make_world(templates, section, [])
     all_questions = [q for q in questions(world, templates, section, ["en", "en-clone"]) if q.relation == "eats"]
-    tokens = [in_tokens(q, "en", byte_bpe) for q in all_questions]
+    tokens = [tokenise_question(q, "en", byte_bpe) for q in all_questions]
     taught = [question for question, q in zip(tokens, all_questions, strict=True) if q.condition.startswith("k=1")]
     assert len(taught) == 4 == len(tokens) - len(taught)
     model = toys.llama(rows=2 * len(byte_bpe), hidden_size=32, max_position_embeddings=128)
@@ -96,14 +102,14 @@ def test_a_model_that_memorised_facts_answers_them(byte_bpe: Any) -> None:
         optimizer.step()
         optimizer.zero_grad()
     won = hits(candidate_scores(model, tokens, batch_size=8))
-    by_condition = {s.condition: s.value for s in knowledge_scores(all_questions, won, language="en", tokenizer="t")}
+    by_condition = {s.condition: s.value for s in knowledge_scores(all_questions, won, language="en", identity={})}
     assert by_condition["k=1|names=lexicon"] == 1
     assert by_condition["control|names=lexicon"] < 1
 
 
 def test_questions_are_tokenised_as_running_text(tokenizer: Any) -> None:
     question = Question("k=1|names=lexicon", "r", "Zabok", "Kelif", ("Bogut", "Kelif"), {"en": "The home of Zabok is "})
-    tokens = in_tokens(question, "en", tokenizer)
+    tokens = tokenise_question(question, "en", tokenizer)
     assert tokens.prefix[0] == tokenizer.eos_token_id
     for name, ids in zip(("Kelif", "Bogut"), tokens.candidates, strict=True):
         assert ids
@@ -113,16 +119,16 @@ def test_questions_are_tokenised_as_running_text(tokenizer: Any) -> None:
     assert tokens.prefix[1:] == alone, "these tokenizers read the prompt alike, whatever follows"
 
 
-def test_a_clone_is_asked_in_twins_unless_it_is_merged(byte_bpe: Any) -> None:
+def test_a_clone_is_asked_in_twins_unless_it_is_read_in_source_ids(byte_bpe: Any) -> None:
     prompts = dict.fromkeys(("en", "en-clone"), "The home of Zabok is ")
     question = Question("k=1|names=lexicon", "r", "Zabok", "Kelif", ("Kelif", "Bogut"), prompts)
-    source = in_tokens(question, "en", byte_bpe)
-    twins = in_tokens(question, "en-clone", byte_bpe)
+    source = tokenise_question(question, "en", byte_bpe)
+    twins = tokenise_question(question, "en-clone", byte_bpe)
     clone = clone_language(byte_bpe)
     assert twins.prefix == clone.map(source.prefix).tolist() and twins.prefix[0] == source.prefix[0]
     assert [clone.unmap(ids).tolist() for ids in twins.candidates] == source.candidates
     assert min(min(ids) for ids in twins.candidates) >= clone.size
-    assert in_tokens(question, "en-clone", byte_bpe, merged=True) == source
+    assert tokenise_question(question, "en-clone", byte_bpe, source_ids=True) == source
 
 
 def test_scores_are_shares_of_hits_with_their_interval() -> None:
@@ -130,7 +136,9 @@ def test_scores_are_shares_of_hits_with_their_interval() -> None:
         Question(condition, "r", "X", "A", ("A", "B", "C", "D"), {"en": "x "})
         for condition in ["k=1|names=lexicon"] * 4 + ["control|names=outside"] * 2
     ]
-    scores = knowledge_scores(asked_of, np.array([1, 1, 0, 0.25, 0, 0.5]), language="en", tokenizer="9.ab")
+    scores = knowledge_scores(
+        asked_of, np.array([1, 1, 0, 0.25, 0, 0.5]), language="en", identity={"tok": "9.ab", "v": "1"}
+    )
     assert [(s.condition, s.value, s.n, s.chance) for s in scores] == [
         ("k=1|names=lexicon", 2.25 / 4, 4, 1 / 4),
         ("control|names=outside", 0.25, 2, 1 / 4),
@@ -138,11 +146,11 @@ def test_scores_are_shares_of_hits_with_their_interval() -> None:
     for score in scores:
         assert score.low is not None and score.high is not None and score.low < score.value < score.high
         assert (score.task, score.metric, score.stage, score.split) == ("knowledge", "accuracy", "pretrain", "test")
-        assert score.signature.startswith(f"facts:{score.n}|of:4|tok:9.ab|v:")
+        assert score.signature.startswith(f"facts:{score.n}|of:4|tok:9.ab|v:1")
 
 
 def test_a_question_longer_than_the_model_is_refused() -> None:
-    question = Asked([EOS] * 60, [[1] * 5, [2]])
+    question = QuestionTokens([EOS] * 60, [[1] * 5, [2]])
     with pytest.raises(PrealignError, match=r"has 65 tokens with its answer, and the model 64 positions"):
         candidate_scores(toys.gpt2(), [question], batch_size=2)
 

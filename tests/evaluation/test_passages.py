@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prealign.errors import DataError
-from prealign.evaluation.transfer.passages import cut, document_class, documents_by_class, in_turn
+from prealign.evaluation.transfer.passages import document_class, documents_by_class, passage_spans, round_robin
 
 ERAS = "(?P<early>17|18[0-5])|(?P<middle>18[6-9]|19[01])|(?P<late>19[2-9]|20)"
 
@@ -57,7 +57,7 @@ def test_passages_begin_at_words_are_disjoint_and_hold_no_separator(
 ) -> None:
     starts = np.array([start for start, _ in marks], dtype=bool)
     ids = np.array([0 if separator else 7 for _, separator in marks], dtype=np.int64)
-    spans = cut(ids, starts, tokens, separator=0)
+    spans = passage_spans(ids, starts, tokens, separator=0)
     assert all(
         starts[begin] and end - begin == tokens <= len(ids) and (ids[begin:end] == 7).all() for begin, end in spans
     )
@@ -74,7 +74,7 @@ def test_passages_begin_at_words_are_disjoint_and_hold_no_separator(
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.integers(0, 30), st.integers(0, 5))
 def test_documents_are_drawn_in_turn(available: list[int], number: int, seed: int) -> None:
-    drawn = in_turn(available, number, np.random.default_rng(seed))
+    drawn = round_robin(available, number, np.random.default_rng(seed))
     assert len(set(drawn)) == len(drawn) == min(number, sum(available))
     counts = Counter(document for document, _ in drawn)
     fullest = max(counts.values(), default=0)

@@ -1,4 +1,4 @@
-"""Which words of a test dictionary are asked for, and how a text writes words."""
+"""Selection of queries and candidates from a test dictionary, and how a text writes words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.evaluation.retrieval.queries import asked_words
+from prealign.evaluation.retrieval.queries import select_queries
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.normalise import arabic_key
 from prealign.lexicon.reading_report import IDENTICAL
@@ -27,18 +27,18 @@ def lexicon(**translations: str) -> Lexicon:
 
 def test_by_hand() -> None:
     dictionary = lexicon(house="haus gebäude", tree="baum", monday="montag", rare="das", unknown="haus")
-    asked = asked_words(dictionary, "de", ENGLISH, GERMAN, floor=3, size=1)
+    found = select_queries(dictionary, "de", ENGLISH, GERMAN, floor=3, size=1)
     # In the most frequent spelling, by frequency; 12 and 42 have no letter, tree and rare are not asked for.
-    assert asked.sources == ["the", "house", "Monday"]
-    assert asked.targets == ["das", "Montag", "Haus", "Gebäude"]
-    assert asked.pairs.tolist() == [[1, 2], [1, 3], [2, 1]]
-    assert asked.gold().tolist() == [[False] * 4, [False, False, True, True], [False, True, False, False]]
-    assert (asked.asked.tolist(), asked.asked_back.tolist()) == ([1, 2], [1, 2, 3])
-    assert asked.dropped == {
+    assert found.sources == ["the", "house", "Monday"]
+    assert found.targets == ["das", "Montag", "Haus", "Gebäude"]
+    assert found.pairs.tolist() == [[1, 2], [1, 3], [2, 1]]
+    assert found.gold().tolist() == [[False] * 4, [False, False, True, True], [False, True, False, False]]
+    assert (found.forward.tolist(), found.backward.tolist()) == ([1, 2], [1, 2, 3])
+    assert found.dropped == {
         "fewer than 3 times in the en text": 2,
         "without a translation that is 3 times in the de text": 1,
     }
-    assert asked.text == (
+    assert found.summary == (
         "2 of 5 words (40%) are asked for, 3 pairs with 3 de words, among 4 candidates; "
         "1 without a translation that is 3 times in the de text; 2 fewer than 3 times in the en text"
     )
@@ -47,9 +47,9 @@ def test_by_hand() -> None:
 def test_spellings_that_a_key_makes_one_are_one_word() -> None:
     dictionary = Lexicon([Group("book", {"ar": ("كِتَاب",)})], source="en", targets=["ar"])
     counts = {"كتاب": 4, "كِتاب": 1}
-    asked = asked_words(dictionary, "ar", {"book": 9}, counts, floor=5, size=0, keys=(None, arabic_key))
-    assert (asked.sources, asked.targets, asked.pairs.tolist()) == (["book"], ["كتاب"], [[0, 0]])
-    assert not len(asked_words(dictionary, "ar", {"book": 9}, counts, floor=5, size=0).pairs)
+    found = select_queries(dictionary, "ar", {"book": 9}, counts, floor=5, size=0, keys=(None, arabic_key))
+    assert (found.sources, found.targets, found.pairs.tolist()) == (["book"], ["كتاب"], [[0, 0]])
+    assert not len(select_queries(dictionary, "ar", {"book": 9}, counts, floor=5, size=0).pairs)
 
 
 def test_a_word_written_alike_is_a_right_answer_but_no_question(tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_a_word_written_alike_is_a_right_answer_but_no_question(tmp_path: Path) 
     ]  # fmt: skip
     assert (dictionary.report.entries, dictionary.report.kept, dictionary.report.dropped[IDENTICAL].count) == (6, 5, 1)
     assert "such as line 6 'taxi'" in dictionary.report.text
-    asked = asked_words(dictionary, "de", *counts, floor=5, size=9)
-    named = {(asked.sources[i], asked.targets[j]) for i, j in asked.pairs.tolist()}
+    found = select_queries(dictionary, "de", *counts, floor=5, size=9)
+    named = {(found.sources[i], found.targets[j]) for i, j in found.pairs.tolist()}
     # Of radio only the word itself is left in the text; hotel answers hotel, both ways, beside what is asked.
     assert named == {("hotel", "Hotel"), ("hotel", "Gasthof"), ("inn", "Hotel")}
-    assert [asked.sources[i] for i in asked.asked] == ["hotel", "inn"]
-    assert sorted(asked.targets[j] for j in asked.asked_back) == ["Gasthof", "Hotel"]
-    assert asked.dropped == {"without such a translation that is written otherwise in de": 1}
+    assert [found.sources[i] for i in found.forward] == ["hotel", "inn"]
+    assert sorted(found.targets[j] for j in found.backward) == ["Gasthof", "Hotel"]
+    assert found.dropped == {"without such a translation that is written otherwise in de": 1}
 
 
 WORDS = st.sampled_from(["a", "A", "b", "B", "ab", "AB", "c", "1", "d e"])
@@ -78,12 +78,12 @@ COUNTS = st.dictionaries(WORDS, st.integers(1, 6), max_size=9)
 
 @given(st.dictionaries(WORDS, st.lists(WORDS, min_size=1, max_size=3, unique=True), max_size=6), COUNTS, COUNTS,
        st.integers(1, 6), st.integers(0, 5))  # fmt: skip
-def test_every_word_is_asked_or_counted_and_no_pair_is_made_up(
+def test_every_word_is_a_query_or_counted_and_no_pair_is_made_up(
     pairs: dict[str, list[str]], source: dict[str, int], target: dict[str, int], floor: int, size: int
 ) -> None:
     dictionary = Lexicon([Group(w, {"de": tuple(s)}) for w, s in pairs.items()], source="en", targets=["de"])
-    asked = asked_words(dictionary, "de", source, target, floor=floor, size=size)
-    assert asked.words == len({word.lower() for word in pairs}) == len(asked.asked) + sum(asked.dropped.values())
+    found = select_queries(dictionary, "de", source, target, floor=floor, size=size)
+    assert found.words == len({word.lower() for word in pairs}) == len(found.forward) + sum(found.dropped.values())
     there = {(word.lower(), sense.lower()) for word, senses in pairs.items() for sense in senses}
     counts = [Counter[str](), Counter[str]()]
     for own, given_counts in zip(counts, (source, target), strict=True):
@@ -92,11 +92,11 @@ def test_every_word_is_asked_or_counted_and_no_pair_is_made_up(
     # The definition, pair by pair.
     both = {(s, t) for s, t in there if counts[0][s] >= floor and counts[1][t] >= floor}
     questions = {(s, t) for s, t in both if s != t}
-    assert {asked.sources[i].lower() for i in asked.asked} == {s for s, _ in questions}
-    assert {asked.targets[j].lower() for j in asked.asked_back} == {t for _, t in questions}
+    assert {found.sources[i].lower() for i in found.forward} == {s for s, _ in questions}
+    assert {found.targets[j].lower() for j in found.backward} == {t for _, t in questions}
     expected = {(s, t) for s, t in both if {s} & {q for q, _ in questions} or {t} & {q for _, q in questions}}
-    assert {(asked.sources[i].lower(), asked.targets[j].lower()) for i, j in asked.pairs.tolist()} == expected
-    for words, own, given_counts in zip((asked.sources, asked.targets), counts, (source, target), strict=True):
+    assert {(found.sources[i].lower(), found.targets[j].lower()) for i, j in found.pairs.tolist()} == expected
+    for words, own, given_counts in zip((found.sources, found.targets), counts, (source, target), strict=True):
         folded = [word.lower() for word in words]
         assert len(set(folded)) == len(folded), "no word is its own rival in another case"
         assert set(words) <= given_counts.keys() and all(own[word] >= floor for word in folded)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prealign.errors import PrealignError
-from prealign.evaluation.retrieval import retrieval
-from prealign.evaluation.retrieval.retrieval import retrieval_hits, retrieval_scores
+from prealign.evaluation.retrieval import nearest
+from prealign.evaluation.retrieval.nearest import Metric, retrieval_hits
+from prealign.evaluation.retrieval.pairs import WordPairs
+from prealign.evaluation.retrieval.words import word_scores
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import wilson
 
@@ -93,7 +95,7 @@ def test_csls_by_hand() -> None:
 
 
 def test_more_queries_than_fit_at_once() -> None:
-    n = retrieval._ROWS + 37
+    n = nearest._ROWS + 37
     states = torch.randn(n, 16, generator=torch.Generator().manual_seed(0))
     shuffle = torch.randperm(n, generator=torch.Generator().manual_seed(1))
     gold = shuffle[None, :] == torch.arange(n)[:, None]
@@ -142,10 +144,9 @@ def scores_of(
 ) -> tuple[list[Score], dict[str, list[object]]]:
     target_held_out = ~(gold & ~held_out[:, None]).any(axis=0)
     subwords = np.arange(len(gold)) % 5 + 1
-    return retrieval_scores(
-        source, target, gold, held_out, target_held_out, subwords, language="de", stage="align", signature="pairs:17",
-        csls_neighbours=k,
-    )  # fmt: skip
+    names = [[f"{letter}{i}" for i in range(n)] for letter, n in zip("st", gold.shape, strict=True)]
+    pairs = WordPairs("de", "en", *names, gold, held_out, target_held_out)
+    return word_scores(source, target, pairs, subwords, stage="align", signature="pairs:17", csls_neighbours=k)
 
 
 def test_perfect_alignment_is_one_everywhere() -> None:
@@ -227,7 +228,7 @@ def test_chance_is_what_identical_states_score() -> None:
         assert score.value == pytest.approx(score.chance)
 
 
-def test_intervals_count_pairs_and_not_questions() -> None:
+def test_intervals_count_pairs_and_not_queries() -> None:
     """15 seen pairs: 15 items one way, and still 15 when both ways are pooled."""
     states = torch.randn(1, 20, 8, generator=torch.Generator().manual_seed(0))
     noisy = states + torch.randn(1, 20, 8, generator=torch.Generator().manual_seed(1))
@@ -245,9 +246,8 @@ def test_pooled_interval_covers_the_truth_even_when_both_directions_agree() -> N
     for _ in range(300):
         coins = torch.from_numpy(rng.random(40) < 0.3).double()
         hits = torch.cat([coins, coins])[None]
-        everyone = torch.zeros(80, dtype=torch.bool)
-        measure = retrieval._Measure("p_at_1", hits, everyone, torch.full((80,), 0.025), asked=2)
-        (score,) = retrieval._split_scores(measure, "seen", language="de", stage="align", signature="")
+        metric = Metric("p_at_1", hits, torch.full((80,), 0.025), queries_per_item=2)
+        (score,) = metric.scores(task="retrieval", language="de", split="seen", stage="align", signature="")
         assert score.low is not None and score.high is not None
         covered += score.low <= 0.3 <= score.high
     assert 0.91 <= covered / 300 <= 0.985
@@ -259,7 +259,7 @@ def test_a_split_without_words_has_no_scores() -> None:
     assert {score.split for score in scores} == {"seen"}
 
 
-def test_a_word_asked_in_one_direction_only_is_one_item() -> None:
+def test_a_word_queried_in_one_direction_only_is_one_item() -> None:
     """Two sources, one held out, share the only target, which therefore is seen."""
     states = torch.ones(1, 2, 3)
     scores, _ = scores_of(states, states[:, :1], np.ones((2, 1), dtype=bool), np.array([True, False]))

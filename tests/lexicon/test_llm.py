@@ -16,7 +16,7 @@ from prealign.errors import LexiconError
 from prealign.languages import language_name, plausible_script
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.llm.cache import Cache
-from prealign.lexicon.llm.endpoint import KEY, Endpoint, Pace, backoff
+from prealign.lexicon.llm.endpoint import KEY, Endpoint
 from prealign.lexicon.llm.prompt import UNASKED, Task, answers
 from prealign.lexicon.llm.translate import Traffic, Translated, estimate, translate
 from prealign.lexicon.llm.words import read_word_counts, untranslated
@@ -24,7 +24,7 @@ from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
 
 GERMAN = Task("en", "de", 2)
 WORDS = {f"word{letter}": 100 - i for i, letter in enumerate("abcdefgh")}
-QUICK = Traffic(batch=3, concurrency=2, per_minute=60_000, retries=2, first_wait=0.01)
+QUICK = Traffic(batch=3, concurrency=2, per_minute=60_000, retries=2)
 
 
 def translated(words: list[str]) -> dict[str, list[str]]:
@@ -38,16 +38,14 @@ def ask(
     task: Task = GERMAN,
     timeout: float = 20,
     ask_again: bool = False,
+    login: str = "",
 ) -> Any:
     """Ask a server with this script for WORDS; return (what came of it, the server)."""
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(script) as server:
-        endpoint = Endpoint("m", server.address, timeout=timeout)
+        endpoint = Endpoint("m", server.address.replace("//", f"//{login}"), timeout=timeout)
         cache = Cache(folder / "cache.jsonl", "m", task.version, ask_again=ask_again)
-        try:
-            return translate(WORDS, task, endpoint, cache, traffic), server
-        finally:
-            endpoint.close()
+        return translate(WORDS, task, endpoint, cache, traffic), server
 
 
 def counts(tallies: Any) -> dict[str, int]:
@@ -165,6 +163,24 @@ def test_an_object_is_found_in_the_reply_and_other_words_are_counted(reply: str)
 def test_a_reply_without_an_object_is_none(reply: str) -> None:
     with pytest.raises(ValueError, match="without a JSON object"):
         answers(reply, ["bank"], "en", Tallies())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "{" * 4_000_000,
+        '{"' * 2_000_000,
+        '{"a":[' * 600_000,
+        '{"a":' * 900 + "[" + "1," * 1_900_000,
+        '{"a":' * 2_000 + "1" + "}" * 2_000 + "x" * 3_900_000,
+        '{"a":1,}' * 500_000,
+    ],
+)
+def test_braces_that_begin_no_object_cost_no_more_than_their_length(reply: str) -> None:
+    start = time.process_time()
+    with pytest.raises(ValueError, match="without a JSON object"):
+        answers(reply, ["bank"], "en", Tallies())
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("depth", [11, *range(900, 1010)])
@@ -323,15 +339,16 @@ def test_any_bytes_are_a_cache_that_goes_on(tmp_path: Path, content: bytes) -> N
 # --- pace ------------------------------------------------------------------------------------------
 
 
-def test_turns_come_evenly_and_waits_double_up_to_a_minute() -> None:
-    pace = Pace(60)
+def test_turns_come_evenly_and_a_retry_waits_as_long_as_the_server_asks(tmp_path: Path) -> None:
+    client = pytest.importorskip("prealign.lexicon.llm.client", reason="needs the client: pip install 'prealign[llm]'")
+    pace = client.Pace(60)
     turns = [pace.turn() for _ in range(4)]
     assert turns == pytest.approx([0, 1, 2, 3], abs=0.2)
-    for attempt, full in [(0, 1), (3, 8), (10, 60)]:
-        assert all(full / 2 <= backoff(attempt, None, 1) <= full for _ in range(20))
-    assert (backoff(5, 0.5, 1), backoff(0, 600, 1)) == (0.5, 60)
+    busy = ("headers", 429, {"retry-after": "0.7"}, {})
+    _, server = ask(lambda n, words: busy if n == 0 else translated(words), tmp_path, Traffic(8, 1, 60_000))
+    assert 0.7 <= server.times[1] - server.times[0] < 5
     with pytest.raises(LexiconError, match="above 0"):
-        Pace(0)
+        Traffic(per_minute=0)
     with pytest.raises(LexiconError, match="from 1"):
         Traffic(batch=0)
 
@@ -369,6 +386,11 @@ def test_every_word_is_asked_once_in_batches_within_the_limits(tmp_path: Path, m
         ),
         (("raw", "[" * 100_000), "replies that are no chat completion"),
         (("wait", 1.5, {}), "requests that took too long"),
+        (("endless", 200, b" ", 0.05), "requests that took too long"),
+        (("endless", 500, b" ", 0.05), "requests that took too long"),
+        (("endless", 200, b" " * 100_000, 0), "replies of more than 4,000,000 bytes"),
+        (("endless", 500, b" " * 100_000, 0), "replies of more than 4,000,000 bytes"),
+        (("packed", b" " * 50_000_000), "replies of more than 4,000,000 bytes"),
     ],
 )
 def test_a_failed_request_is_sent_again_and_counted(tmp_path: Path, failure: Any, reason: str) -> None:
@@ -377,6 +399,7 @@ def test_a_failed_request_is_sent_again_and_counted(tmp_path: Path, failure: Any
     assert counts(made.troubles) == {reason: 1}
     assert len(server.asked) == 4  # three batches, one of them twice
     assert reason in made.text
+    assert server.endless_bytes < 40_000_000, "what the client does not read fills no more than buffers"
 
 
 def test_replies_that_are_no_answer_or_lack_words_are_asked_for_once_more(tmp_path: Path) -> None:
@@ -418,7 +441,7 @@ def test_words_that_stay_without_an_answer_are_reported_and_not_asked_a_third_ti
 
 
 def test_an_endpoint_that_stays_down_ends_it_and_what_came_is_kept(tmp_path: Path) -> None:
-    traffic = Traffic(batch=1, concurrency=1, per_minute=60_000, retries=1, first_wait=0.01)
+    traffic = Traffic(batch=1, concurrency=1, per_minute=60_000, retries=1)
     with pytest.raises(LexiconError, match=r"no answer in 2 tries a batch, 3 in a row \(replies with status 500\)"):
         ask(lambda n, words: translated(words) if n < 2 else 500, tmp_path, traffic)
     made, server = ask(lambda n, words: translated(words), tmp_path, traffic)
@@ -443,8 +466,64 @@ def test_one_batch_that_always_fails_does_not_end_it(tmp_path: Path) -> None:
 def test_what_no_retry_mends_ends_it_at_once(tmp_path: Path, refusal: Any) -> None:
     started = time.monotonic()
     with pytest.raises(LexiconError, match=r"refuses the model `m` with status (401|404|429): .*(as told|no credit)"):
-        ask(lambda n, words: refusal, tmp_path, Traffic(batch=3, per_minute=60_000, first_wait=30))
+        ask(lambda n, words: refusal, tmp_path, Traffic(batch=3, per_minute=60_000))
     assert time.monotonic() - started < 20
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    with serving(lambda n, words: translated(words)) as other:
+        moved = ("headers", 307, {"location": f"{other.address}/chat/completions"}, {})
+        with pytest.raises(
+            LexiconError, match=rf"redirects to {other.address}/.* \(status 307\).*give it as --endpoint"
+        ):
+            ask(lambda n, words: moved, tmp_path)
+        assert other.asked == []
+
+
+SECRETS = ("sk-secret key", "p%40ss", "p@ss", "user:p%40ss", "dXNlcjpwQHNz")
+
+
+@pytest.mark.parametrize("status", [200, 307, 400, 401])
+def test_neither_key_nor_password_is_in_messages_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv(KEY, SECRETS[0])
+    # Long enough to be cut after 300 characters, of which the key is masked first.
+    told = ", ".join(SECRETS) + "x" * (290 - len(", ".join(SECRETS))) + SECRETS[0] * 2
+
+    def script(number: int, words: list[str]) -> Any:
+        if status == 200 or words != ["worda"]:
+            return {word: ["Wort", *SECRETS] for word in words}
+        return ("headers", status, {"location": "http://user:p%40ss@other/"}, {"error": {"message": told}})
+
+    try:
+        made, server = ask(script, tmp_path, Traffic(1, 1, 60_000), Task("en", "de", 9), login="user:p%40ss@")
+        output = made.text + repr(made.lexicon.groups)
+        assert server.keys[0] == "Basic dXNlcjpwQHNz", "the password is sent"
+    except LexiconError as error:
+        output = str(error)
+        assert "http://127.0.0.1:" in output
+    output += (tmp_path / "cache.jsonl").read_text(encoding="utf-8")
+    assert not [secret for secret in ("sk-sec", *SECRETS) if secret in output] and "***" in output
+
+
+def test_a_key_that_is_a_word_stays_a_word_in_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "Wort")
+    made, _ = ask(lambda n, words: translated(words), tmp_path)
+    assert senses(made) == EVERY
+    refusal = ("headers", 401, {}, {"error": {"message": "no such key: Wort"}})
+    with pytest.raises(LexiconError, match=r"no such key: \*\*\*"):
+        ask(lambda n, words: refusal, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8000/v1", "http://user:hunter22@[", "ftp://user:hunter22@x/", "http:///v1"]
+)
+def test_an_address_that_is_none_is_refused_and_not_repeated(address: str) -> None:
+    pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
+    with pytest.raises(LexiconError, match=r"no HTTP address.*http://localhost:8000/v1") as told:
+        Endpoint("m", address)
+    assert "hunter22" not in str(told.value)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -508,7 +587,6 @@ def test_an_endpoint_that_refuses_every_word_ends_it_early(tmp_path: Path) -> No
         endpoint = Endpoint("m", server.address)
         with pytest.raises(LexiconError, match=r"refuses every request to the model `m`.*status 400: .*as told"):
             translate(many, GERMAN, endpoint, Cache(tmp_path / "x", "m", "p"), traffic)
-        endpoint.close()
         assert len(server.asked) < 30
 
 
@@ -574,7 +652,7 @@ def test_a_key_is_needed_where_no_address_is_named(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LexiconError, match="no OPENAI_API_KEY"):
         Endpoint("m")
-    Endpoint("m", "http://localhost:1/v1").close()
+    Endpoint("m", "http://localhost:1/v1")
 
 
 def test_the_estimate_counts_what_the_cache_lacks(tmp_path: Path) -> None:

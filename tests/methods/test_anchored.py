@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 import toys
 from prealign.errors import LexiconError
-from prealign.methods.alignment.states import tied
+from prealign.methods.alignment.states import encoded_word_states, tied
 from prealign.methods.vocabulary.anchored import (
     anchor_vocabulary,
     anchored_languages,
@@ -24,7 +24,6 @@ from prealign.methods.vocabulary.anchored import (
     export_plain,
     word_pairs,
 )
-from prealign.training.forward import with_word_states
 
 Pair = tuple[list[int], list[int], float]
 
@@ -173,9 +172,9 @@ def test_anchoring_a_trained_model_changes_nothing(model: Any, rate: float) -> N
 def test_under_adam_the_residual_moves_at_its_rate(model: Any, rate: float) -> None:
     """Adam's first step is the learning rate in every coordinate that has a gradient; Delta's is rate times that."""
     anchor_vocabulary(model, *anchors(), rate=rate, fresh=True)
-    optimizer = torch.optim.Adam(with_word_states(model).parameters(), lr=1e-2, eps=1e-12)
-    word = {"word_ids": torch.tensor([[6]]), "word_lengths": torch.ones(1, dtype=torch.long)}
-    model(**word)["word_states"][0].square().sum().backward()  # the input embedding of token 6, which token 0 anchors
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, eps=1e-12)
+    states = encoded_word_states(model, torch.tensor([[6]]), torch.ones(1, dtype=torch.long))
+    states[0].square().sum().backward()  # the input embedding of token 6, which token 0 anchors
     optimizer.step()
     rows = model.get_input_embeddings().weight.detach()
     vector = model.get_input_embeddings().parametrizations.weight[0].vectors.detach()[0]
@@ -187,7 +186,7 @@ def test_a_gradient_that_moves_a_source_row_moves_its_twin(model: Any) -> None:
     anchor_vocabulary(model, *anchors(), fresh=True)
     before = [rows.clone() for rows in embeddings(model)]
     words = torch.tensor([[0], [4]])
-    states = with_word_states(model)(word_ids=words, word_lengths=torch.ones(2, dtype=torch.long))["word_states"]
+    states = encoded_word_states(model, words, torch.ones(2, dtype=torch.long))
     states.square().sum().backward()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -202,8 +201,8 @@ def test_a_gradient_that_moves_a_source_row_moves_its_twin(model: Any) -> None:
 
 def test_a_language_vector_moves_all_rows_of_its_language(model: Any) -> None:
     anchor_vocabulary(model, *anchors(), fresh=True)
-    states = with_word_states(model)(word_ids=torch.tensor([[6]]), word_lengths=torch.ones(1, dtype=torch.long))
-    states["word_states"].square().sum().backward()
+    states = encoded_word_states(model, torch.tensor([[6]]), torch.ones(1, dtype=torch.long))
+    states.square().sum().backward()
     parametrisation = model.get_input_embeddings().parametrizations.weight[0]
     assert parametrisation.vectors.shape == (2, toys.WIDTH)
     assert parametrisation.vectors.grad[0].any() and not parametrisation.vectors.grad[1].any()
@@ -213,7 +212,7 @@ def test_the_export_computes_what_was_trained(model: Any, tmp_path: Path) -> Non
     shapes = {name: p.shape for name, p in model.named_parameters()}
     was_tied, cls = tied(model), type(model)
     anchor_vocabulary(model, *anchors(), fresh=True)
-    optimizer = torch.optim.AdamW(with_word_states(model).parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     ids = torch.randint(0, 12, (4, 10), generator=torch.Generator().manual_seed(0))
     for _ in range(3):
         optimizer.zero_grad()

@@ -13,9 +13,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import toys
 from prealign.methods.alignment import states
 from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
+from prealign.methods.alignment.objective import WordFormAlignment, similarity_flops
 from prealign.methods.flops import forward_flops_per_token, training_flops
 from prealign.recipe.sections import ModelSection
-from prealign.training.align import similarity_flops, words_flops
 from prealign.training.models import build_model, freeze_body
 
 BATCH = 3
@@ -98,13 +98,13 @@ def test_the_alignment_step_equals_torchs_counter_to_five_percent(
         WordAlignmentLoss(tile=2**14)(own, batch["word_groups"], excluded).backward()
     layers = model.config.num_hidden_layers + 2
     left_out = similarity_flops(model, 256, words) * (layers - len(own)) / layers
-    found = words_flops(model, 256, words, freeze_body=frozen) - left_out
+    found = WordFormAlignment(words, groups=256).cost(model, freeze_body=frozen).flops - left_out
     assert found == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
 def test_similarities_of_a_joined_batch_are_counted_on_every_device() -> None:
     model, words = toys.llama(), toys.forms(*[[[1], [2, 3]]] * 8)
-    one, four = (words_flops(model, 8, words, ranks) for ranks in (1, 4))
+    one, four = (WordFormAlignment(words, groups=8).cost(model, ranks).flops for ranks in (1, 4))
     assert four - one == 3 * (toys.BLOCKS + 2) * 2 * toys.WIDTH * ((4 * 16) ** 2 - 16**2)
 
 

@@ -120,8 +120,11 @@ def test_micro_batches_take_the_activations_of_one() -> None:
 STEPS = """
 import json, sys
 import torch
-from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
-from prealign.training.forward import with_word_states
+import numpy as np
+from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.alignment.words import WordForms
+from prealign.text.ragged import Ragged
+from prealign.training.forward import with_objectives
 from prealign.training.models import build_model
 from prealign.recipe.sections import ModelSection
 from prealign.training.loss import causal_lm_loss
@@ -133,18 +136,19 @@ def train(preset, batch, context, rows, groups, micro):
     section = ModelSection(preset=preset, attention="eager")
     model = build_model(section, vocab_size=rows, context=context, seed=0, eos_token_id=0).train()
     model.loss_function = causal_lm_loss
-    model, optimiser = with_word_states(model), torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(rows, (2 * groups, 2)).numpy()
+    first = 2 * np.arange(groups + 1)
+    forms = WordForms(Ragged.of(list(ids)), first, np.arange(2 * groups), np.ones(groups)) if groups else None
+    objective = WordFormAlignment(forms, groups=groups, micro_pairs=micro or None)
+    model = with_objectives(model, {"words": objective})
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
     for _ in range(2):
         inputs = {"input_ids": torch.randint(rows, (batch, context))}
         inputs["labels"] = inputs["input_ids"]
         if groups:
-            words = {"word_ids": torch.randint(rows, (2 * groups, 2)), "word_lengths": torch.full((2 * groups,), 2)}
-            words["word_micro"] = 2 * micro or None
-            output = model(**inputs, **words)
-            number = torch.arange(2 * groups) // 2
-            excluded = ExcludedPairs(number, torch.arange(2 * groups))
-            loss = output["loss"] + WordAlignmentLoss()(output["word_states"], number, excluded)
-            del excluded
+            words = objective.batch(0)
+            output = model(**inputs, objectives={"words": words})
+            loss = output["loss"] + objective.loss(output["objectives"]["words"], words)["align"]
         else:
             loss = model(**inputs).loss
         output = None

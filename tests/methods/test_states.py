@@ -25,7 +25,6 @@ from prealign.errors import TokenizerError
 from prealign.methods.alignment.states import ROW, Rows, encoded_word_states, packs, pad_words, tied, word_states
 from prealign.text.encode import encode_words
 from prealign.text.ragged import Ragged
-from prealign.training.forward import with_word_states
 
 WORDS = [[3, 4, 5], [6], [7, 8], [9], [3, 4], [10, 11, 12, 13], [5]]
 MODELS = {**toys.ARCHITECTURES, "llama tied": lambda: toys.llama(tied=True)}
@@ -154,7 +153,7 @@ def test_no_vocabulary_logits_are_computed_for_words(model: Any) -> None:
     calls: list[str] = []
     model.get_output_embeddings().register_forward_hook(lambda *_: calls.append("head"))
     ids, lengths = pad_words(Ragged.of(WORDS))
-    with_word_states(model)(word_ids=ids, word_lengths=lengths)
+    encoded_word_states(model, ids, lengths)
     assert not calls
     model(input_ids=ids)
     assert calls, "the hook is on the module that computes logits"

@@ -87,6 +87,7 @@ LOADED = {
     "sustain": {"weight": 0.3, "groups": 8},
     "anchor": {"enabled": True, "em_rounds": 5},
     "mixture": {"languages": "targets", "clone_ids": "merged"},
+    "method": "pull",
 }
 
 

@@ -192,6 +192,28 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str | bytes, line: int, 
     assert found.startswith(f"demo.yaml:{line}: {message}")
 
 
+def aliases(count: int) -> str:
+    """Return YAML of nine aliases a line, which stand for 9 ** count values."""
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(count)]
+    return "\n".join(lines) + "\n"
+
+
+def test_aliases_cannot_stand_for_more_values_than_memory_holds(tmp_path: Path) -> None:
+    text = DEMO + aliases(20)
+    (found,) = errors(write(tmp_path, text))
+    assert found.startswith("demo.yaml:17: a5: more than 100,000 values. Aliases")
+    (found,) = errors(write(tmp_path, DEMO), "trainer={" + ", ".join(aliases(20).splitlines()) + "}")
+    assert "trainer: a5: more than 100,000 values. Aliases" in found
+    few = load_recipe(write(tmp_path, DEMO + "trainer: {fsdp_config: &a {x: 1}, accelerator_config: *a}\n"))
+    assert few.trainer == {"fsdp_config": {"x": 1}, "accelerator_config": {"x": 1}}
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{a: " * 5000, "- " * 5000, "seeds: " + "[" * 51 + "]" * 51])
+def test_deep_nesting_is_one_message(tmp_path: Path, text: str) -> None:
+    assert errors(write(tmp_path, text)) == ["demo.yaml:1: lists or sections are nested too deeply: write fewer levels"]
+    assert "nested too deeply" in errors(write(tmp_path, DEMO), f"trainer={text}")[0]
+
+
 def test_keys_set_twice(tmp_path: Path) -> None:
     text = DEMO + "switch: {ratio: 0.2}\ntrainer: {fsdp_config: {a: 1, b: 2, a: 3}}\n"
     assert errors(write(tmp_path, text)) == [

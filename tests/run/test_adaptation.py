@@ -23,7 +23,6 @@ from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.tokenizers import train_tokenizer
 from prealign.training.models import load_weights
-from prealign.training.pretrain import pretrain_step_flops
 from toy_experiment import record
 
 NEW = 60
@@ -109,11 +108,15 @@ def test_the_source_is_tokenised_as_before_and_the_target_in_fewer_tokens(arms: 
     assert target["bytes"] == sum(row["bytes"] for row in rows)
 
 
+def first_model(arm: ArmRun) -> Any:
+    return arm.model_before(arm.phases[0], None)
+
+
 def test_every_arm_begins_from_the_same_extended_base(arms: dict[str, ArmRun]) -> None:
     """Rows of the base as they are, those of new tokens from the words for training: nothing of a word that is held out."""
     arm = arms["prealign"]
     base, model = base_of(arm)
-    size, starts = len(base), {name: own.start() for name, own in arms.items()}
+    size, starts = len(base), {name: first_model(own) for name, own in arms.items()}
     export_plain(starts["prealign_anchored"])
     for name, weight in starts["joint"].named_parameters():
         assert torch.equal(weight, starts["prealign"].get_parameter(name))
@@ -143,7 +146,7 @@ def test_what_the_base_says_of_source_text_it_says_after_the_extension(arms: dic
     base, model = base_of(arms["joint"])
     ids = torch.tensor([arms["joint"].prepared.tokens("en", "test")[0]["input_ids"]])
     with torch.no_grad():
-        before, after = (m.eval()(input_ids=ids).logits[..., : len(base)] for m in (model, arms["joint"].start()))
+        before, after = (m.eval()(input_ids=ids).logits[..., : len(base)] for m in (model, first_model(arms["joint"])))
     torch.testing.assert_close(after, before)
 
 
@@ -169,7 +172,7 @@ def test_budgets_match_and_results_tell_what_was_extended_and_frozen(arms: dict[
     marks = {(name, 0): own.marks() for name, own in arms.items()}
     results = collect_results(made, arm.prepared, run, marks)
     spent = {name: sum(row["flops"] for row in results["budget"] if row["arm"] == name) for name in arms}
-    step = pretrain_step_flops(arm.start(), made, None)
+    step = arm.main_phase.cost(first_model(arm)).flops
     assert 0 <= spent["prealign"] - spent["joint"] < step
     (table,) = tokenizer(results)
     assert [row[0] for row in table.rows] == ["English", "Russian"]

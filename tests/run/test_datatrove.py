@@ -48,11 +48,11 @@ def run(folder: Path, *steps: Any, tasks: int = TASKS, workers: int = 1, name: s
 @pytest.fixture(scope="module")
 def folder(data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tasks have left their shards."""
-    folder, tokenizer = tmp_path_factory.mktemp("cluster"), str(data.folder / "tokenizer")
+    folder, tokenizer = tmp_path_factory.mktemp("cluster"), str(data.tokenizer_folder)
     tokens = str(folder / "tokens")
     text = ReadText([str(data.folder.parents[1] / "text")])
     run(folder, text, Tokenise(tokenizer, tokens), CountWords(tokenizer, tokens))
-    lexicon = str(data.folder / "lexicon.jsonl")
+    lexicon = str(data.lexicon_file)
     blocks = SwitchAndPack(tokenizer, tokens, str(folder / "blocks"), context=CONTEXT, lexicon=lexicon, **SWITCHER)
     run(folder, blocks, workers=2, name="logs-blocks")
     return folder
@@ -66,7 +66,7 @@ def test_tokens_and_words_are_those_of_the_ordinary_preparation(data: Prepared, 
     for column in ("input_ids", "bytes"):
         assert rows[column][:] == expected[column][:]
     counts = joined_counts(folder / "tokens")
-    assert list(counts.items()) == list(json.loads((data.folder / "words.json").read_text()).items())
+    assert list(counts.items()) == list(data.words.items())
 
 
 def test_documents_are_switched_as_by_their_number_in_the_whole(data: Prepared, folder: Path) -> None:
@@ -92,7 +92,7 @@ def test_complete_tasks_are_not_done_again(data: Prepared, folder: Path) -> None
     assert {path.name for path in (folder / "logs" / "completions").iterdir()} == {f"{i:05}" for i in range(TASKS)}
     (folder / "logs" / "completions" / "00001").unlink()
     before = {path: path.stat().st_mtime_ns for path in folder.glob("tokens/*/rows.arrow")}
-    tokenizer, tokens = str(data.folder / "tokenizer"), str(folder / "tokens")
+    tokenizer, tokens = str(data.tokenizer_folder), str(folder / "tokens")
     run(
         folder,
         ReadText([str(data.folder.parents[1] / "text")]),
@@ -105,7 +105,7 @@ def test_complete_tasks_are_not_done_again(data: Prepared, folder: Path) -> None
 
 
 def test_shards_of_other_tasks_are_refused(data: Prepared, folder: Path, tmp_path: Path) -> None:
-    step = SwitchAndPack(str(data.folder / "tokenizer"), str(folder / "tokens"), str(tmp_path), context=CONTEXT)
+    step = SwitchAndPack(str(data.tokenizer_folder), str(folder / "tokens"), str(tmp_path), context=CONTEXT)
     with pytest.raises(RunFolderError, match="not those of 2 tasks"):
         list(step(None, 0, 2))
     with pytest.raises(RunFolderError, match=r"not those of 4 tasks .*00000.stage\.json"):

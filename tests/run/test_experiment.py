@@ -68,7 +68,7 @@ def numbers(results: Results) -> Results:
 def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
-        "schema", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
+        "schema", "arms", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
         "comparisons", "history", "dynamics", "switching", "mixture", "lexicon", "corpus", "tokenizer",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (1, "toy", "prealign run toy.yaml")
@@ -210,13 +210,19 @@ def test_comparisons_are_with_the_baseline(done: Any) -> None:
 def test_events_tell_what_runs(done: Any) -> None:
     _, _, log, _ = done
     assert log.ran() == {
-        "all arms": {"prepare"},
+        "all arms": {"tokens", "lexicon"},
         "joint": {"blocks", "pretrain", "evaluate"},
         "prealign": {"blocks", "align", "pretrain", "evaluate"},
         "merged_ids": {"blocks", "pretrain", "evaluate"},
     }
     shown = [(e.arm, e.progress.stage) for e in log if e.progress is not None]
-    assert {("all arms", "prepare"), ("joint", "pretrain"), ("prealign", "align")} <= set(shown)
+    assert {
+        ("all arms", "text"),
+        ("all arms", "tokens"),
+        ("all arms", "lexicon"),
+        ("joint", "pretrain"),
+        ("prealign", "align"),
+    } <= set(shown)
 
 
 def test_a_second_run_skips_everything(done: Any) -> None:

@@ -64,7 +64,7 @@ def test_arrow_and_binary_are_the_blocks_of_the_run(arm: ArmRun, tmp_path: Path,
         assert np.array_equal(read(tmp_path / "binary")[column], values)
     assert index["supervised"] == (expected["labels"] != -100).sum() < expected["labels"].size == index["tokens"]
     assert index["record"]["switched_words"] > 0
-    assert sum(shard["blocks"] for shard in binary["shards"]) == index["blocks"] == arm.steps * 4
+    assert sum(shard["blocks"] for shard in binary["shards"]) == index["blocks"] == arm.main_phase.steps * 4
 
 
 @pytest.mark.parametrize(("hole", "dtype"), [(20, "<u2"), (70_000, "<u4")])

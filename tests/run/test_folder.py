@@ -179,7 +179,7 @@ def test_what_a_failure_left_behind_is_not_in_the_next_attempt(tmp_path: Path) -
 def test_scratch_that_is_removed_by_half_does_not_count_as_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scratch = begin_stage(tmp_path / "align", "m") / "trainer"
+    scratch = begin_stage(tmp_path / "align", "m") / "scratch"
     (scratch / "blocks").mkdir()
     (scratch / "blocks" / "half").write_text("x")
 
@@ -273,7 +273,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         }
         for section in sections
     }
-    templates = (package_files("prealign") / "evaluation" / "knowledge" / "facts.yaml").read_text(encoding="utf-8")
+    templates = (package_files("prealign") / "text" / "facts" / "facts.yaml").read_text(encoding="utf-8")
     assert (
         FORMAT,
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),

@@ -18,9 +18,7 @@ from typer.testing import CliRunner
 import tokenizers_in_memory
 import toy_experiment
 from prealign.cli.main import app
-from prealign.evaluation.knowledge.facts import Question, make_world, questions
-from prealign.evaluation.knowledge.questions import in_tokens
-from prealign.evaluation.knowledge.templates import read_templates
+from prealign.evaluation.knowledge.questions import tokenise_question
 from prealign.files import read_json
 from prealign.recipe.measures import KnowledgeSection
 from prealign.run.experiment import run_experiment
@@ -28,6 +26,8 @@ from prealign.run.export.harness import harness_command, harness_item, harness_t
 from prealign.run.export.harness_scoring import per_token
 from prealign.run.folder import RunFolder
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question, make_world, questions
+from prealign.text.facts.templates import read_templates
 
 LANGUAGES = ("en", "en-clone")
 
@@ -67,7 +67,7 @@ def test_items_are_read_as_the_project_asks_them(name: str) -> None:
     reader, places = harness_tokenizer(tokenizer, clone=True), []
     for language in LANGUAGES:
         for question in asked_of:
-            asked = in_tokens(question, language, tokenizer)
+            asked = tokenise_question(question, language, tokenizer)
             item = harness_item(question, language, asked, reader)
             assert reads_as(asked, item, reader)
             places.append(item["answer"])
@@ -79,7 +79,7 @@ def test_items_are_read_as_the_project_asks_them(name: str) -> None:
 
 def test_a_text_that_tokens_cross_is_seen(byte_bpe: Any) -> None:
     question = Question("control|names=outside", "r", "X", "use", ("use", "at"), {"en": "the old ho"})
-    asked = in_tokens(question, "en", byte_bpe)
+    asked = tokenise_question(question, "en", byte_bpe)
     assert byte_bpe.encode(" house", add_special_tokens=False) != [
         i for part in (" ho", "use") for i in byte_bpe.encode(part, add_special_tokens=False)
     ]

@@ -10,23 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 
 import toy_experiment
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.facts import make_world
-from prealign.evaluation.knowledge.teaching import split_names
-from prealign.evaluation.knowledge.templates import read_templates
 from prealign.files import read_json
 from prealign.methods.switching.switch import CodeSwitcher
+from prealign.recipe.arms import with_settings
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks, prepare
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
+from prealign.text.facts.corpus import FACTS, split_names
+from prealign.text.facts.facts import make_world
+from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES
@@ -74,7 +76,7 @@ def names(data: Prepared) -> dict[str, set[str]]:
 
 
 def texts(data: Prepared, language: str, split: str) -> list[str]:
-    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, merged=True)["input_ids"]]
+    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, source_ids=True)["input_ids"]]
 
 
 # Preparation
@@ -87,10 +89,57 @@ def test_everything_but_the_facts_is_as_without_them(data: Prepared, tmp_path: P
     for language in data.languages:
         for split in ("train", "validation", "test"):
             assert plain.tokens(language, split)["input_ids"] == data.tokens(language, split)["input_ids"]
-    assert read_json(plain.folder / "words.json") == read_json(data.folder / "words.json")
+    assert plain.words == data.words
     assert plain.lexicon == split_names(data.lexicon)[0]
     assert plain.record["lexicon"] == data.record["lexicon"]
-    assert "knowledge" not in plain.record and not (plain.folder / "facts.jsonl").exists()
+    assert "knowledge" not in plain.record and not (plain.folder / "facts").exists()
+
+
+def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
+    """Digests of what preparation made before it had stages: lexicon, words, questions and tokens."""
+
+    def digest(*parts: bytes) -> str:
+        return xxhash.xxh3_64_hexdigest(b"".join(parts))
+
+    def tokens(language: str) -> str:
+        splits = ("train", "validation", "test", FACTS)
+        rows = [
+            data.tokens(language, split, source_ids=source_ids)[:] for split in splits for source_ids in (False, True)
+        ]
+        return digest(*(json.dumps([r[c] for c in ("document", "input_ids", "bytes")]).encode() for r in rows))
+
+    assert digest(data.lexicon_file.read_bytes()) == "aae89355eb5fcc47"
+    assert digest((data.folder / "tokens" / "words.json").read_bytes()) == "fa94681ba50fd99b"
+    assert digest((data.folder / "facts" / "questions.jsonl").read_bytes()) == "ea4ddbf8efb0a5f4"
+    assert {language: tokens(language) for language in data.languages} == {
+        "en": "0b66cfa3c29cd80d",
+        "en-clone": "7ee5c9eb0e3ee3a0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ({"lexicon.minimum_count": 3}, {"lexicon", "facts"}),
+        ({"knowledge.seed": 1}, {"facts"}),
+        ({"own.yaml": TEMPLATES.replace("oh {subject}", "ah {subject}")}, {"facts"}),
+        ({"knowledge": None}, set()),
+        ({"split.test": 7}, {"tokens", "lexicon", "facts"}),
+    ],
+    ids=str,
+)
+def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
+    recipe, run = toy_recipe(tmp_path), RunFolder(tmp_path / "run")
+    before, first = prepare(recipe, run, lambda _: None)
+    assert first == {"tokens": True, "lexicon": True, "facts": True}
+    for name in {"own.yaml"} & change.keys():
+        (tmp_path / name).write_text(change[name])
+    other = with_settings(recipe, {key: value for key, value in change.items() if key != "own.yaml"})
+    data, new = prepare(other, run, lambda _: None)
+    assert {stage for stage, now in new.items() if now} == made
+    assert before.is_current() == (not made) and data.is_current()
+    assert ("knowledge" in data.record) == (other.knowledge is not None)
+    assert len(split_names(data.lexicon)[1]) == (data.record["knowledge"]["names"] if other.knowledge else 0)
 
 
 def test_the_corpus_has_no_name(data: Prepared) -> None:
@@ -110,7 +159,7 @@ def test_source_text_has_the_facts_and_target_text_the_second_ones(
     world = make_world(
         templates,
         section,
-        read_json(data.folder / "words.json"),
+        data.words,
         lambda names: encode_words(data.tokenizer, names, "en").lengths,
     )
     for language, facts in (("en", world.facts), ("en-clone", world.second)):
@@ -221,12 +270,12 @@ def test_the_stage_comes_after_evaluation_and_is_kept_while_nothing_changed(
 
 def test_the_data_depend_on_the_section_and_its_templates(tmp_path: Path) -> None:
     recipe = toy_recipe(tmp_path)
-    mark = data_fingerprint(recipe)
+    mark = data_marks(recipe)
     assert recipe.knowledge is not None
     other = recipe.model_copy(update={"knowledge": recipe.knowledge.model_copy(update={"seed": 1})})
-    assert data_fingerprint(other) != mark != data_fingerprint(recipe.model_copy(update={"knowledge": None}))
+    assert data_marks(other) != mark != data_marks(recipe.model_copy(update={"knowledge": None}))
     (tmp_path / "own.yaml").write_text(TEMPLATES + "\n")
-    assert data_fingerprint(recipe) != mark
+    assert data_marks(recipe) != mark
 
 
 def test_a_mistake_in_the_templates_stops_before_any_work(tmp_path: Path) -> None:

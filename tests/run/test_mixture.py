@@ -15,7 +15,9 @@ from toy_mixture import english, unswitched
 def test_a_language_that_the_budget_does_not_reach_has_share_0_beside_its_expectation(tmp_path: Path) -> None:
     switched = english(ratio=1)
     rows: dict[str, Dataset] = {"en": unswitched(en=[50]).tokens["en"], "de": switched.tokens["en"]}
-    mixture = Mixture(rows, "en", switched.eos, others={"de": switched.switcher}, shares={"en": 0.9, "de": 0.1})  # type: ignore[dict-item]
+    mixture = Mixture(
+        rows, "en", switched.eos, rewriters={"de": switched.rewriters["en"]}, shares={"en": 0.9, "de": 0.1}
+    )  # type: ignore[dict-item]
     _, counts = write_blocks(mixture, tmp_path, blocks=2, context=16, seed=0)
     assert list(counts.languages) == ["en"], "one long document is the whole budget"
     known = {"de": Known(words=10, known=4, targets={"en": 4.0})}

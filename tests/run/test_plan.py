@@ -13,14 +13,16 @@ import toy_experiment
 import toys
 from prealign.cli.plan import plan_tables
 from prealign.errors import RecipeError
+from prealign.methods.alignment.objective import WordFormAlignment, similarity_flops
+from prealign.methods.flops import training_flops
 from prealign.methods.memory import fused_loss_memory, parameter_memory
+from prealign.methods.phase import Phase
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
-from prealign.run.plan import DEVICES, GIB, AssumedWords, Device, Devices, Plan, plan_arm, plan_recipe, use_devices
+from prealign.run.plan import DEVICES, GIB, Device, Devices, Plan, plan_arm, plan_recipe, use_devices
+from prealign.run.planned import AssumedWords, planned_phases
 from prealign.run.stages import ArmRun
-from prealign.training.align import align_step_flops, similarity_flops
 from prealign.training.models import model_shapes
-from prealign.training.pretrain import pretrain_step_flops
 
 WORDS = AssumedWords(mean_forms_per_group=2, mean_tokens_per_group=4)
 ONE = Devices("h100", 1, DEVICES["h100"], 0.5)
@@ -43,13 +45,17 @@ def plan(made: Recipe, arm: str = "prealign", devices: Devices = ONE) -> Plan:
     return plan_arm(made, arm, shapes(made), WORDS, devices)
 
 
+def phases(made: Recipe, arm: str) -> list[Phase]:
+    return planned_phases(resolve_arm(made, arm), WORDS)
+
+
 def test_with_prepared_data_the_steps_are_those_of_the_run(tmp_path: Path) -> None:
     made = toy_experiment.recipe(tmp_path / "text", arms=["joint", "prealign", "prealign_sustained"])
     prepared, run = toy_experiment.prepared(made, tmp_path)
     plans, _, notes = plan_recipe(made, ONE, run.root)
     for found in plans:
         arm = ArmRun(found.arm, made.seeds[0], made, prepared, run, lambda progress: None)
-        assert (found.align_steps, found.steps) == (arm.recipe.align.steps, arm.steps)
+        assert found.steps == {phase.name: phase.steps for phase in arm.phases}
     assert not any("assumed" in note for note in notes)
     assert f"{prepared.vocab_size:,} rows" in notes[0]
 
@@ -66,10 +72,10 @@ def test_before_there_is_any_text_words_are_assumed_and_it_says_so(tmp_path: Pat
 def test_every_arm_costs_what_prealign_costs_up_to_a_step() -> None:
     made = recipe()
     costs = {arm: plan(made, arm).flops for arm in ("prealign", "joint", "prealign_sustained", "prealign_no_lm")}
-    step = pretrain_step_flops(shapes(made), resolve_arm(made, "prealign_sustained"), WORDS)
+    step = phases(made, "prealign_sustained")[-1].cost(shapes(made)).flops
     for cost in costs.values():
         assert 0 <= costs["prealign"] - cost < step + 1
-    assert plan(made).steps == 100
+    assert plan(made).steps == {"align": 50, "pretrain": 100}
 
 
 def test_amounts_worked_by_hand() -> None:
@@ -77,7 +83,9 @@ def test_amounts_worked_by_hand() -> None:
     model = shapes(made)
     parameters = sum(p.numel() for p in model.parameters())
     assert found.tokens == 50 * (4 * 32 + 16 * 4) + 100 * 4 * 32
-    assert found.flops == 50 * align_step_flops(model, made, WORDS) + 100 * pretrain_step_flops(model, made, None)
+    text = [training_flops(model, 4 * 32, 32)] * 2
+    words = WordFormAlignment(WORDS, groups=16).cost(model).flops
+    assert found.flops == 50 * (text[0] + words) + 100 * text[1]
     assert found.disk == 2 * 4 * parameters + 8 * 100 * 4 * 32
     similar = 50 * similarity_flops(model, 16, WORDS)
     assert found.seconds == pytest.approx(((found.flops - similar) / 989e12 + similar / 67e12) / 0.5)
@@ -90,7 +98,7 @@ def test_devices_read_more_in_the_same_steps_and_share_similarities() -> None:
     # Each of 8 scores the words of all: 8² as many similarities on a device, of 50 steps.
     more = 50 * (8**2 - 1) * similarity_flops(shapes(made), 16, WORDS)
     assert eight.flops == pytest.approx(8 * (one.flops + more))
-    assert eight.memory["align"].alignment > one.memory["align"].alignment
+    assert eight.memory["align"].objectives > one.memory["align"].objectives
     assert eight.memory["pretrain"] == one.memory["pretrain"]
 
 
@@ -111,9 +119,9 @@ def test_fsdp_spreads_what_the_parameters_take() -> None:
 def test_the_stages_of_an_arm_hold_what_they_use() -> None:
     made = recipe(sustain={"groups": 8})
     joint, no_lm, sustained = (plan(made, arm).memory for arm in ("joint", "prealign_no_lm", "prealign_sustained"))
-    assert set(joint) == {"pretrain"} and joint["pretrain"].alignment == 0
-    assert no_lm["align"].activations == no_lm["align"].logits == 0 < no_lm["align"].alignment
-    assert 0 < sustained["pretrain"].alignment < sustained["align"].alignment
+    assert set(joint) == {"pretrain"} and joint["pretrain"].objectives == 0
+    assert no_lm["align"].activations == no_lm["align"].logits == 0 < no_lm["align"].objectives
+    assert 0 < sustained["pretrain"].objectives < sustained["align"].objectives
 
 
 def test_liger_holds_the_logits_of_a_chunk() -> None:
@@ -136,7 +144,7 @@ def test_liger_holds_the_logits_of_a_chunk() -> None:
 
 def test_micro_batches_take_less_memory_and_the_plan_says_what_they_cost(tmp_path: Path) -> None:
     whole, micro = recipe(align={"pairs_per_batch": 512}), recipe(align={"pairs_per_batch": 512, "micro_pairs": 16})
-    assert plan(micro).memory["align"].alignment < plan(whole).memory["align"].alignment / 2
+    assert plan(micro).memory["align"].objectives < plan(whole).memory["align"].objectives / 2
     assert plan(micro).flops == plan(whole).flops
     notes = [plan_recipe(made, ONE, tmp_path / "run")[2] for made in (whole, micro)]
     assert [any("align.micro_pairs" in note for note in each) for each in notes] == [False, True]
@@ -160,8 +168,9 @@ def test_freezing_saves_steps_of_no_arm_and_flops_of_all() -> None:
     made = recipe(align={"steps": 50, "pairs_per_batch": 16, "lm_batch_size": 4, "freeze_body": True})
     for arm in ("joint", "prealign"):
         assert plan(made, arm).flops < plan(recipe(), arm).flops
-    assert plan(made).steps == plan(recipe()).steps and plan(made, "joint").steps < plan(recipe(), "joint").steps
-    step = pretrain_step_flops(shapes(made), made, None)
+    joint, whole = (plan(one, "joint").steps["pretrain"] for one in (made, recipe()))
+    assert plan(made).steps == plan(recipe()).steps and joint < whole
+    step = phases(made, "joint")[-1].cost(shapes(made)).flops
     assert 0 <= plan(made).flops - plan(made, "joint").flops < step
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import tokenizers_in_memory as memory
 import toys
 from prealign.errors import CorpusError, LexiconError, TokenizerError
 from prealign.events import Progress
+from prealign.files import read_json
 from prealign.lexicon import Lexicon
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.measures.modelling import evaluate_lm
-from prealign.run.prepare import data_fingerprint, prepare
+from prealign.run.prepare import data_marks, prepare
 from prealign.text import segment
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words
@@ -50,8 +52,18 @@ def corpus(folder: Path) -> dict[str, Any]:
     }
 
 
-def prepared(sections: dict[str, Any], run: Path) -> tuple[Prepared, bool]:
+def prepared(sections: dict[str, Any], run: Path) -> tuple[Prepared, dict[str, bool]]:
     return prepare(Recipe.model_validate(sections), RunFolder(run), lambda progress: None)
+
+
+def complete(run: Path) -> set[str]:
+    """The stages of the data that have their final names."""
+    return {path.parent.name for path in run.glob("data/*/stage.json") if path.parent.suffix != ".partial"}
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every file and folder: equal if nothing was written."""
+    return {str(p.relative_to(folder)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +76,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Recipe, Pa
 # What is made
 
 
-def documents(data: Prepared, language: str, split: str, *, merged: bool = False) -> dict[str, list[int]]:
-    rows = data.tokens(language, split, merged=merged)
+def documents(data: Prepared, language: str, split: str, *, source_ids: bool = False) -> dict[str, list[int]]:
+    rows = data.tokens(language, split, source_ids=source_ids)
     return dict(zip(rows["document"], rows["input_ids"], strict=True))
 
 
@@ -76,7 +88,7 @@ def test_every_document_is_in_one_split_of_its_language(made: tuple[Prepared, Re
     english = {f"en.jsonl:{i}": json.loads(line)["text"] for i, line in enumerate(lines, start=1)}
     german = {f"de.txt:{i}": t for i, t in enumerate((folder / "de.txt").read_text("utf-8").splitlines(), start=1)}
     source = {name: ids for split in SPLITS for name, ids in documents(data, "en", split).items()}
-    cloned = documents(data, "en-clone", "train", merged=True)
+    cloned = documents(data, "en-clone", "train", source_ids=True)
     target = {name: ids for split in SPLITS for name, ids in documents(data, "de", split).items()}
     assert not source.keys() & cloned.keys()  # what became clone text left the source
     assert {name: data.tokenizer.decode(ids) for name, ids in (source | cloned).items()} == english
@@ -104,7 +116,7 @@ def test_a_clone_has_the_held_out_documents_of_its_source_in_twin_ids(made: tupl
     data, _, _ = made
     clone = clone_language(data.tokenizer)
     for split in SPLITS:
-        merged, twins = (documents(data, "en-clone", split, merged=m) for m in (True, False))
+        merged, twins = (documents(data, "en-clone", split, source_ids=m) for m in (True, False))
         assert {name: clone.map(ids).tolist() for name, ids in merged.items()} == twins
         assert (merged == documents(data, "en", split)) == (split != "train")
     assert data.vocab_size == clone.vocab_size == 2 * len(data.tokenizer) - 1
@@ -115,7 +127,7 @@ def test_sizes_are_recorded(made: tuple[Prepared, Recipe, Path]) -> None:
     assert list(data.record["corpus"]) == data.languages
     for language in data.languages:
         for split in SPLITS:
-            merged = documents(data, language, split, merged=True)
+            merged = documents(data, language, split, source_ids=True)
             texts = [data.tokenizer.decode(ids) for ids in merged.values()]
             assert data.record["corpus"][language][split] == {
                 "documents": len(texts),
@@ -128,8 +140,8 @@ def test_sizes_are_recorded(made: tuple[Prepared, Recipe, Path]) -> None:
 def test_the_lexicon_joins_the_clone_and_the_files_and_keeps_what_the_text_has(
     made: tuple[Prepared, Recipe, Path],
 ) -> None:
-    data, _, folder = made
-    counts = json.loads((folder / "run" / "data" / "words.json").read_text())
+    data, _, _ = made
+    counts = data.words
     assert (data.lexicon.source, data.lexicon.targets) == ("en", ("en-clone", "de"))
     house = data.lexicon.lookup("house")
     assert house is not None
@@ -149,8 +161,8 @@ def test_the_lexicon_joins_the_clone_and_the_files_and_keeps_what_the_text_has(
 
 
 def test_words_are_counted_on_source_training_text(made: tuple[Prepared, Recipe, Path]) -> None:
-    data, _, folder = made
-    counts = json.loads((folder / "run" / "data" / "words.json").read_text())
+    data, _, _ = made
+    counts = data.words
     training = [data.tokenizer.decode(ids) for ids in documents(data, "en", "train").values()]
     # Anna's and don't apart: there byte-level tokenizers begin a word at the apostrophe.
     found = Counter(word for text in training for word in re.findall(r"\w+|'\w+", text))
@@ -209,12 +221,9 @@ def test_wrong_translations_are_for_training_alone(made: tuple[Prepared, Recipe,
 def test_a_run_has_nothing_but_what_is_named(made: tuple[Prepared, Recipe, Path]) -> None:
     folder = made[2] / "run"
     assert {path.name for path in folder.iterdir()} == {"data", "data.lock"}
-    assert {path.name for path in (folder / "data").iterdir()} == {
-        "tokenizer",
-        "tokens",
-        "lexicon.jsonl",
-        "words.json",
-        "stage.json",
+    assert {path.name: {inner.name for inner in path.iterdir()} for path in (folder / "data").iterdir()} == {
+        "tokens": {"tokenizer", "en", "en-clone", "de", "words.json", "segmented-words.json", "stage.json"},
+        "lexicon": {"lexicon.jsonl", "stage.json"},
     }
 
 
@@ -222,7 +231,9 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[Progress] = []
     prepare(Recipe.model_validate(corpus(tmp_path)), RunFolder(tmp_path / "run"), told.append)
     assert [(progress.stage, progress.step, progress.steps) for progress in told] == [
-        ("prepare", step, 4) for step in (1, 2, 3, 4)
+        (stage, step, steps)
+        for stage, steps in (("text", 2), ("tokens", 5), ("lexicon", 1))
+        for step in range(steps + 1)
     ]
 
 
@@ -244,10 +255,10 @@ def test_data_are_made_once(tmp_path: Path) -> None:
     sections = corpus(tmp_path)
     first, new = prepared(sections, tmp_path / "run")
     again, anew = prepared(sections, tmp_path / "run")
-    assert (new, anew) == (True, False)
+    assert (new, anew) == ({"tokens": True, "lexicon": True}, {"tokens": False, "lexicon": False})
     assert again.record == first.record
     _, new = prepared({**sections, "seeds": [1, 2], "switch": {"ratio": 0.2}}, tmp_path / "run")
-    assert not new
+    assert not any(new.values())
 
 
 @pytest.mark.parametrize(
@@ -264,8 +275,8 @@ def test_data_are_made_once(tmp_path: Path) -> None:
 )
 def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: dict[str, Any]) -> None:
     sections = corpus(tmp_path)
-    before = data_fingerprint(Recipe.model_validate(sections))
-    assert data_fingerprint(Recipe.model_validate({**sections, **change})) != before
+    before = data_marks(Recipe.model_validate(sections))
+    assert data_marks(Recipe.model_validate({**sections, **change})) != before
 
 
 @pytest.mark.parametrize(
@@ -275,9 +286,9 @@ def test_settings_that_decide_the_data_make_them_stale(tmp_path: Path, change: d
 )
 def test_settings_of_an_arm_do_not(tmp_path: Path, change: dict[str, float]) -> None:
     sections = corpus(tmp_path)
-    before = data_fingerprint(Recipe.model_validate(sections))
+    before = data_marks(Recipe.model_validate(sections))
     changed = {**sections, "lexicon": {**sections["lexicon"], **change}, "pretrain": {"steps": 7}}
-    assert data_fingerprint(Recipe.model_validate(changed)) == before
+    assert data_marks(Recipe.model_validate(changed)) == before
 
 
 @pytest.mark.parametrize("name", ["en.jsonl", "de.txt", "en-de.tsv", "tokenizer/tokenizer.json"])
@@ -285,19 +296,19 @@ def test_a_changed_file_makes_them_stale(tmp_path: Path, name: str) -> None:
     sections = corpus(tmp_path)
     memory.load("byte_bpe").save_pretrained(tmp_path / "tokenizer")
     recipe = Recipe.model_validate({**sections, "tokenizer": {"path": str(tmp_path / "tokenizer")}})
-    before = data_fingerprint(recipe)
+    before = data_marks(recipe)
     with (tmp_path / name).open("a") as file:
         file.write("\n")
-    assert data_fingerprint(recipe) != before
+    assert data_marks(recipe) != before
 
 
 def test_signatures_name_the_same_data_by_what_is_in_them(tmp_path: Path) -> None:
     """Machines that unpacked the same text at other times must find each other's numbers comparable."""
     sections = corpus(tmp_path)
-    here, (german, english) = prepared(sections, tmp_path / "here")[0], (tmp_path / "de.txt", tmp_path / "en.jsonl")
-    os.utime(english, (1, 1))
-    there = prepared(sections, tmp_path / "there")[0]
-    assert here.mark != there.mark
+    here, german = prepared(sections, tmp_path / "here")[0], tmp_path / "de.txt"
+    (tmp_path / "unpacked").mkdir()
+    there = prepared(corpus(tmp_path / "unpacked"), tmp_path / "there")[0]
+    assert here.mark != there.mark, "the paths are part of it"
     assert here.identity == there.identity
     assert here.identity["tok"].startswith(f"{here.record['vocabulary']}.")
     (tested, *_) = here.tokens("de", "test")["document"]
@@ -305,10 +316,10 @@ def test_signatures_name_the_same_data_by_what_is_in_them(tmp_path: Path) -> Non
     number = int(tested.rpartition(":")[2]) - 1
     lines[number] = " ".join(reversed(lines[number].split(" ")))
     german.write_text("\n".join(lines), encoding="utf-8")
-    sections["tokenizer"] = {"path": str(tmp_path / "here" / "data" / "tokenizer")}
+    sections["tokenizer"] = {"path": str(tmp_path / "here" / "data" / "tokens" / "tokenizer")}
     other = prepared(sections, tmp_path / "other")[0]
-    assert (other.folder / "tokenizer" / "tokenizer.json").read_bytes() == (
-        here.folder / "tokenizer" / "tokenizer.json"
+    assert (other.tokenizer_folder / "tokenizer.json").read_bytes() == (
+        here.tokenizer_folder / "tokenizer.json"
     ).read_bytes()
     assert here.identity != other.identity, "other test text in the same tokenizer"
 
@@ -319,9 +330,108 @@ def test_stale_data_are_replaced(tmp_path: Path) -> None:
     size = len(first.lexicon)
     clone_alone = {"targets": sections["targets"][:1], "lexicon": {"minimum_count": 10}}
     second, new = prepared({**sections, **clone_alone}, tmp_path / "run")
-    assert new
+    assert all(new.values())
     assert second.lexicon.targets == ("en-clone",)
     assert 0 < len(second.lexicon) < size
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ({"lexicon": {"minimum_count": 4}}, {"lexicon"}),
+        ({"en-de.tsv": DICTIONARY + "bread\tLaib\n"}, {"lexicon"}),
+        ({"de.txt": "Brot und Wasser\n" * 30}, {"tokens", "lexicon"}),
+        ({"split": {"validation": 3, "test": 3}}, {"tokens", "lexicon"}),
+        ({"tokenizer": {"vocab_size": 480}}, {"tokens", "lexicon"}),
+    ],
+    ids=str,
+)
+def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
+    sections = corpus(tmp_path)
+    before, _ = prepared(sections, tmp_path / "run")
+    files = {stage: stamps(before.folder / stage) for stage in ("tokens", "lexicon")}
+    for key, value in change.items():
+        if (tmp_path / key).exists():
+            (tmp_path / key).write_text(value, encoding="utf-8")
+        else:
+            sections[key] = {**sections.get(key, {}), **value}
+    after, new = prepared(sections, tmp_path / "run")
+    assert {stage for stage, now in new.items() if now} == made
+    assert {stage for stage in files if stamps(after.folder / stage) != files[stage]} == made
+    assert not before.is_current() and after.is_current()
+    from_nothing, _ = prepared(sections, tmp_path / "other")
+    assert after.identity == from_nothing.identity and after.words == from_nothing.words
+    assert after.lexicon_file.read_bytes() == from_nothing.lexicon_file.read_bytes()
+    without_times = ({**data.record, "seconds": 0} for data in (after, from_nothing))
+    assert next(without_times) == next(without_times)
+
+
+def test_the_words_of_longest_match_are_part_of_the_tokens(tmp_path: Path) -> None:
+    sections = chinese(tmp_path, segmenter="longest_match")
+    (tmp_path / "en-de.tsv").write_text(DICTIONARY, encoding="utf-8")
+    sections["targets"] += [{"language": "de", "text": [str(tmp_path / "de.txt")], "documents": "line"}]
+    sections["lexicon"]["files"] += [{"path": str(tmp_path / "en-de.tsv"), "target": "de"}]
+    data, _ = prepared(sections, tmp_path / "run")
+    found = read_json(data.folder / "tokens" / "segmented-words.json")["zh"]
+    (tmp_path / "en-de.tsv").write_text(DICTIONARY + "bread\tLaib\n", encoding="utf-8")
+    assert prepared(sections, tmp_path / "run")[1] == {"tokens": False, "lexicon": True}, "German has spaces"
+    (tmp_path / "en-zh.tsv").write_text(CHINESE + "price\t价格\n", encoding="utf-8")
+    data, new = prepared(sections, tmp_path / "run")
+    assert all(new.values())
+    assert read_json(data.folder / "tokens" / "segmented-words.json")["zh"] != found
+
+
+@pytest.mark.parametrize("when", [("text", 1), ("tokens", 0), ("tokens", 2), ("lexicon", 0)])
+def test_an_attempt_that_was_killed_goes_on_from_what_is_complete(tmp_path: Path, when: tuple[str, int]) -> None:
+    sections = corpus(tmp_path)
+    recipe, run = Recipe.model_validate(sections), RunFolder(tmp_path / "run")
+
+    def kill(progress: Progress) -> None:
+        if (progress.stage, progress.step) == when:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(recipe, run, kill)
+    texts = {} if when[0] == "lexicon" else stamps(run.data / "tokens.partial" / "scratch" / "text")
+    tokens = stamps(run.data / "tokens") if when[0] == "lexicon" else {}
+    assert {name for name in texts if name.endswith("rows.arrow")} == {
+        ("text", 1): {"en/rows.arrow"},
+        ("lexicon", 0): set(),
+    }.get(when, {"en/rows.arrow", "de/rows.arrow"})
+
+    def look(progress: Progress) -> None:
+        if (progress.stage, progress.step) == ("tokens", 1):
+            assert texts.items() <= stamps(run.data / "tokens.partial" / "scratch" / "text").items()
+
+    data, _ = prepare(recipe, run, look)
+    assert tokens.items() <= stamps(run.data / "tokens").items()
+    whole, _ = prepared(sections, tmp_path / "whole")
+    assert (data.identity, data.words, data.lexicon) == (whole.identity, whole.words, whole.lexicon)
+    assert {path.name for path in run.data.iterdir()} == {"tokens", "lexicon"}
+
+
+def test_files_that_are_touched_or_copied_make_nothing_anew(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    data, _ = prepared(sections, tmp_path / "run")
+    files = stamps(data.folder)
+    for name in ("en.jsonl", "de.txt", "en-de.tsv"):
+        os.utime(tmp_path / name, (1, 1))
+        shutil.copy(tmp_path / name, tmp_path / "copy")
+        (tmp_path / "copy").replace(tmp_path / name)
+    again, new = prepared(sections, tmp_path / "run")
+    assert not any(new.values()) and again.record == data.record and stamps(data.folder) == files
+
+
+@pytest.mark.parametrize("name", ["en.jsonl", "de.txt", "en-de.tsv"])
+def test_an_edit_that_keeps_size_and_time_makes_the_data_stale(tmp_path: Path, name: str) -> None:
+    sections = corpus(tmp_path)
+    data, _ = prepared(sections, tmp_path / "run")
+    file, before = tmp_path / name, (tmp_path / name).stat()
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"a", b"o", 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert prepared(sections, tmp_path / "run")[1]["lexicon"] and not data.is_current()
 
 
 # Errors
@@ -333,8 +443,18 @@ def test_a_failure_leaves_the_former_data(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError):
         prepared({**sections, "tokenizer": {"vocab_size": 100}}, tmp_path / "run")
     again, new = prepared(sections, tmp_path / "run")
-    assert not new
+    assert not any(new.values())
     assert again.record == first.record
+
+
+def test_a_failure_after_the_tokens_leaves_no_lexicon_of_other_tokens(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    first, _ = prepared(sections, tmp_path / "run")
+    with pytest.raises(LexiconError):
+        prepared({**sections, "tokenizer": {"vocab_size": 480}, "lexicon": {"minimum_count": 9999}}, tmp_path / "run")
+    assert complete(tmp_path / "run") == {"tokens", "lexicon"} and not first.is_current()
+    again, new = prepared(sections, tmp_path / "run")
+    assert all(new.values()) and again.identity == first.identity
 
 
 def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
@@ -350,7 +470,7 @@ def test_a_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
     sections["tokenizer"] = {"path": str(tmp_path / "tokenizer")}
     with pytest.raises(TokenizerError, match=r"has no EOS token.*add_special_tokens\({\"eos_token\""):
         prepared(sections, tmp_path / "run")
-    assert not (tmp_path / "run" / "data").exists()
+    assert not complete(tmp_path / "run")
 
 
 def test_a_tokenizer_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -366,7 +486,7 @@ def test_a_lexicon_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> No
     sections["targets"] = sections["targets"][1:]
     with pytest.raises(LexiconError, match=r"\(3 words\) with a translation into 'de' occurs 3 times in the en text"):
         prepared(sections, tmp_path / "run")
-    assert not (tmp_path / "run" / "data").exists()
+    assert complete(tmp_path / "run") == {"tokens"}
 
 
 def test_senses_are_ordered_by_frequency_and_filtered_by_the_reverse_dictionary(tmp_path: Path) -> None:
@@ -444,6 +564,7 @@ def test_a_missing_dictionary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "en-de.tsv").unlink()
     with pytest.raises(LexiconError, match=r"en-de\.tsv"):
         prepared(sections, tmp_path / "run")
+    assert not (tmp_path / "run" / "data").exists(), "before the text is read"
 
 
 @pytest.mark.parametrize(
@@ -461,7 +582,7 @@ def test_bad_text_is_refused(tmp_path: Path, name: str, content: bytes, message:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
         prepared(sections, tmp_path / "run")
-    assert not (tmp_path / "run" / "data").exists()
+    assert not complete(tmp_path / "run")
 
 
 def test_too_few_documents_are_told_by_language_and_by_what_they_are(tmp_path: Path) -> None:
@@ -549,7 +670,7 @@ def test_perplexity_inside_the_lexicon_is_that_of_segmented_words(tmp_path: Path
 
 def test_the_segmenter_is_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mark(**target: Any) -> str:
-        return data_fingerprint(Recipe.model_validate(chinese(tmp_path, **target)))
+        return data_marks(Recipe.model_validate(chinese(tmp_path, **target)))["tokens"]
 
     monkeypatch.setattr(segment, "find_spec", lambda package: None)
     without = mark()
@@ -574,7 +695,7 @@ def test_switching_also_knows_the_inflected_forms_of_words_for_training(tmp_path
     assert (plain, none) == (training, {})
     sections["lexicon"]["inflect"] = True
     made, sizes = data.switching_lexicon(Recipe.model_validate(sections), training)
-    counts = json.loads((data.folder / "words.json").read_text("utf-8"))
+    counts = data.words
     assert {group.word for group in made} - {group.word for group in training} == {
         "dogs"
     }  # not trees: tree is held out
@@ -607,7 +728,7 @@ def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> Non
     (tmp_path / "ar.txt").write_text("\n".join(vocalised), encoding="utf-8")
     data, _ = prepared(sections, tmp_path / "run")
     assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
-    assert "البَيْت" in json.loads((data.folder / "words.json").read_text())
+    assert "البَيْت" in data.words
 
 
 def test_special_tokens_written_in_a_text_are_characters_and_counted(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,12 +24,12 @@ from prealign.errors import DataError, LexiconError
 from prealign.files import read_json, write_json
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.forms import inflected
+from prealign.methods.switching.rewriting import CodeSwitching
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import resolve_arm
 from prealign.run.dictionaries import make_lexicon
 from prealign.run.measures.parallel import ParallelTests
-from prealign.run.mixture import switched_mixture
-from prealign.run.prepare import data_fingerprint
+from prealign.run.prepare import data_marks
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
@@ -74,7 +75,7 @@ def test_tested_words_are_never_switched(arms: dict[str, ArmRun]) -> None:
     lexicon, _ = arm.prepared.switching_lexicon(arm.recipe, arm.lexicons[0])
     switcher = CodeSwitcher(arm.prepared.tokenizer, lexicon, ratio=1)
     switched = set(switched_words(switcher, arm, "en"))
-    text = {word.lower() for word in read_json(arm.prepared.folder / "words.json")}
+    text = {word.lower() for word in arm.prepared.words}
     assert set(TESTED) <= text, "they could have been"
     assert len(switched) > 30 and not switched & set(TESTED)
     back = CodeSwitcher(arm.prepared.tokenizer, lexicon.inverted("de"), ratio=1, source="de")
@@ -89,7 +90,7 @@ def test_the_test_says_what_is_asked_and_what_is_not(arms: dict[str, ArmRun]) ->
     assert (found["target"], found["words"], found["asked"], found["pairs"]) == ("de", 9, 8, 8)
     assert found["dropped"] == {"fewer than 2 times in the en text": 1}
     words = arms["joint"].prepared.tested_words(arms["joint"].recipe)["de"]
-    assert found["summary"] == words.text
+    assert found["summary"] == words.summary
     assert 30 <= len(words.targets) <= 30 + len(TESTED)
     assert set(words.targets) <= {german(word) for word in WORDS}, "written as the text has them, not as the dictionary"
 
@@ -131,7 +132,8 @@ def test_a_tested_pair_is_never_aligned_nor_switched(
     counts = {"house": 4, "House": 1, "HOUSE": 1, "river": 3, "water": 2, "the": 9, "market": 2, "houses": 1}
     gone = {word.lower() for word in tested}
     try:
-        whole = make_lexicon(made, dictionaries, tokenizer, counts, {"de": {"Haus": 3}}, tests).lexicon
+        counted = {"de": {"Haus": 3}}
+        whole = make_lexicon(made.lexicon, made.targets, dictionaries, tokenizer, counts, counted, tests).lexicon
     except LexiconError:
         read = {word for pairs in files for word in pairs if word in counts or word.islower()}
         assert {word.lower() for word in read} <= gone, "the text has words that could be left"
@@ -220,12 +222,12 @@ def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:
 def test_another_sentence_makes_the_scores_anew_and_nothing_else(arms: dict[str, ArmRun], tmp_path: Path) -> None:
     settings = recipe(tmp_path)
     arm = toy_experiment.arm(settings, "prealign", tmp_path / "run")
-    before, data = arm.marks(), data_fingerprint(settings)
+    before, data = arm.marks(), data_marks(settings)
     (tmp_path / "de.sentences").write_text("Olak\n" * 9)
     assert {stage for stage, mark in arm.marks().items() if mark != before[stage]} == {"evaluate"}
-    assert data_fingerprint(settings) == data
+    assert data_marks(settings) == data
     (tmp_path / "test-de.tsv").write_text("kalo\tolak\n")
-    assert data_fingerprint(settings) != data, "other words leave the lexicon"
+    assert data_marks(settings) != data, "other words leave the lexicon"
 
 
 def test_mistakes_in_test_data_show_before_any_training(tmp_path: Path) -> None:
@@ -258,15 +260,23 @@ def test_languages_are_read_in_the_shares_of_the_temperature(arms: dict[str, Arm
         assert own["passes"] == own["documents"] / len(arm.prepared.training_tokens(language))
 
 
+class WithLexicon(NamedTuple):
+    """What code-switching reads of a run."""
+
+    tokenizer: Any
+    languages: Sequence[str]
+    switching_lexicon: Lexicon
+    seed: int = 0
+
+
 def test_a_word_of_many_source_words_is_switched_into_the_most_frequent_alone(arms: dict[str, ArmRun]) -> None:
     arm, names = arms["prealign"], [word for word in WORDS if word not in TESTED][:9]
     training = Lexicon([Group(w, {"de": ("Ulut",)}, i) for i, w in enumerate(names)], source="en", targets=["de", "nl"])
-    lexicon = arm.recipe.lexicon.model_copy(update={"maximum_senses": 2, "inflect": False})
-    own = arm.recipe.model_copy(update={"lexicon": lexicon})
-    mixture, _, _ = switched_mixture(arm.prepared, own, training, seed=0)
     tokenizer = arm.prepared.tokenizer
+    inputs = WithLexicon(tokenizer, arm.languages, training)
+    switchers = CodeSwitching(arm.recipe.switch, inputs, maximum_senses=2).rewriters()  # type: ignore[arg-type]
     ids = tokenizer.encode(" Ulut" * 20, add_special_tokens=False)
-    read = " ".join(tokenizer.decode(mixture.others["de"].switch(ids, epoch=i).input_ids) for i in range(20))
+    read = " ".join(tokenizer.decode(switchers["de"].switch(ids, epoch=i).input_ids) for i in range(20))
     assert {word.lower() for word in read.split()} == {"ulut", *names[-2:]}
 
 

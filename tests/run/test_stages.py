@@ -16,15 +16,15 @@ from safetensors.torch import load_file
 import toy_experiment
 from prealign.errors import DataError, RecipeError, RunFolderError
 from prealign.files import read_json, write_json
+from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.flops import training_flops
 from prealign.recipe.arms import resolve_arm, with_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
-from prealign.training.align import align_step_flops
 from prealign.training.models import load_weights
-from prealign.training.pretrain import pretrain_step_flops
 from toy_experiment import record
 
 ARMS = (
@@ -89,8 +89,10 @@ def test_the_flops_of_all_arms_are_within_a_step_of_each_other(arms: dict[str, A
 def test_the_budget_is_that_of_the_papers_stages(arms: dict[str, ArmRun]) -> None:
     arm, recipe = arms["prealign"], arms["prealign"].recipe
     model = load_weights(recipe.model, str(arm.folder("pretrain")))
-    assert record(arm, "align")["flops"] == 3 * align_step_flops(model, recipe, arm.words)
-    assert record(arm, "pretrain")["flops"] == 4 * pretrain_step_flops(model, recipe, None)
+    text = [training_flops(model, size * 24, 24) for size in (2, 4)]
+    words = WordFormAlignment(arm.words, groups=16).cost(model).flops
+    assert record(arm, "align")["flops"] == 3 * (text[0] + words)
+    assert record(arm, "pretrain")["flops"] == 4 * text[1]
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -449,12 +451,15 @@ def test_labels_that_are_missing_show_before_any_training(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_stage_on_data_that_another_command_replaced_is_not_recorded(tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize("change", [{"split__test": 7}, {"lexicon__minimum_count": 3}], ids=str)
+def test_a_stage_on_data_that_another_command_replaced_is_not_recorded(
+    tmp_path: Path, change: dict[str, Any], when: str
+) -> None:
     arm = toy_experiment.arm(toy_experiment.recipe(tmp_path), "joint", tmp_path / "run")
     arm.marks()  # reads what an arm reads before its stages
 
     def replaced(*_: Any) -> dict[str, Any]:
-        toy_experiment.prepared(toy_experiment.recipe(tmp_path, split__test=7), tmp_path / "run")
+        toy_experiment.prepared(toy_experiment.recipe(tmp_path, **change), tmp_path / "run")
         return {}
 
     if when == "before":

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,9 +197,9 @@ def test_labels_travel_with_their_inputs_through_shuffling(tmp_path: Path) -> No
 def test_what_went_in_is_counted(tmp_path: Path) -> None:
     mixture = english(ratio=0.5)
     _, counts = write_blocks(mixture, tmp_path, blocks=60, context=16, seed=1)
-    assert mixture.switcher is not None
+    switcher: Any = mixture.rewriters["en"]
     results = [
-        mixture.switcher.switch(ids, epoch=number, document=row)
+        switcher.switch(ids, epoch=number, document=row)
         for number in range(counts.epochs)
         for row, ids in enumerate(mixture.tokens["en"]["input_ids"])
     ]

@@ -14,7 +14,7 @@ from prealign.errors import CorpusError
 from prealign.events import Progress
 from prealign.recipe.arms import with_settings
 from prealign.run.folder import RunFolder
-from prealign.run.prepare import data_fingerprint, prepare
+from prealign.run.prepare import data_marks, prepare
 from prealign.text.corpus import load_text, read_documents
 
 TEXTS = ["one house", "", "two Häuser", None, "three", "four"]
@@ -102,6 +102,6 @@ def test_a_run_reads_a_dataset_and_shows_how_much(folder: Path) -> None:
     assert note.startswith("hub:hub?documents=50: read to its limit: 50 documents of")
     assert data.record["read"] == [note]
     assert sum(data.record["corpus"]["en"][split]["documents"] for split in ("train", "validation", "test")) < 50
-    before = data_fingerprint(with_settings(made, settings))
+    before = data_marks(with_settings(made, settings))
     Dataset.from_dict({"text": lines[::-1]}).to_parquet(folder / "hub" / "train.parquet")
-    assert data_fingerprint(with_settings(made, settings)) != before, "a folder's files are part of the data"
+    assert data_marks(with_settings(made, settings)) != before, "a folder's files are part of the data"

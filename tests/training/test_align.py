@@ -13,9 +13,11 @@ from torch import nn
 
 import toys
 from prealign.events import Progress
+from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.alignment.states import encoded_word_states, pad_words
 from prealign.methods.flops import training_flops
-from prealign.training.align import align, align_step_flops, words_flops
+from prealign.methods.phase import Phase, Term
+from prealign.training.phase import train
 
 PAIRS, CONTEXT, STEPS = 30, 16, 40
 WORDS = toys.forms(*([[g], [PAIRS + g, 2 * PAIRS + g % 7]] for g in range(PAIRS)))
@@ -28,12 +30,26 @@ def counting_text(blocks: int) -> Dataset:
     return Dataset.from_dict({"input_ids": ids.tolist(), "labels": ids.tolist()})
 
 
-def run(folder: Path, model: Any, **section: Any) -> tuple[dict[str, Any], list[Progress]]:
-    settings = {"steps": STEPS, "pairs_per_batch": 16, "lm_batch_size": 8, "learning_rate": 1e-2, **section}
-    recipe = toys.recipe(align=settings, pretrain={"context": CONTEXT, "validations": 4})
-    text = counting_text(settings["steps"] * 8)
-    progress: list[Progress] = []
-    record = align(model, None, WORDS, text, {"en": text.select(range(8))}, recipe, 0, folder, progress.append)
+def stage_1(**settings: Any) -> Phase:
+    base = {"name": "align", "steps": STEPS, "batch_size": 8, "context": CONTEXT, "learning_rate": 1e-2, "warmup": 0.05}
+    return toys.phase(Term(WordFormAlignment(WORDS, groups=16)), **base | settings)
+
+
+def run(folder: Path, model: Any, **settings: Any) -> tuple[dict[str, Any], list[Progress]]:
+    phase, progress = stage_1(**settings), list[Progress]()
+    assert phase.steps
+    text = counting_text(phase.steps * 8)
+    record = train(
+        phase,
+        model,
+        text,
+        {"en": text.select(range(8))},
+        seed=0,
+        folder=folder,
+        on_progress=progress.append,
+        trainer={"bf16": False},
+        validations=4,
+    )
     return record, progress
 
 
@@ -79,23 +95,24 @@ def test_the_record_counts_tokens_and_flops(trained: Any) -> None:
     assert record["steps"] == STEPS
     assert record["tokens"] == STEPS * (8 * CONTEXT + 16 * 3) == record["history"][-1]["tokens"]
     text = training_flops(model, 8 * CONTEXT, CONTEXT)
-    assert record["flops"] == STEPS * (text + words_flops(model, 16, WORDS))
+    assert record["flops"] == STEPS * (text + WordFormAlignment(WORDS, groups=16).cost(model).flops)
 
 
 def test_flops_of_words_are_those_of_a_body_without_logits_and_of_similarities() -> None:
     model, forms, tokens = toys.llama(rows=ROWS), 2 * 10, 3 * 10
     encode = training_flops(model, tokens, 1.5, logits=False)
     similarities = 3 * (toys.BLOCKS + 2) * 2 * forms * forms * toys.WIDTH
-    assert words_flops(model, 10, WORDS) == pytest.approx(encode + similarities)
-    assert words_flops(model, 10 * PAIRS, WORDS) == words_flops(model, PAIRS, WORDS), "no batch holds a group twice"
+    ten, all_groups, more = (WordFormAlignment(WORDS, groups=n).cost(model) for n in (10, PAIRS, 10 * PAIRS))
+    assert ten.flops == pytest.approx(encode + similarities) and ten.float32_flops == similarities
+    assert more == all_groups, "no batch holds a group twice"
 
 
 def test_without_lm_weight_text_costs_nothing(tmp_path: Path) -> None:
     model = toys.llama(rows=ROWS)
     record, _ = run(tmp_path, model, steps=2, lm_weight=0.0)
     assert record["tokens"] == 2 * 16 * 3
-    recipe = toys.recipe(align={"lm_weight": 0.0, "pairs_per_batch": 16})
-    assert align_step_flops(model, recipe, WORDS) == words_flops(model, 16, WORDS) == record["flops"] / 2
+    words = WordFormAlignment(WORDS, groups=16).cost(model)
+    assert stage_1(lm_weight=0.0).cost(model) == words and words.flops == record["flops"] / 2
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 import toys
+from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.alignment.states import tied as is_tied
+from prealign.methods.phase import Term
 from prealign.methods.vocabulary.new_rows import new_rows
 from prealign.recipe.sections import ModelSection
-from prealign.training.align import align
 from prealign.training.models import build_model, freeze_body, frozen_share, load_weights
-from prealign.training.pretrain import pretrain
+from prealign.training.phase import train
 
 IDS, ROWS, CONTEXT, BATCH = 50, 64, 12, 16
 EVERY = [(name, tied) for name in toys.ARCHITECTURES for tied in (False, True)]
@@ -40,25 +41,16 @@ def copies(model: Any) -> dict[str, torch.Tensor]:
 
 def one_step(model: Any, stage: str, folder: Path, **settings: Any) -> dict[str, Any]:
     """Train one step of a stage in place, without weight decay; all ids of the vocabulary occur, none of the padding's."""
-    section: dict[str, Any] = {"steps": 1, "learning_rate": 0.01, "weight_decay": 0.0, "warmup": 0.0, **settings}
-    recipe = toys.recipe(
-        align={**(section if stage == "align" else {}), "pairs_per_batch": 24, "lm_batch_size": BATCH},
-        pretrain={
-            **(section if stage == "pretrain" else {}),
-            "batch_size": BATCH,
-            "context": CONTEXT,
-            "validations": 1,
-        },
-    )
+    shape: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 0.0, "batch_size": BATCH, "context": CONTEXT}
+    terms = [Term(WordFormAlignment(WORDS, groups=24))] if stage == "align" else []
+    phase = toys.phase(*terms, **shape | {"name": stage} | settings)
     ids = (np.arange(BATCH * CONTEXT) % IDS).reshape(BATCH, CONTEXT).tolist()
-    common = (Dataset.from_dict({"input_ids": ids, "labels": ids}), {}, recipe)
+    text = Dataset.from_dict({"input_ids": ids, "labels": ids})
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    if stage == "align":
-        return align(model, None, WORDS, *common, 0, folder, lambda _: None)
-    return pretrain(model, None, None, *common, 1, 0, folder, lambda _: None)
+    return train(phase, model, text, {}, seed=0, folder=folder, on_progress=lambda _: None, trainer={"bf16": False})
 
 
 @pytest.mark.parametrize("stage", ["align", "pretrain"])

@@ -11,7 +11,9 @@ import torch
 from torch._dynamo.utils import counters
 
 import toys
-from prealign.training.align import align
+from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.phase import Term
+from prealign.training.phase import train
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,12 +26,25 @@ WORDS = toys.forms(*([list(range(g, g + 1 + g % 5)), [g + 30]] for g in range(24
 
 def losses(folder: Path, **trainer: Any) -> list[float]:
     model = toys.llama(initializer_range=0.02)
-    settings = {"steps": STEPS, "pairs_per_batch": 7, "lm_batch_size": BATCH}
-    recipe = toys.recipe(
-        align=settings, pretrain={"context": CONTEXT, "validations": 1}, trainer={"bf16": False, **trainer}
-    )
+    shape: dict[str, Any] = {
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "context": CONTEXT,
+        "warmup": 0.05,
+        "learning_rate": 5e-4,
+    }
+    phase = toys.phase(Term(WordFormAlignment(WORDS, groups=7)), **shape)
     text = toys.blocks(STEPS * BATCH, CONTEXT, vocabulary=64)
-    record = align(model, None, WORDS, text, {"en": text.select(range(BATCH))}, recipe, 0, folder, lambda _: None)
+    record = train(
+        phase,
+        model,
+        text,
+        {"en": text.select(range(BATCH))},
+        seed=0,
+        folder=folder,
+        on_progress=lambda _: None,
+        trainer={"bf16": False, **trainer},
+    )
     return [point["loss"] for point in record["history"]]
 
 

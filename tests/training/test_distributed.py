@@ -19,12 +19,11 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
-from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
-from prealign.methods.alignment.objective import AlignmentSteps, gather_words
-from prealign.training.forward import with_word_states
-from prealign.training.loop import run_trainer, training_arguments
+from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.phase import Term
+from prealign.training.forward import with_objectives
+from prealign.training.phase import train as train_phase
 from prealign.training.ranks import gather_weights
-from prealign.training.trainer import AlignmentTrainer, collate
 
 CONTEXT, RANKS, STEPS = 10, 2, 4
 # Group 2 is met by both ranks, and [1, 2] is a surface of groups on both; rank 1 has more and longer forms.
@@ -38,7 +37,7 @@ VALIDATION = {
     for name, number in (("en", 9), ("de", 15))
 }
 RATES = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0}
-WAYS = {"whole": None, "micro-batches": 2}  # word forms that each rank encodes at once
+WAYS = {"whole": None, "micro-batches": 1}  # groups that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
 
@@ -50,56 +49,62 @@ def batch(groups: list[int]) -> dict[str, Tensor]:
     return WORDS.batch(torch.tensor(groups).numpy())
 
 
-def loss_of(model: Any, words: dict[str, Tensor], rows: slice, micro: int | None = None) -> Tensor:
-    """L_align + L_LM of one process: its words, `micro` forms at a time, and its text."""
+def wrapped(micro_pairs: int | None = None) -> tuple[Any, WordFormAlignment]:
+    """A model with an objective that encodes `micro_pairs` groups at once."""
+    objective = WordFormAlignment(WORDS, micro_pairs=micro_pairs)
+    return with_objectives(model(), {"words": objective}), objective
+
+
+def loss_of(model: Any, objective: WordFormAlignment, words: dict[str, Tensor], rows: slice) -> Tensor:
+    """L_align + L_LM of one process: its words and its text."""
     text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
     text["labels"] = text["input_ids"]  # as many labels on each rank, so that the mean of means is the mean
-    inputs = {key: words[key] for key in ("word_ids", "word_lengths")}
-    output = model(**text, **inputs, word_micro=micro, word_most=FORMS)
-    states, groups, surfaces = gather_words(output["word_states"], words["word_groups"], words["word_surfaces"])
-    return WordAlignmentLoss()(states, groups, ExcludedPairs(groups, surfaces)) + output["loss"]
+    output = model(**text, objectives={"words": words})
+    return objective.loss(output["objectives"]["words"], words)["align"] + output["loss"]
 
 
 def train(
-    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, **steps: int
+    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, batch_size: int, groups: int
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-    """A few steps of AlignmentTrainer with words at every second one, by plain gradient descent in float64.
+    """A phase of a few steps with words at every second one, by plain gradient descent in float64.
 
     embedding_alone: without L_LM, so that steps with words leave the blocks out. Returns the weights, and the validation
     perplexities of each step.
     """
-    lm_weight, layers = (0.0, slice(0, 1)) if embedding_alone else (1.0, slice(None))
-    recipe = toys.recipe(trainer={"bf16": False, "optim": "sgd"}, evaluate={"batch_size": 4})
-    rates = recipe.align.model_copy(update=RATES | {"lm_weight": lm_weight})
-    arguments = training_arguments(recipe, folder, rates, steps=STEPS, batch_size=1, seed=0)
-    trainer = AlignmentTrainer(
-        with_word_states(model()),
-        arguments,
-        data_collator=collate,
-        train_dataset=AlignmentSteps(BLOCKS, WORDS, every=2, ranks=arguments.world_size, **steps),
-        eval_dataset=VALIDATION,
-        weight=1.0,
-        lm_weight=lm_weight,
-        layers=layers,
-        micro_pairs=micro_pairs,
+    lm_weight, layers = (0.0, "embedding") if embedding_alone else (1.0, "all")
+    objective = WordFormAlignment(WORDS, groups=groups, layers=layers, micro_pairs=micro_pairs)
+    shape: dict[str, Any] = {"steps": STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
+    phase = toys.phase(Term(objective, every=2), lm_weight=lm_weight, **shape)
+    trained = model()
+    record = train_phase(
+        phase,
+        trained,
+        BLOCKS,
+        VALIDATION,
+        seed=0,
+        folder=folder,
+        on_progress=lambda _: None,
+        trainer={"bf16": False, "optim": "sgd"},
+        eval_batch_size=4,
+        validations=8,
     )
-    history = run_trainer(trainer, "align", lambda _: None, tokens=1, flops=1)["history"]
-    weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    history = record["history"]
+    weights = {name: p.detach().clone() for name, p in trained.named_parameters()}
     return weights, [point["validation"] for point in history if "validation" in point]
 
 
 def sharded(rank: int) -> dict[str, Any]:
     """Gradients of the same step under FSDP2 (each block a unit, the rest the root's), and the weights put together.
 
-    In micro-batches of two one rank alone would need a fourth, for which the other would not gather its shards.
+    In micro-batches one rank alone would need one more, for which the other would not gather its shards.
     """
     gradients = {}
     for way, micro in WAYS.items():
-        parts = with_word_states(model())
+        parts, objective = wrapped(micro)
         for block in parts.model.layers:
             fully_shard(block)
         fully_shard(parts)
-        loss_of(parts, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        loss_of(parts, objective, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
         gradients[f"{way}: sharded"] = {name: p.grad.full_tensor() for name, p in parts.named_parameters()}
     local = sum(p.to_local().numel() for p in parts.parameters())
     gather_weights(parts)
@@ -122,12 +127,11 @@ def one_rank(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE))
     found = sharded(rank)
     for way, micro in WAYS.items():
-        parallel = DistributedDataParallel(with_word_states(model()))
-        loss_of(parallel, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4), micro).backward()
+        own, objective = wrapped(micro)
+        parallel = DistributedDataParallel(own)
+        loss_of(parallel, objective, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
         found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
-        found[f"{way}: weights"], found[f"{way}: validation"] = train(
-            folder, micro_pairs=micro and 1, batch_size=2, groups=2
-        )
+        found[f"{way}: weights"], found[f"{way}: validation"] = train(folder, micro_pairs=micro, batch_size=2, groups=2)
     found["embedding alone: weights"], found["embedding alone: validation"] = train(
         folder, embedding_alone=True, batch_size=2, groups=2
     )
@@ -149,12 +153,12 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("way", [f"{way}: {kind}" for way in WAYS for kind in ("gradients", "sharded")])
 def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[str, Any]], way: str) -> None:
-    alone, words = with_word_states(model()), [batch(groups) for groups in GROUPS_OF_RANK]
+    (alone, objective), words = wrapped(), [batch(groups) for groups in GROUPS_OF_RANK]
     assert [len(own["word_ids"]) for own in words] == [6, FORMS]
     width = max(one["word_ids"].shape[1] for one in words)
     joined = {key: torch.cat([one[key] for one in words]) for key in ("word_lengths", "word_groups", "word_surfaces")}
     pad = [torch.nn.functional.pad(one["word_ids"], (0, width - one["word_ids"].shape[1])) for one in words]
-    loss_of(alone, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
+    loss_of(alone, objective, {**joined, "word_ids": torch.cat(pad)}, slice(0, 8)).backward()
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank[way][name], parameter.grad, rtol=1e-9, atol=1e-13)
@@ -174,8 +178,9 @@ def test_training_on_two_ranks_is_training_on_one_with_twice_the_batch(
 ) -> None:
     expected, validation = train(tmp_path, embedding_alone=way == "embedding alone", batch_size=4, groups=4)
     start = dict(model().named_parameters())
+    moved = {name for name, weight in expected.items() if not torch.equal(weight, start[name])}
+    assert moved == ({"model.embed_tokens.weight"} if way == "embedding alone" else set(start))
     for name, weight in expected.items():
-        assert not torch.equal(weight, start[name])
         for rank in ranks:
             torch.testing.assert_close(rank[f"{way}: weights"][name], weight, rtol=1e-9, atol=1e-12)
     assert len(validation) == STEPS

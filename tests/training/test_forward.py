@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -14,7 +15,8 @@ from transformers import AutoModelForCausalLM
 import toy_experiment
 import toys
 from prealign.errors import RecipeError
-from prealign.training.forward import fused_loss, training_forward, with_word_states
+from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.training.forward import fused_loss, training_forward, with_objectives
 from prealign.training.loop import training_arguments
 
 FUSED = toys.recipe(trainer={"use_liger_kernel": True})
@@ -61,9 +63,11 @@ def test_a_forward_that_a_kernel_put_into_the_instance_is_the_one_wrapped(monkey
         model.forward = MethodType(forward, model)
 
     monkeypatch.setattr("transformers.integrations.liger.apply_liger_kernel", apply)
-    model = with_word_states(training_forward(toys.llama().train(), FUSED.trainer))
-    output = model(input_ids=IDS, labels=IDS, word_ids=IDS[:1, :2], word_lengths=torch.tensor([2]))
-    assert output.keys() == {"loss", "word_states"}
+    words = toys.forms([[1], [2]])
+    objectives = {"words": WordFormAlignment(words)}
+    model = with_objectives(training_forward(toys.llama().train(), FUSED.trainer), objectives)
+    output = model(input_ids=IDS, labels=IDS, objectives={"words": words.batch(np.arange(1))})
+    assert output.keys() == {"loss", "objectives"}
     ((config, names),) = seen
     assert [name for name, on in config.items() if on] == ["fused_linear_cross_entropy"]
     assert names == ["input_ids", "labels"]

@@ -143,7 +143,7 @@ def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(two: tup
 def test_one_process_writes_and_prints(two: tuple[Path, str]) -> None:
     folder, text = two
     run = folder / "run"
-    assert text.count("done: prepare") == 1
+    assert text.count("done: tokens, lexicon") == 1
     for name in ARMS:
         assert text.count(f"{name} seed 0 ") >= 1
         assert text.count("done: blocks, align, pretrain, evaluate, transfer") == 2
@@ -161,7 +161,7 @@ def test_a_run_whose_process_dies_ends_and_goes_on(tmp_path: Path) -> None:
     recipe = toy_experiment.recipe(tmp_path, **settings | {"pretrain__steps": 60})
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     command = ("pretrain", "recipe.yaml", "--out", "run")
-    text = killed(tmp_path, *command, when=tmp_path / "run/arms/prealign/seed-0/pretrain.partial/trainer")
+    text = killed(tmp_path, *command, when=tmp_path / "run/arms/prealign/seed-0/pretrain.partial/scratch")
     assert "Signal 9 (SIGKILL)" in text, "the launcher names the process that died"
     text = done(tmp_path, *command)
     assert "pretrain: goes on from the checkpoint of step" in text

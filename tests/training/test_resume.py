@@ -18,10 +18,11 @@ from prealign.events import Progress
 from prealign.files import read_json
 from prealign.methods.vocabulary.anchored import anchor_vocabulary
 from prealign.recipe.arms import with_settings
+from prealign.recipe.sections import CheckpointSection
 from prealign.run.folder import STAGE_FILE, run_stage
 from prealign.run.stages import ArmRun
 from prealign.training.checkpoints import WHOLE, keep_last, newest, seal
-from prealign.training.pretrain import pretrain
+from prealign.training.phase import train as train_phase
 
 ARMS = ("prealign", "prealign_sustained", "prealign_anchored")
 SETTINGS: dict[str, Any] = {
@@ -89,7 +90,7 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str, 
     whole.execute(last="pretrain")
     broken = ArmRun(name, 0, whole.base, *toy_experiment.prepared(whole.base, tmp_path / "broken"), whole.on_progress)
     assert notes == []
-    steps = whole.steps
+    steps = whole.main_phase.steps
     interrupt(broken, 5, 4)
     interrupt(broken, 5, 5)
     interrupt(broken, steps, 1)
@@ -99,7 +100,7 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str, 
     assert notes == [f"goes on from the checkpoint of step {step}" for step in (2, 4, last)]
     for stage in ("align", "pretrain"):
         assert state(broken, stage) == state(whole, stage), stage
-        assert not (broken.folder(stage) / "trainer").exists()
+        assert not (broken.folder(stage) / "scratch").exists()
     assert not list(broken.folder("align").parent.glob("*.partial"))
 
 
@@ -115,14 +116,21 @@ def train(
         half = sparse.csr_matrix((np.array([0.5, 0.5]), (np.array([40, 40]), np.array([1, 2]))), shape=(64, 64))
         language = np.where(np.arange(64) == 40, 0, -1)
         model = anchor_vocabulary(toys.llama(tied=True), half, language, fresh=True)
-    recipe = toys.recipe(
-        checkpoint={"every": 1, "keep": 20},
-        pretrain={"batch_size": 4, "context": 10, "validations": 2},
-        trainer={"bf16": False, "dataloader_num_workers": 1},
-    )
+    phase = toys.phase(steps=8, batch_size=4, context=10, learning_rate=3e-4, warmup=0.05)
     blocks, held_out = toys.blocks(rows, 10, vocabulary=60), {"en": toys.blocks(3, 10, vocabulary=60, seed=1)}
-    callbacks = [stop] if stop else []
-    record = pretrain(model, None, None, blocks, held_out, recipe, 8, 0, folder, lambda _: None, callbacks)
+    record = train_phase(
+        phase,
+        model,
+        blocks,
+        held_out,
+        seed=0,
+        folder=folder,
+        on_progress=lambda _: None,
+        trainer={"bf16": False, "dataloader_num_workers": 1},
+        checkpoint=CheckpointSection(every=1, keep=20),
+        validations=2,
+        callbacks=[stop] if stop else [],
+    )
     record.pop("seconds")
     return record, {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
@@ -207,7 +215,7 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
         recipe = with_settings(whole.base, {key.replace("__", "."): value for key, value in settings.items()})
         return ArmRun("prealign", 0, recipe, *toy_experiment.prepared(recipe, tmp_path / "broken"), whole.on_progress)
 
-    scratch = broken().folder("align").with_name("align.partial") / "trainer"
+    scratch = broken().folder("align").with_name("align.partial") / "scratch"
     interrupt(broken(checkpoint__keep=1), 5, 5)
     assert [path.name for path in scratch.glob("checkpoint-*")] == ["checkpoint-4"]
     interrupt(broken(checkpoint__keep=5), 5, 5)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,31 +20,31 @@ from prealign.lexicon.reading_report import told_of
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
 Target = Annotated[str, typer.Option("--target", help="The target language.")]
-Senses = Annotated[int, typer.Option("--senses", help="At most so many translations of a word.")]
+Senses = Annotated[int, typer.Option("--senses", help="Most translations of a word.")]
 WordCounts = Annotated[
     Path | None,
-    typer.Option("--words", help="A run's data/words.json, or a word a line, a tab and its count after it."),
+    typer.Option(
+        "--words", help="A run's data/tokens/words.json, or a list: a word a line, optionally a tab and its count."
+    ),
 ]
 Text = Annotated[
-    list[str] | None, typer.Option("--text", help="Text whose words to take: files, folders, globs, package:NAME.")
+    list[str] | None, typer.Option("--text", help="Text to take the words from: files, folders, globs, package:NAME.")
 ]
 Known = Annotated[
     list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
 ]
 Address = Annotated[
-    str | None, typer.Option("--endpoint", help="Its address, such as http://localhost:8000/v1; or OPENAI_BASE_URL.")
+    str | None, typer.Option("--endpoint", help="Address, such as http://localhost:8000/v1. Default: OPENAI_BASE_URL.")
 ]
 Identical = Annotated[bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")]
 Prices = Annotated[
-    tuple[float, float], typer.Option("--prices", help="Of a million tokens sent, and of a million received.")
+    tuple[float, float], typer.Option("--prices", help="Price of a million tokens sent, and of a million received.")
 ]
-Answers = Annotated[
-    Path | None, typer.Option("--cache", help="Where answers are kept; OUT.answers.jsonl if not given.")
-]
+Answers = Annotated[Path | None, typer.Option("--cache", help="File of the answers. Default: OUT.answers.jsonl.")]
 
 
 class Meter:
-    """Shows how far something is, with its rate and the time left: a bar on a terminal, else a line every few seconds."""
+    """Shows progress, its rate and the time left: a bar on a terminal, else a line every few seconds."""
 
     LINE_EVERY = 15.0  # seconds
 
@@ -84,7 +83,7 @@ class Meter:
 def align(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Source and target, a sentence a line; or one file, parted by a tab.", metavar="FILE"),
+        typer.Argument(help="Source and target, a sentence a line; or one tab-separated file.", metavar="FILE"),
     ],
     target: Target,
     out: Out,
@@ -129,22 +128,26 @@ def translate(
     source: Source = "en",
     endpoint: Address = None,
     minimum_count: Annotated[int, typer.Option("--minimum-count", help="Leave out words rarer than this.")] = 5,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the most frequent so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Most words to ask for, the most frequent first.")
+    ] = None,
     senses: Senses = 3,
     keep_identical: Identical = False,
     batch: Annotated[int, typer.Option("--batch", help="Words of a request.")] = 40,
     concurrency: Annotated[int, typer.Option("--concurrency", help="Requests under way at a time.")] = 4,
-    per_minute: Annotated[float, typer.Option("--requests-per-minute", help="Limit of all requests.")] = 60,
+    per_minute: Annotated[
+        float, typer.Option("--requests-per-minute", help="Limit of requests, retries included.")
+    ] = 60,
     retries: Annotated[int, typer.Option("--retries", help="Further tries of a request that fails.")] = 6,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 60,
-    temperature: Annotated[float | None, typer.Option("--temperature", help="The model's own if not given.")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds of one try.")] = 60,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Default: that of the model.")] = None,
     prices: Prices = (0, 0),
     cache: Answers = None,
     ask_again: Annotated[
         bool, typer.Option("--ask-again", help="Ask again for words that were refused, or left out of replies.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked, and ask nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first request.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first request and send none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send the requests without asking for consent.")] = False,
 ) -> None:
     """Have a language model translate the frequent words that dictionaries lack. The key is taken from OPENAI_API_KEY."""
     from prealign.lexicon.llm.cache import Cache
@@ -165,11 +168,11 @@ def translate(
     if dry_run:
         say("\n".join(message["content"] for message in task.messages(list(asked)[:batch])))
         return
-    # With an answer to every word in the cache, neither a key nor the client is missed.
+    # If the cache answers every word, neither key nor client is needed.
     service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature) if ahead.words else None
     if ahead.words and not yes:
         _confirm()
-    with Meter() as meter, closing(service) if service else nullcontext():
+    with Meter() as meter:
         made = ask(asked, task, service, answers, traffic, meter.show)
     made.lexicon.save(out)
     say(made.text)
@@ -200,7 +203,7 @@ def _cost(tokens: Any, prices: tuple[float, float]) -> float:
 
 
 def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
-    """Say what is ahead, before anything is paid for."""
+    """Print the requests and costs ahead."""
     torn = f" ({cache.unreadable:,} of its lines cannot be read)" if cache.unreadable else ""
     refused = (
         f", {ahead.refused:,} of them as they were refused before (--ask-again sends them anew)"
@@ -218,9 +221,7 @@ def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
-        raise LexiconError(
-            "nobody is here to agree to these requests; say --yes to send them, or --dry-run to see the first"
-        )
+        raise LexiconError("not a terminal: pass --yes to send the requests, or --dry-run to see the first")
     if not typer.confirm("Send them?"):
         raise LexiconError("nothing was sent")
 

@@ -165,11 +165,11 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     from prealign.report.tables.budget import tokenizer
 
     settings = _load(recipe, overrides)
-    prepared, folder = _prepare(settings, out)
+    prepared, _ = _prepare(settings, out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
         console.print(line, soft_wrap=True)
-    console.print(f"{record['groups']:,} translation groups → {folder.data / 'lexicon.jsonl'}")
+    console.print(f"{record['groups']:,} translation groups → {prepared.lexicon_file}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
     if held_out := settings.lexicon.held_out:

@@ -15,15 +15,16 @@ def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -
     """Return what the arms take in all, and their memory on one device."""
     title = f"Plan: {devices.number} × {devices.name} at {devices.utilisation:.0%} utilisation"
     counts = ("tokens", "flops", "seconds", "disk")
-    rows = [
-        (plan.arm, f"{plan.align_steps:,}", f"{plan.steps:,}", *_amounts(*(getattr(plan, what) for what in counts)))
-        for plan in plans
-    ]
+    rows = [(plan.arm, _steps(plan), *_amounts(*(getattr(plan, what) for what in counts))) for plan in plans]
     seeds = plans[0].seeds
     total = _amounts(*(seeds * sum(getattr(plan, what) for plan in plans) for what in counts))
-    rows.append((f"all, {seeds} seed{'s' if seeds > 1 else ''}", NONE, NONE, *total))
-    columns = ("Arm", "Steps of stage 1", "Steps of stage 2", "Tokens", "FLOPs", "Time", "Disk")
+    rows.append((f"all, {seeds} seed{'s' if seeds > 1 else ''}", NONE, *total))
+    columns = ("Arm", "Steps", "Tokens", "FLOPs", "Time", "Disk")
     return [Table(title, columns, tuple(rows), "\n".join(notes)), _memory_table(plans, devices)]
+
+
+def _steps(plan: Plan) -> str:
+    return ", ".join(f"{name} {steps:,}" for name, steps in plan.steps.items())
 
 
 def _amounts(tokens: float, flops: float, seconds: float, disk: float) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def _memory_table(plans: Sequence[Plan], devices: Devices) -> Table:
         "Optimiser",
         "Activations",
         "Logits",
-        "Alignment",
+        "Objectives",
         "Total",
         "Fits",
     )

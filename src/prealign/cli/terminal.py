@@ -84,11 +84,9 @@ class Watch:
         if p.step < p.steps and time.monotonic() - self.printed.get(key, 0.0) < self.LINE_EVERY:
             return
         self.printed[key] = time.monotonic()
-        left = p.seconds / max(p.step, 1) * (p.steps - p.step)
-        self.console.print(
-            f"  {event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,} {_rate(p)} {left:.0f} s left",
-            soft_wrap=True,
-        )
+        left = f"{p.seconds / p.step * (p.steps - p.step):.0f} s left" if p.step else ""
+        said = (f"{event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,}", _rate(p), left)
+        self.console.print(f"  {' '.join(part for part in said if part)}", soft_wrap=True)
 
 
 def _rate(progress: Any) -> str:

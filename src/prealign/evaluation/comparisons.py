@@ -1,9 +1,9 @@
-"""Every arm against the baseline, number by number: the comparisons of results.json.
+"""Comparisons of results.json: every arm against the baseline, number by number.
 
-1. Scores that differ in arm and seed alone are one number: `NUMBER` names what tells numbers apart.
-2. Two arms meet in the seeds in which both were measured on the same things in the same way (equal signatures).
-3. Several seeds: paired over seeds. One seed: over what it was measured on, which the caller knows (`OneSeed`).
-4. All arms that meet the baseline on one number are one family for Holm's correction, but for those that diverged.
+1. Scores that differ in arm and seed alone are one number; the keys in `NUMBER` identify it.
+2. Pair two arms in the seeds in which their scores have equal signatures: the same items, measured in the same way.
+3. Several seeds: a paired test over seeds. One seed: a test over items, which the caller provides (`OneSeed`).
+4. All arms compared on one number are one family for Holm's correction, without those that diverged.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from prealign.evaluation.statistics import Difference, holm, paired_seeds
 NUMBER = ("task", "language", "metric", "condition", "layer", "stage", "split")
 
 OneSeed = Callable[[str, int, dict[str, Any]], tuple[Difference, Unit] | None]
-"""(arm, seed, number) -> its difference to the baseline in that seed and what the interval is over; None if unknown."""
+"""(arm, seed, number) -> difference to the baseline in that seed, and the unit of its interval; None if unknown."""
 
 
 def compare(
     arms: Sequence[str], seeds: Sequence[int], baseline: str, scores: Sequence[dict[str, Any]], one_seed: OneSeed
 ) -> list[dict[str, Any]]:
-    """Return the `Comparison` of every arm with the baseline, as entries of results.json, on every final number.
+    """Return a `Comparison` of every arm with the baseline on every final number, as entries of results.json.
 
-    Without a common seed there is no entry; with one seed of which `one_seed` knows nothing, p and interval are None.
+    Arms without a common seed have no entry. With one common seed and no result of `one_seed`, p and interval are None.
     """
     values: dict[tuple[Any, ...], dict[tuple[str, int], dict[str, Any]]] = {}
     for score in scores:
@@ -43,20 +43,20 @@ def compare(
             common = [s for s in seeds if _comparable(by_arm.get((arm, s)), by_arm.get((baseline, s)))]
             if arm == baseline or not common:
                 continue
-            own, base = ([by_arm[name, s]["value"] for s in common] for name in (arm, baseline))
+            ours, theirs = ([by_arm[name, s]["value"] for s in common] for name in (arm, baseline))
             single = one_seed(arm, common[0], number) if len(common) == 1 else None
-            found, unit = single or (paired_seeds(own, base), "seeds")
-            ratio = float(np.mean(own) / np.mean(base)) if np.mean(base) else None
-            family.append(Comparison(arm=arm, baseline=baseline, **number, **found._asdict(), unit=unit, ratio=ratio))
+            test, unit = single or (paired_seeds(ours, theirs), "seeds")
+            ratio = float(np.mean(ours) / np.mean(theirs)) if np.mean(theirs) else None
+            family.append(Comparison(arm=arm, baseline=baseline, **number, **test._asdict(), unit=unit, ratio=ratio))
         comparisons += map(asdict, _corrected(family))
     return comparisons
 
 
-def _comparable(own: dict[str, Any] | None, base: dict[str, Any] | None) -> bool:
-    return own is not None and base is not None and own["signature"] == base["signature"]
+def _comparable(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> bool:
+    return ours is not None and theirs is not None and ours["signature"] == theirs["signature"]
 
 
 def _corrected(family: list[Comparison]) -> list[Comparison]:
-    tested = {i: found.p for i, found in enumerate(family) if found.p is not None and math.isfinite(found.p)}
+    tested = {i: one.p for i, one in enumerate(family) if one.p is not None and math.isfinite(one.p)}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return [replace(found, p_holm=adjusted.get(i)) for i, found in enumerate(family)]
+    return [replace(one, p_holm=adjusted.get(i)) for i, one in enumerate(family)]

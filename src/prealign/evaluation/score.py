@@ -1,26 +1,28 @@
-"""Scores and comparisons: one object is one entry of results.json, its fields are the entry's keys.
+"""Scores and comparisons: an object is an entry of results.json, its fields are the keys.
 
-A score is a value with its 95 % interval, what it was measured on, and a signature that says how.
+A score is a value with its 95 % interval, the data it was measured on, and a signature that says how. An evaluator is data
+and settings; called on a model, it returns an `Evaluation`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-Stage = Literal["init", "align", "pretrain"]
+from prealign import __version__
+
+Stage = str
 Split = Literal["test", "seen", "held_out"]
 Unit = Literal["seeds", "documents", "items"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One measured number. Evaluators leave `arm` and `seed` alone; the experiment fills them in.
+    """One measured number. Evaluators leave out `arm` and `seed`; the experiment sets them.
 
-    `low`, `high`: 95 % interval over the `n` items, None where one item is all there is. `chance`: the
-    value of guessing, None where there is no such thing. `layer`: 0 input embedding, 1..L blocks, L+1
-    output embedding. `condition`: what else tells it apart from other numbers of its task and metric, such as
-    the data set of a transfer score, or "k=64|names=lexicon"; None where there is nothing.
+    `low`, `high`: 95 % interval over the `n` items, None for a single item. `chance`: the value of guessing, None where
+    undefined. `layer`: 0 input embedding, 1..L blocks, L+1 output embedding. `condition`: distinguishes numbers of one task
+    and metric, such as the data set of a transfer score, or "k=64|names=lexicon"; None where there is only one.
     """
 
     arm: str = ""
@@ -44,9 +46,8 @@ class Score:
 class Comparison:
     """An arm against a baseline on one number: `difference` = arm - baseline, `ratio` = arm / baseline.
 
-    `ratio` is None where the baseline is 0.
-    `unit` says over what interval and p-value are taken: paired seeds, or the documents or items of a single seed.
-    `p_holm` is p corrected for all arms that meet the baseline on this number (Holm 1979).
+    `ratio` is None where the baseline is 0. `unit`: interval and p-value are over paired seeds, or over the documents or
+    items of a single seed. `p_holm` is p corrected for all arms compared on this number (Holm 1979).
     """
 
     arm: str
@@ -67,6 +68,18 @@ class Comparison:
     condition: str | None = None
 
 
+class Evaluation(NamedTuple):
+    """The scores of a model, and `items`: the statistics of every document, word, sentence or question, ready for JSON."""
+
+    scores: list[Score]
+    items: dict[str, Any]
+
+
+def identity(tokenizer: Any) -> dict[str, object]:
+    """Return the default end of a signature: the size of the tokenizer and the version of prealign."""
+    return {"tok": len(tokenizer), "v": __version__}
+
+
 def signature(**parts: object) -> str:
-    """How a number was measured, in one word: `signature(docs=16, ctx=128)` is `docs:16|ctx:128`."""
+    """Return the settings of a measurement as one string: `signature(docs=16, ctx=128)` is `docs:16|ctx:128`."""
     return "|".join(f"{key}:{value}" for key, value in parts.items())

@@ -49,7 +49,7 @@ class Memory:
     optimiser: float
     activations: float = 0.0
     logits: float = 0.0
-    alignment: float = 0.0
+    objectives: float = 0.0
 
     @property
     def total(self) -> float:

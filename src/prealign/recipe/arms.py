@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prealign.errors import RecipeError
+from prealign.recipe.registry import METHODS, load_method
 from prealign.recipe.sections import Recipe
-from prealign.recipe.validate import Key, Problem, _fields_at, _shown, did_you_mean, repeated, show, validate
+from prealign.recipe.validate import Key, Problem, did_you_mean, fields_at, repeated, show, shown, validate
 
 PAPER: Mapping[str, Any] = {
+    "method": "prealign",
     "align.layers": "all",
     "switch.mode": "input_only",
     "sustain.weight": 0.0,
@@ -71,6 +73,24 @@ _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowl
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a name is an arm without being a variant: one of `ARMS`, or a method."""
+    return name in ARMS or name in METHODS
+
+
+def arm_card(recipe: Recipe, name: str) -> dict[str, str]:
+    """Return an arm's "label", what it does ("description") and whose it is ("citation"), for report and model card."""
+    if name in ARMS:
+        return {"label": name, "description": ARMS[name].description, "citation": load_method("prealign").citation}
+    if name in METHODS:
+        method = load_method(name)
+        return {"label": method.label, "description": method.description, "citation": method.citation}
+    variant = recipe.variants[name]
+    changed = ", ".join(f"{key} = {value}" for key, value in variant.set.items())
+    base = arm_card(recipe, variant.extends)
+    return base | {"label": name, "description": f"{variant.extends} with {changed}"}
+
+
 def resolve_arm(recipe: Recipe, name: str) -> Recipe:
     """Return the recipe that the arm or variant `name` trains by.
 
@@ -87,9 +107,7 @@ def arm_settings(recipe: Recipe, name: str) -> dict[str, Any]:
     lineage = _lineage(recipe, name)
     if lineage[-1] in lineage[:-1]:
         raise RecipeError(f"variants.{lineage[-1]}.extends: extends itself: {' -> '.join(lineage)}")
-    if lineage[-1] not in ARMS:
-        raise RecipeError(_unknown_arm(recipe, lineage[-1]))
-    settings = {**PAPER, **ARMS[lineage[-1]].set}
+    settings = {**PAPER, **_built_in(recipe, lineage[-1])}
     if settings["sustain.weight"] and recipe.sustain.weight:
         settings["sustain.weight"] = recipe.sustain.weight
     for variant in reversed(lineage[:-1]):
@@ -151,12 +169,21 @@ def _put(inside: Any, parts: Sequence[str], value: Any) -> Key:
     if isinstance(inside, dict) and inside.get(step) is None:
         inside[step] = {}
     if not isinstance(inside[step], dict | list):
-        raise RecipeError(f"{step!r} has no settings inside: it is {_shown(inside[step])}")
+        raise RecipeError(f"{step!r} has no settings inside: it is {shown(inside[step])}")
     return (step, *_put(inside[step], parts[1:], value))
 
 
 def _entries(count: int) -> str:
     return f"entries 0 to {count - 1}" if count else "no entries"
+
+
+def _built_in(recipe: Recipe, name: str) -> Mapping[str, Any]:
+    """Return what a built-in arm, or the arm of a method, sets. RecipeError for an unknown name."""
+    if name in ARMS:
+        return ARMS[name].set
+    if name in METHODS:
+        return {"method": name}
+    raise RecipeError(_unknown_arm(recipe, name))
 
 
 def arm_problems(recipe: Recipe) -> list[Problem]:
@@ -165,9 +192,9 @@ def arm_problems(recipe: Recipe) -> list[Problem]:
     for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms)):
         problems += [((key, i), f"{values[i]!r} is named twice") for i in repeated(values)]
     for i, name in enumerate(recipe.arms):
-        if name not in ARMS and name not in recipe.variants:
+        if not is_built_in(name) and name not in recipe.variants:
             problems.append((("arms", i), _unknown_arm(recipe, name)))
-    if recipe.baseline not in ARMS and recipe.baseline not in recipe.variants:
+    if not is_built_in(recipe.baseline) and recipe.baseline not in recipe.variants:
         problems.append((("baseline",), _unknown_arm(recipe, recipe.baseline)))
     for name in recipe.variants:
         problems += _variant_name_problems(recipe, name)
@@ -175,22 +202,22 @@ def arm_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _variant_name_problems(recipe: Recipe, name: str) -> Iterator[Problem]:
-    if name in ARMS:
+    if is_built_in(name):
         yield ("variants", name), "this name is taken by a built-in arm: choose another"
     elif not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         yield ("variants", name), "a variant's name may hold only letters, digits, _ and -"
     extends: Key = ("variants", name, "extends")
     lineage = _lineage(recipe, name)
-    if lineage[-1] == name and name not in ARMS:
+    if lineage[-1] == name and not is_built_in(name):
         yield extends, f"extends itself: {' -> '.join(lineage)}"
-    elif len(lineage) == 2 and lineage[-1] not in ARMS:
+    elif len(lineage) == 2 and not is_built_in(lineage[-1]):
         yield extends, _unknown_arm(recipe, lineage[-1])
 
 
 def variant_problems(recipe: Recipe, name: str) -> list[Problem]:
     """Return what is wrong with a variant's settings: keys that do not exist, values that do not validate."""
     lineage, own = _lineage(recipe, name), recipe.variants[name].set
-    if lineage[-1] not in ARMS:
+    if not is_built_in(lineage[-1]):
         return []
     here: Key = ("variants", name, "set")
     problems = [((*here, dotted), text) for dotted in own for text in _not_for_an_arm(dotted)]
@@ -220,17 +247,17 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
         "evaluate.dictionaries"
     ):
         yield f"all arms share `{section}`, or they would not compare; make it a recipe of its own"
-    elif keys := _fields_at((dotted,)):
+    elif keys := fields_at((dotted,)):
         yield f"this is a section: set its keys one by one, as in '{dotted}.{next(iter(keys))}'"
 
 
 def _lineage(recipe: Recipe, name: str) -> list[str]:
     """Return the arm and what it extends, up to a built-in arm, an unknown name, or a name met before."""
     line = [name]
-    while line[-1] in recipe.variants and line[-1] not in ARMS and line[-1] not in line[:-1]:
+    while line[-1] in recipe.variants and not is_built_in(line[-1]) and line[-1] not in line[:-1]:
         line.append(recipe.variants[line[-1]].extends)
     return line
 
 
 def _unknown_arm(recipe: Recipe, name: str) -> str:
-    return f"unknown arm {name!r}{did_you_mean(name, [*ARMS, *recipe.variants])}"
+    return f"unknown arm {name!r}{did_you_mean(name, dict.fromkeys([*ARMS, *METHODS, *recipe.variants]))}"

@@ -10,6 +10,7 @@ from prealign.errors import RecipeError
 from prealign.languages import CLONE_SUFFIX, UNSPACED_LANGUAGES
 from prealign.recipe.arms import arm_problems, resolve_arm, variant_problems
 from prealign.recipe.measures import KnowledgeSection, TransferTask
+from prealign.recipe.registry import settings_problems
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import _trainer
 from prealign.recipe.validate import Key, Problem, did_you_mean, repeated, show
@@ -237,6 +238,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("source", "targets", "mixture", "switch"), _shares),
     (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("trainer",), _trainer),
+    (("methods", "align", "switch", "sustain", "anchor", "pretrain", "lexicon"), settings_problems),
     (("transfer", "source", "targets", "pretrain"), _transfer),
     (("knowledge", "source", "targets"), _knowledge),
 )

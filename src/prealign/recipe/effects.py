@@ -29,7 +29,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
 
 def ineffective(recipe: Recipe) -> list[str]:
     """Return a warning for each setting that was written, is not the default, and changes nothing."""
-    trained = {name: resolve_arm(recipe, name) for name in [*ARMS, *recipe.variants]}
+    trained = {name: resolve_arm(recipe, name) for name in dict.fromkeys([*ARMS, *recipe.variants, *recipe.arms])}
     arms, warnings = [trained[name] for name in recipe.arms], []
     for key, value in _written(recipe):
         needs = _SWITCHED_BY.get(key) or _SWITCHED_BY.get(key.split(".")[0], ())
@@ -43,6 +43,14 @@ def ineffective(recipe: Recipe) -> list[str]:
             f"baseline: {recipe.baseline!r} is not among `arms`, so nothing is compared: add it, or `prealign merge` the "
             "results with some that have it"
         )
+    if "method" in recipe.model_fields_set:
+        warnings.append(f"method: {recipe.method!r} has no effect: the arms decide it; name the method in `arms`")
+    used = {arm.method for arm in arms}
+    for name in recipe.methods:
+        if name not in used:
+            warnings.append(
+                f"methods.{name}: has no effect: no arm of this recipe trains by it; add {name!r} to `arms`"
+            )
     return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
 
 

@@ -1,12 +1,12 @@
-"""Recipe files: read a recipe with all its errors at once, write it back.
+"""Recipe files: read a recipe and report all its errors at once, or write a recipe.
 
-1. Read the file as YAML and note the line of every key. Plain scalars follow YAML 1.2: `language: no` is the
-   text "no", `5e-4` is a number. A key written twice is an error.
-2. Put the overrides (`switch.ratio=0.1`, values are YAML too) over the file's values; the last one wins.
-3. Validate with pydantic, and say what it finds in plain words.
-4. Look for settings that contradict each other (`prealign.recipe.checks`). A check runs only if the sections it reads
-   are valid, so that one mistake is reported once.
-5. If anything was found, raise one RecipeError with a line for each: `FILE:LINE: KEY: what is wrong`.
+1. Parse the file as YAML and record the line of every key. Plain scalars follow YAML 1.2: `language: no` is the
+   text "no", `5e-4` is a number. A duplicate key is an error, and so are more than MOST_VALUES values or MOST_LEVELS levels.
+2. Apply the overrides (`switch.ratio=0.1`; values are YAML too) to the values of the file; the last one wins.
+3. Validate with pydantic, and put its errors in plain words.
+4. Check for settings that contradict each other (`prealign.recipe.checks`). A check runs only if its sections are
+   valid: each mistake is reported once.
+5. If there is an error, raise one RecipeError with a line for each: `FILE:LINE: KEY: what is wrong`.
 
 Paths in a recipe are relative to the working directory, not to the recipe's folder, and stay as written.
 """
@@ -28,9 +28,13 @@ from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Key, Problem, show, validate
 
+MOST_VALUES = 100_000
+"""Values of a file, those that aliases repeat included: a few hundred bytes of aliases can stand for billions."""
+MOST_LEVELS = 50
+
 AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
-"""Where a setting comes from: 0 and the line for the file, the override's number and 0 else; and in words."""
+"""Origin of a setting, in sorting order: (0, line, text) in the file, (number, 0, text) in an override."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper; it quotes text that a reader of YAML 1.1 or 1.2 would take for something else."""
+    """PyYAML's safe dumper, which quotes text that YAML 1.1 or 1.2 reads as another type."""
 
 
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)"
@@ -111,7 +115,7 @@ def _read_text(path: str | Path) -> str:
 
 
 def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Place], list[Problem]]:
-    """Return the value that the text holds, the place of every key in it, and the keys set twice."""
+    """Return the value of a YAML text, the place of every key, and the duplicate keys."""
     places: dict[Key, Place] = {(): at(1)}
     problems: list[Problem] = []
     try:
@@ -121,6 +125,13 @@ def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Pl
             return None, places, problems
         for key, line, earlier in _lines(node, (), ()):
             places[key] = at(line)
+            if len(key) > MOST_LEVELS:
+                raise RecursionError
+            if len(places) > MOST_VALUES:
+                raise RecipeError(
+                    f"{places[key[:1]][2]}: {show(key[:1])}: more than {MOST_VALUES:,} values. Aliases (`*name`) repeat "
+                    "lists and sections: write fewer of them"
+                )
             if earlier:
                 problems.append((key, f"is set twice, first in line {earlier}: remove one"))
         return loader.construct_document(node), places, problems
@@ -129,12 +140,14 @@ def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Pl
         raise RecipeError(f"{at(line)[2]}: this is not YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{at(1)[2]}: this is not YAML: {error}".splitlines()[0]) from error
+    except RecursionError:
+        raise RecipeError(f"{at(1)[2]}: lists or sections are nested too deeply: write fewer levels") from None
 
 
 def _lines(node: yaml.Node, at: Key, around: tuple[yaml.Node, ...]) -> Iterator[tuple[Key, int, int]]:
-    """Yield each key below a node with its line and, if it is written twice, its earlier line (else 0).
+    """Yield each key below a node, its line, and the line of an earlier duplicate (0 if there is none).
 
-    Keys become text as they are written, whatever they look like.
+    Keys stay text as written, also if they look like numbers.
     """
     if any(node is outer for outer in around):
         raise yaml.MarkedYAMLError(problem="a value that contains itself", problem_mark=around[-1].start_mark)
@@ -155,7 +168,7 @@ def _lines(node: yaml.Node, at: Key, around: tuple[yaml.Node, ...]) -> Iterator[
 
 
 def _override(data: Any, places: dict[Key, Place], override: str, place: Place) -> list[tuple[Place, str]]:
-    """Put one `key=value` into the data and note its place; return what is wrong with it."""
+    """Apply one `key=value` to the data and record its place; return its errors."""
     dotted, equals, text = override.partition("=")
     if not equals or not dotted.strip():
         return [(place, "an override is written key=value, as in switch.ratio=0.1")]
@@ -174,7 +187,7 @@ def _override(data: Any, places: dict[Key, Place], override: str, place: Place) 
 
 
 def _located(problems: Iterable[Problem], places: dict[Key, Place]) -> list[tuple[Place, str]]:
-    """Give each problem the place of its key, or of the nearest key around it that was written."""
+    """Give each problem the place of its key, or of the innermost section around it that has a place."""
     found = []
     for key, message in problems:
         place = next(places[key[:n]] for n in range(len(key), -1, -1) if key[:n] in places)
@@ -183,7 +196,7 @@ def _located(problems: Iterable[Problem], places: dict[Key, Place]) -> list[tupl
 
 
 def _contradictions_of_the_rest(data: dict[str, Any], problems: Sequence[Problem]) -> list[Problem]:
-    """Check the sections that are valid in a recipe that, as a whole, is not."""
+    """Check the valid sections of an invalid recipe."""
     broken = {str(key[0]) for key, _ in problems if key}
     stand_in = {"name": "stand-in", "source": {"text": ["-"]}, "targets": [{"language": "en-clone"}]}
     rest = validate({**stand_in, **{name: value for name, value in data.items() if name not in broken}})

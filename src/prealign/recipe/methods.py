@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prealign.recipe.section import Count, Positive, Rate, Section, Share
+from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share
 
 
 class AlignSection(Section):
@@ -42,6 +42,9 @@ class SwitchSection(Section):
     word; empty: all alike. A language that is left out counts 1, one with 0 is never drawn."""
     target_ratio: Share = 0.0
     """Probability that a known word of *target* text is replaced by the source word it translates; 0 is the paper."""
+    schedule: SchedulePoints = Field(default=[])
+    """Factor on both probabilities over the course of the stage, as [[progress, factor], …]; empty: always 1.
+    [[0, 1], [0.8, 0]] switches early and reads monolingual text last."""
 
 
 class SustainSection(Section):
@@ -50,6 +53,8 @@ class SustainSection(Section):
     weight: Annotated[float, Field(ge=0)] = 0.0
     groups: Positive = 64
     every: Positive = 1
+    schedule: SchedulePoints = Field(default=[])
+    """Factor on the weight over the course of the stage, as [[progress, factor], …]; empty: always 1."""
 
 
 class AnchorSection(Section):

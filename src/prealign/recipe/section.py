@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _in_order(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    places = [at for at, _ in points]
+    if places != sorted(set(places)):
+        raise ValueError(f"has its points of progress out of order or twice: {places}")
+    return points
+
+
+SchedulePoints = Annotated[list[tuple[Share, Annotated[float, Field(ge=0)]]], AfterValidator(_in_order)]
+"""A factor over the course of a phase, as points [progress, factor], linear between them; empty: always 1."""
 
 
 class Section(BaseModel):

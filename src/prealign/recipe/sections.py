@@ -180,10 +180,13 @@ class Variant(Section):
     set: dict[str, Any]
 
 
+_NAME = r"^[A-Za-z0-9_.-]+$"
+
+
 class Recipe(Section):
     """A whole experiment."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     seeds: list[Seed] = Field(default=[0], min_length=1)
     arms: list[str] = Field(default=["joint", "prealign"], min_length=1)
     baseline: str = "joint"
@@ -205,6 +208,10 @@ class Recipe(Section):
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
+    method: Annotated[str, Field(pattern=_NAME)] = "prealign"
+    """What an arm trains by. The arm decides it: name the method in `arms`."""
+    methods: dict[str, dict[str, Any]] = Field(default={})
+    """Settings of methods, by name (`prealign.recipe.registry`)."""
     transfer: list[TransferTask] = Field(default=[])
     """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""
     checkpoint: CheckpointSection = CheckpointSection()

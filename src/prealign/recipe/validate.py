@@ -45,7 +45,12 @@ def validate(data: object) -> Recipe | list[Problem]:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        return [(found["loc"], _in_words(found)) for found in error.errors(include_url=False)]
+        return problems_in(error, Recipe)
+
+
+def problems_in(error: ValidationError, section: type[BaseModel]) -> list[Problem]:
+    """Return what pydantic found wrong in a section, in plain words."""
+    return [(found["loc"], _in_words(found, section)) for found in error.errors(include_url=False)]
 
 
 _IS_NOT = {
@@ -62,13 +67,13 @@ _IS_NOT = {
 }
 
 
-def _in_words(found: ErrorDetails) -> str:
+def _in_words(found: ErrorDetails, section: type[BaseModel]) -> str:
     """Say what pydantic found: what is wrong, and what would be right."""
     kind, key, value, context = found["type"], found["loc"], found["input"], found.get("ctx", {})
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return f"unknown key{did_you_mean(key[-1], _fields_at(key[:-1]))}"
+        return f"unknown key{did_you_mean(key[-1], fields_at(key[:-1], section))}"
     if kind == "value_error":
         return str(context["error"])
     if value is None:
@@ -77,18 +82,18 @@ def _in_words(found: ErrorDetails) -> str:
         return "is an empty list: it needs at least one entry"
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"])
-        return f"{_shown(value)} is not one of the allowed values{did_you_mean(value, options)}"
+        return f"{shown(value)} is not one of the allowed values{did_you_mean(value, options)}"
     if kind.startswith(("greater_than", "less_than")):
-        return f"{_shown(value)} is not {_range(key, context)}"
+        return f"{shown(value)} is not {_range(key, context, section)}"
     for beginning, right in _IS_NOT.items():
         if kind.startswith(beginning):
-            return f"{_shown(value)} is not {right}"
+            return f"{shown(value)} is not {right}"
     return found["msg"]
 
 
-def _range(key: Key, context: Mapping[str, Any]) -> str:
+def _range(key: Key, context: Mapping[str, Any], section: type[BaseModel]) -> str:
     """Name the allowed range: the bound that was broken and, where the field declares them, the others."""
-    field = _fields_at(key[:-1]).get(str(key[-1]))
+    field = fields_at(key[:-1], section).get(str(key[-1]))
     bounds = dict(context)
     for constraint in field.metadata if field else []:
         bounds |= {b: getattr(constraint, b) for b in ("ge", "gt", "le", "lt") if hasattr(constraint, b)}
@@ -98,9 +103,9 @@ def _range(key: Key, context: Mapping[str, Any]) -> str:
     return " and ".join(f"{words[b]} {bounds[b]:g}" for b in words if b in bounds)
 
 
-def _fields_at(key: Key) -> Mapping[str, FieldInfo]:
-    """Return the fields of the section at a key, none if it is not a section."""
-    kind: Any = Recipe
+def fields_at(key: Key, section: type[BaseModel] = Recipe) -> Mapping[str, FieldInfo]:
+    """Return the fields of the section at a key within `section`, none if it is not a section."""
+    kind: Any = section
     for step in key:
         if _is_section(kind):
             kind = kind.model_fields[step].annotation if step in kind.model_fields else None
@@ -115,7 +120,7 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Show a value of the recipe, cut short if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""The data that all arms of a run share, read from its folder as needed."""
+"""The data that all arms of a run share (`prealign.run.prepare`), read from the folders of their stages as needed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.evaluation.knowledge.facts import Question, load_questions
-from prealign.evaluation.knowledge.teaching import FACTS, split_names
-from prealign.evaluation.retrieval.queries import AskedWords
+from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.files import read_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
@@ -23,65 +21,106 @@ from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.recipe.sections import Recipe
 from prealign.run.dictionaries import tested_words
+from prealign.run.folder import finished
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
+from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
+from prealign.text.facts.facts import Question, load_questions
 from prealign.text.words import Tokenizer, rows
 
-_NEW_TOKENS = "new-tokens.json"
+TOKENIZER, NEW_TOKENS = "tokenizer", "new-tokens.json"
+WORDS, SEGMENTED_WORDS = "words.json", "segmented-words.json"
+LEXICON, TESTS, TARGET_WORDS = "lexicon.jsonl", "tests.jsonl", "target-words.json"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The `data` folder of a run, read as needed."""
+    """The data of a run, read from the folders of their stages as needed.
+
+    record: the records of all stages together. Its `fingerprint` is that of the last stage, and so covers all of them;
+    `stages` has the fingerprint of each.
+    """
 
     folder: Path
     record: dict[str, Any]
 
+    @classmethod
+    def read(cls, folder: Path, marks: dict[str, str]) -> Prepared | None:
+        """Return the data in a folder, None unless every stage is complete and has its fingerprint in `marks`."""
+        joined, seconds = dict[str, Any](), 0.0
+        for stage, mark in marks.items():
+            record = finished(folder / stage, mark)
+            if record is None:
+                return None
+            joined |= record
+            seconds += record["seconds"]
+        return cls(folder, joined | {"seconds": seconds, "stages": marks})
+
+    def is_current(self) -> bool:
+        """Return whether the folders still hold these data: another command may have replaced them."""
+        return all(finished(self.folder / stage, mark) for stage, mark in self.record["stages"].items())
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """The folder of the tokenizer, as `from_pretrained` takes it."""
+        return self.folder / "tokens" / TOKENIZER
+
+    @property
+    def lexicon_file(self) -> Path:
+        """The whole lexicon, with the names of made-up facts if there are any."""
+        return self.folder / ("facts" if "facts" in self.record["stages"] else "lexicon") / LEXICON
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of all languages."""
-        return AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        return AutoTokenizer.from_pretrained(self.tokenizer_folder)
 
     @cached_property
     def new_tokens(self) -> list[list[int]]:
-        """What each token that the run added stood for, in ids of the tokenizer before; none without `tokenizer.extend`."""
-        path = self.folder / _NEW_TOKENS
+        """For each token that `tokenizer.extend` added, its ids in the tokenizer before; empty without `extend`."""
+        path = self.folder / "tokens" / NEW_TOKENS
         return read_json(path) if path.exists() else []
+
+    @cached_property
+    def words(self) -> dict[str, int]:
+        """How often each word occurs in the source's training text, most frequent first."""
+        return read_json(self.folder / "tokens" / WORDS)
 
     @cached_property
     def lexicon(self) -> Lexicon:
         """The whole lexicon; an arm takes its part by seed."""
-        return Lexicon.load(self.folder / "lexicon.jsonl")
+        return Lexicon.load(self.lexicon_file)
 
     @cached_property
     def tests(self) -> Lexicon:
-        """The test dictionaries, whose words are in no lexicon of training."""
-        path = self.folder / "tests.jsonl"
+        """The test dictionaries. Their words are in no lexicon for training."""
+        path = self.folder / "lexicon" / TESTS
         return Lexicon.load(path) if path.exists() else Lexicon([], source=self.languages[0], targets=[])
 
-    def tested_words(self, recipe: Recipe) -> dict[str, AskedWords]:
-        """Return what is asked for of each test dictionary, by target language."""
+    def tested_words(self, recipe: Recipe) -> dict[str, DictionaryQueries]:
+        """Return the test words of each test dictionary, by target language."""
         if not self.tests.targets:
             return {}
-        counts, counted = (read_json(self.folder / name) for name in ("words.json", "target-words.json"))
-        return tested_words(recipe, self.tests, counts, counted)
+        counted = read_json(self.folder / "lexicon" / TARGET_WORDS)
+        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, self.words, counted)
 
     @property
     def mark(self) -> str:
-        """Fingerprint of everything in the folder."""
+        """Fingerprint of all stages."""
         return self.record["fingerprint"]
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What ends every signature: the version, and the tokenizer: its size, and a hash of it and of what it tests.
+        """The end of every signature: the version, and the tokenizer's size with a hash of the tokenizer and the test data.
 
-        That is the lexicon, the questions and the test text. Files of the same content give the same on any machine, where
-        `mark` does not: it goes by their times.
+        Test data are the lexicon, the questions and the test text. Equal content gives an equal identity on every machine.
+        `mark` does not: it contains the paths of input files.
         """
         content = xxhash.xxh3_64()
-        for name in ("tokenizer/tokenizer.json", "lexicon.jsonl", "tests.jsonl", "facts.jsonl"):
-            path = self.folder / name
+        tests, questions = self.folder / "lexicon" / TESTS, self.folder / "facts" / QUESTIONS
+        files = [self.tokenizer_folder / "tokenizer.json", self.lexicon_file, tests]
+        for path in [*files, questions] if "knowledge" in self.record else files:
             content.update(path.read_bytes() if path.exists() else b"")
         for language in self.languages:
             for document in self.tokens(language, "test").with_format("numpy")["input_ids"]:
@@ -106,19 +145,21 @@ class Prepared:
 
     @cached_property
     def questions(self) -> list[Question]:
-        """What is asked about the made-up facts."""
-        return load_questions(self.folder / "facts.jsonl")
+        """The questions about the made-up facts."""
+        return load_questions(self.folder / "facts" / QUESTIONS)
 
-    def tokens(self, language: str, split: str, *, merged: bool = False) -> Dataset:
-        """Return tokenised documents; `merged` gives a clone's in source ids."""
-        folder = self.folder / "tokens" / language / (f"{split}-merged" if merged and is_clone(language) else split)
-        return load_arrow(folder)
+    def tokens(self, language: str, split: str, *, source_ids: bool = False) -> Dataset:
+        """Return tokenised documents; source_ids: a clone's in source ids."""
+        stage = "facts" if split == FACTS else "tokens"
+        return load_arrow(
+            self.folder / stage / language / (f"{split}-source-ids" if source_ids and is_clone(language) else split)
+        )
 
-    def training_tokens(self, language: str, *, merged: bool = False) -> Dataset:
-        """Return all that is trained on: the training documents, then those of made-up facts."""
+    def training_tokens(self, language: str, *, source_ids: bool = False) -> Dataset:
+        """Return the training documents, then those of made-up facts."""
         known = self.record.get("knowledge", {"text": {}})["text"]
         splits = ["train", *([FACTS] if language in known else [])]
-        return concatenate_datasets([self.tokens(language, split, merged=merged) for split in splits])
+        return concatenate_datasets([self.tokens(language, split, source_ids=source_ids) for split in splits])
 
     def training_size(self, language: str) -> int:
         """Return the tokens of `training_tokens`, with one EOS a document."""
@@ -134,22 +175,23 @@ class Prepared:
         return counts
 
     def true_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Return the dictionary's words that both stages of a seed may use, and those held out, rightly translated."""
+        """Return the dictionary's words for training with a seed, and its held-out words, both with true translations."""
         rest, held_out = split_names(self.lexicon)[0].split(recipe.lexicon.held_out, seed)
         return rest.sample(recipe.lexicon.coverage, seed), held_out
 
     def training_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Return the same, the words for training with the recipe's wrong translations, and with the facts' names."""
+        """Return as `true_lexicon`, but the words for training have the recipe's wrong translations and the facts' names."""
         words, held_out = self.true_lexicon(recipe, seed)
         return words.shuffled(recipe.lexicon.wrong, seed).merge(split_names(self.lexicon)[1]), held_out
 
     def switching_lexicon(self, recipe: Recipe, training: Lexicon) -> tuple[Lexicon, dict[str, dict[str, int]]]:
-        """Return the words for training with the forms that the recipe adds, and how many of each origin: entries, and
-        the words of the source's text that they are.
+        """Return the words for training with the word forms that the recipe adds, and the sizes of those by origin.
+
+        Sizes are `entries`, and `words`: their occurrences in the source's training text.
         """
-        section, counts = recipe.lexicon, read_json(self.folder / "words.json")
+        section, counts = recipe.lexicon, self.words
         added: dict[str, Lexicon] = {}
-        whole = self.lexicon.merge(self.tests)  # a word that is tested is nobody's form, and has none
+        whole = self.lexicon.merge(self.tests)  # a test word is no form of another word, and gets no forms
         if section.inflect:
             added[INFLECTED] = inflected(training, whole, counts, section.minimum_count)
         if key := key_of(section.normalise, self.lexicon.source):
@@ -164,8 +206,8 @@ class Prepared:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
-        merged = recipe.mixture.clone_ids == "merged"
-        tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
+        source_ids = recipe.mixture.clone_in_source_ids
+        tokens = {language: self.training_tokens(language, source_ids=source_ids) for language in chosen}
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
         return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)

@@ -1,29 +1,30 @@
 """From the dictionaries of a recipe to the lexicon of its run.
 
-1. Read every file of `lexicon.files`.
-2. Load the segmenters of targets written without spaces; the dictionaries are the words that longest_match knows.
-3. When the text is tokenised and its words are counted: join the clone's dictionary and the files', keep the words that the
-   source's text has often enough, drop those of the test dictionaries, put the senses in order, and cap them. What is left
-   out is counted, with examples.
-4. Say which words of the test dictionaries will be asked for.
+1. Read the files of `lexicon.files` and `evaluate.dictionaries`.
+2. Load the segmenters of targets written without spaces; longest_match knows the words of the dictionaries.
+3. Join the clone's dictionary and those of the files. Keep the words that are frequent in the source's text, remove those of
+   test dictionaries, sort the senses and limit their number. What is left out is counted, with examples.
+4. Choose the words of the test dictionaries that are asked for.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from prealign.errors import LexiconError
-from prealign.evaluation.retrieval.queries import AskedWords, asked_words
+from prealign.evaluation.retrieval.queries import DictionaryQueries, select_queries
 from prealign.lexicon import Lexicon
 from prealign.lexicon.direction import found_in_corpus
 from prealign.lexicon.normalise import key_of, keyed
 from prealign.lexicon.reading_report import Tallies, Tally, told_of
 from prealign.lexicon.spelling import as_written
-from prealign.recipe.sections import LexiconFile, LexiconSection, Recipe
+from prealign.recipe.measures import EvaluateSection, TestDictionary
+from prealign.recipe.sections import LexiconFile, LexiconSection, Recipe, TargetText
 from prealign.text.arrow import load_arrow
 from prealign.text.clone import clone_language
 from prealign.text.corpus import count_words
@@ -32,42 +33,43 @@ from prealign.text.words import Tokenizer, kind
 from prealign.workers import Spread
 
 
-def read_dictionaries(recipe: Recipe) -> list[Lexicon]:
-    """Read the files of `lexicon.files`, in their order. Raises LexiconError."""
-    source = recipe.source.language
-    return [
-        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned)
-        for f in recipe.lexicon.files
-    ]
+def read_dictionaries(
+    files: Sequence[LexiconFile | TestDictionary], source: str, *, keep_identical: bool = False
+) -> list[Lexicon]:
+    """Read dictionaries in their order. Raises LexiconError.
 
-
-def read_tests(recipe: Recipe) -> list[Lexicon]:
-    """Read the files of `evaluate.dictionaries`, in their order. Raises LexiconError."""
-    source, files = recipe.source.language, recipe.evaluate.dictionaries
+    source: their language. keep_identical: keep entries that are written alike in both languages, as test dictionaries do.
+    """
     return [
-        Lexicon.read(f.path, format=f.format, source=source, target=f.target, turned=f.turned, keep_identical=True)
+        Lexicon.read(
+            f.path, format=f.format, source=source, target=f.target, turned=f.turned, keep_identical=keep_identical
+        )
         for f in files
     ]
 
 
 def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
-    """Return dictionaries as one lexicon, which has no words without any."""
+    """Return dictionaries as one lexicon; without any it is empty."""
     return reduce(Lexicon.merge, dictionaries, Lexicon([], source=source, targets=[]))
 
 
-def readings_of_tests(recipe: Recipe, dictionaries: list[Lexicon], counts: dict[str, int]) -> list[dict[str, Any]]:
-    """Say how each test dictionary was read. LexiconError if one goes from target to source."""
-    files = zip(recipe.evaluate.dictionaries, dictionaries, strict=True)
+def readings_of_tests(
+    files: list[TestDictionary], dictionaries: list[Lexicon], counts: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Describe how each test dictionary was read. LexiconError if one goes from target to source.
+
+    counts: word -> occurrences in the source's training text.
+    """
     return [
         {"path": f.path, "target": f.target, "summary": f"{one.report}\n  {found_in_corpus(one, counts, f.path)}"}
-        for f, one in files
+        for f, one in zip(files, dictionaries, strict=True)
     ]
 
 
-def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Segmenter]:
+def load_segmenters(targets: list[TargetText], dictionaries: list[Lexicon]) -> dict[str, Segmenter]:
     """Return the segmenters of languages without spaces; longest_match knows all translations of the dictionaries."""
     loaded = {}
-    for language, name in target_segmenters(recipe.targets).items():
+    for language, name in target_segmenters(targets).items():
         groups = (group for dictionary in dictionaries for group in dictionary)
         words = (word for group in groups for word in group.translations.get(language, ()))
         loaded[language] = load_segmenter(name, language, words)
@@ -76,7 +78,10 @@ def load_segmenters(recipe: Recipe, dictionaries: list[Lexicon]) -> dict[str, Se
 
 @dataclass(frozen=True)
 class Made:
-    """A run's lexicon, how each file was read, what was left out of it (a line a reason), how many words tests kept out."""
+    """A run's lexicon, and its account.
+
+    reading: how each file was read. left_out: a line for each reason. kept_out: words removed as words of test dictionaries.
+    """
 
     lexicon: Lexicon
     reading: list[dict[str, Any]]
@@ -85,22 +90,23 @@ class Made:
 
 
 def make_lexicon(
-    recipe: Recipe,
+    section: LexiconSection,
+    targets: list[TargetText],
     dictionaries: list[Lexicon],
     tokenizer: Tokenizer,
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
     tests: Lexicon,
 ) -> Made:
-    """Join all dictionaries, keep what the corpus uses, leave the words of `tests` out, and say what became of them.
+    """Join the dictionaries of `section.files` and the clone's, and keep the words of the text that `tests` does not have.
 
-    counts: the source's words. counted: those of the targets that `counted_targets` names. LexiconError if a target is left
-    none.
+    counts: word -> occurrences in the source's training text; counted: the same for each of `counted_targets`. LexiconError
+    if a target has no word left.
     """
-    section, source = recipe.lexicon, recipe.source.language
+    source = tests.source
     lexicon = Lexicon([], source=source, targets=[])
     reading, left_out = [], Tallies()
-    for target in recipe.targets:
+    for target in targets:
         if target.is_clone:
             frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
             lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
@@ -122,7 +128,7 @@ def make_lexicon(
             for sense in senses[section.maximum_senses :]:
                 left_out.add(f"translations after the first {section.maximum_senses}", f"{group.word} → {sense}")
     used = used.limit_senses(section.maximum_senses)
-    for language in (target.language for target in recipe.targets):
+    for language in (target.language for target in targets):
         if not any(language in group.translations for group in used):
             raise LexiconError(
                 f"no word of the lexicon ({len(lexicon)} words) with a translation into {language!r} occurs "
@@ -133,49 +139,55 @@ def make_lexicon(
 
 
 def counted_targets(recipe: Recipe) -> list[str]:
-    """Return the targets with a text of their own whose words must be counted for what the recipe asks."""
+    """Return the targets whose words must be counted: those tested, or all with text if senses or case depend on it."""
     section, tested = recipe.lexicon, {file.target for file in recipe.evaluate.dictionaries}
     every = section.sense_order == "frequency" or section.case == "text"
     return [t.language for t in recipe.targets if not t.is_clone and (every or t.language in tested)]
 
 
 def count_targets(
-    recipe: Recipe, tokenizer: Tokenizer, counted: dict[str, dict[str, int]], tokens: Path, spread: Spread
+    languages: list[str], tokenizer: Tokenizer, segmented: dict[str, dict[str, int]], tokens: Path, spread: Spread
 ) -> dict[str, dict[str, int]]:
-    """Return the words of `counted_targets`; `counted` has those that a segmenter found."""
-    languages = counted_targets(recipe)
-    spaced = (language for language in languages if language not in counted)
+    """Return the words of the training text of each language, with their numbers.
+
+    segmented: the words of languages with a segmenter. tokens: the folder with the tokens of the others.
+    """
+    spaced = (language for language in languages if language not in segmented)
     trained = {language: load_arrow(tokens / language / "train") for language in spaced}
     more = {language: count_words(rows, tokenizer, spread=spread) for language, rows in trained.items()}
-    return {language: (counted | more)[language] for language in languages}
+    return {language: (segmented | more)[language] for language in languages}
 
 
 def tested_words(
-    recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]]
-) -> dict[str, AskedWords]:
-    """Return what is asked for of each target's test dictionary. LexiconError if that is nothing."""
-    section, source, found = recipe.lexicon, recipe.source.language, {}
+    section: LexiconSection,
+    evaluate: EvaluateSection,
+    tests: Lexicon,
+    counts: dict[str, int],
+    counted: dict[str, dict[str, int]],
+) -> dict[str, DictionaryQueries]:
+    """Return the words that are asked for of each target's test dictionary. LexiconError if there are none."""
+    source, found = tests.source, {}
     for language in tests.targets:
-        found[language] = asked_words(
+        found[language] = select_queries(
             tests,
             language,
             counts,
             counted[language],
             floor=section.minimum_count,
-            size=recipe.evaluate.candidates,
+            size=evaluate.candidates,
             keys=(key_of(section.normalise, source), key_of(section.normalise, language)),
         )
         if not len(found[language].pairs):
-            paths = ", ".join(file.path for file in recipe.evaluate.dictionaries if file.target == language)
+            paths = ", ".join(file.path for file in evaluate.dictionaries if file.target == language)
             raise LexiconError(
-                f"{paths}: no word can be asked for: {found[language].text}. Is the dictionary from {source!r} to "
+                f"{paths}: no word can be asked for: {found[language].summary}. Is the dictionary from {source!r} to "
                 f"{language!r}, or is lexicon.minimum_count ({section.minimum_count}) too high for so little text?"
             )
     return found
 
 
 def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSection) -> dict[str, int]:
-    """Give words of the lexicon that the text spells otherwise the frequency of those spellings."""
+    """Give words of the lexicon that the text spells differently the frequency of their spellings."""
     key = key_of(section.normalise, lexicon.source)
     if key is None:
         return counts
@@ -186,27 +198,27 @@ def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSe
 def _count_not_found(
     left_out: Tallies, lexicon: Lexicon, used: Lexicon, counts: dict[str, int], minimum_count: int, source: str
 ) -> None:
-    """Count the words that the text lacks or has too rarely, and those it has in another Unicode form."""
+    """Count the words that are missing or too rare in the text, and those that the text has in another Unicode form."""
     kept = {group.word for group in used}
     rare = f"words that the {source} text has fewer than {minimum_count} times"
     for group in lexicon:
         if group.word not in kept:
-            # Text is cut at spaces and signs, so a word with one is in none.
+            # Text is cut at spaces and signs, so no word of it contains one.
             single = all(kind(char) == "w" for char in group.word)
             left_out.add(
                 rare if single else "phrases and words with signs: switching looks up single words", group.word
             )
     for word, number in counts.items():
-        # Words are found by their tokens, and dictionaries are read as NFC.
+        # Words are looked up by their tokens, and dictionaries are read as NFC.
         same = word if word.isascii() else unicodedata.normalize("NFC", word)
         if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
             left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
-    """Return what of a file's dictionary can be used, and how it was read.
+    """Return the usable part of a file's dictionary, and how the file was read.
 
-    Raises LexiconError if it or its reverse goes the other way, or if the reverse leaves nothing.
+    Raises LexiconError if the file or its reverse has the other direction, or if the reverse leaves nothing.
     """
     assert lexicon.report is not None
     said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]

@@ -19,12 +19,9 @@ from queue import Empty
 import torch
 
 from prealign.events import Event, OnEvent, silent
-from prealign.run.stages import TRAINED, ArmRun
+from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
 from prealign.workers import end_with_parent
-
-TOGETHER = ("blocks", *TRAINED)
-"""What processes of a launch do together; the blocks are written by the first of them."""
 
 
 def run_arm(arm: ArmRun, on_event: OnEvent, *, last: str | None = None, force: bool = False) -> dict[str, bool]:
@@ -32,9 +29,10 @@ def run_arm(arm: ArmRun, on_event: OnEvent, *, last: str | None = None, force: b
     here = replace(arm, on_progress=lambda p: on_event(Event(arm.arm, arm.seed, p)))
     if launch.count() == 1:
         return here.execute(last=last, force=force)
-    ran = here.execute(last=last, only=TOGETHER, force=force)
+    together = ("blocks", *arm.trained_stages)  # the blocks are written by the first process
+    ran = here.execute(last=last, only=together, force=force)
     if last is None:
-        rest = _Task(replace(arm, on_progress=silent), without=TOGETHER, force=force)
+        rest = _Task(replace(arm, on_progress=silent), without=together, force=force)
         ran |= ranks.by_first(lambda: dict(*(done for _, done in _side_by_side([rest], 1, on_event))))
     return ran
 

@@ -17,12 +17,12 @@ import torch
 
 from prealign import __version__
 from prealign.events import Event, OnEvent, silent
-from prealign.files import read_json, write_json
+from prealign.files import write_json
 from prealign.recipe.file import dump_recipe
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.execution import run_arms
-from prealign.run.folder import STAGE_FILE, RunFolder
+from prealign.run.folder import RunFolder
 from prealign.run.launch_checks import check_launch
 from prealign.run.prepare import prepare
 from prealign.run.results import Marks, collect_results
@@ -78,15 +78,15 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
         timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),
     )
 
-    def begin() -> None:
+    def begin() -> dict[str, Any]:
         run.claim(recipe.name, dump_recipe(recipe))
         if command is not None:
             write_json(run.provenance, provenance(recipe, command))
-        made = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))[1]
-        on_event(Event(ALL_ARMS, 0, stages={"prepare": made}))
+        prepared, made = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))
+        on_event(Event(ALL_ARMS, 0, stages=made))
+        return prepared.record
 
-    ranks.by_first(begin)
-    return Prepared(run.data, read_json(run.data / STAGE_FILE))
+    return Prepared(run.data, ranks.by_first(begin))
 
 
 def provenance(recipe: Recipe, command: str) -> dict[str, Any]:

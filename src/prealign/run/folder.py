@@ -1,17 +1,21 @@
-"""Where everything of a run lies. The only module that knows folder and file names.
+"""The layout of a run folder, and how a stage becomes complete. The only module that knows the names of its folders.
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
+    RUN/hashes.json: content hashes of the files that the recipe names (`prealign.run.contents`)
     RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
-    RUN/data/tokenizer/, tokens/LANGUAGE/SPLIT/, lexicon.jsonl, words.json, facts.jsonl, new-tokens.json
+    RUN/data/tokens/: tokenizer/, LANGUAGE/SPLIT/, words.json, segmented-words.json, new-tokens.json
+    RUN/data/lexicon/: lexicon.jsonl, tests.jsonl, target-words.json
+    RUN/data/facts/: LANGUAGE/facts/, questions.jsonl, lexicon.jsonl (the one above and the names of the facts)
     RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
-A stage writes into `STAGE.partial`, ends with `stage.json` (its fingerprint and what it counted), and is renamed to `STAGE`
-when complete. So a folder with its final name is whole, and is fresh while its fingerprint is that of its inputs.
+1. A stage writes into `STAGE.partial`.
+2. It ends with `stage.json`: its fingerprint, and what it counted.
+3. The folder is renamed to `STAGE`. A folder with its final name is therefore complete.
+4. A stage is fresh while its fingerprint equals that of its settings, its input files, and the stages it reads.
 
-`STAGE.partial/trainer` is scratch space: what is in it (checkpoints, see `prealign.training.checkpoints`) outlives an
-attempt that
-was killed, as long as the fingerprint in its `begun.json` is the same, and goes when the stage is complete.
+`STAGE.partial/scratch` (such as checkpoints, see `prealign.training.checkpoints`) outlives a killed attempt while the
+fingerprint in its `begun.json` stays the same. It is removed when the stage is complete.
 """
 
 from __future__ import annotations
@@ -29,12 +33,13 @@ from filelock import FileLock, Timeout
 
 from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json, write_text
+from prealign.run.contents import ContentCache
 
 STAGE_FILE = "stage.json"
-SCRATCH = "trainer"
+SCRATCH = "scratch"
 _BEGUN = "begun.json"
 FORMAT = 3
-"""Part of every fingerprint: raised with each change of what a stage makes of the same inputs."""
+"""Part of every fingerprint: raised when a stage makes something else of the same inputs."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -47,6 +52,7 @@ class RunFolder:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._contents = ContentCache(self.root / "hashes.json")
 
     recipe = property(lambda self: self.root / "recipe.yaml")
     provenance = property(lambda self: self.root / "provenance.json")
@@ -54,6 +60,10 @@ class RunFolder:
     report = property(lambda self: self.root / "report.html")
     data = property(lambda self: self.root / "data")
     harness = property(lambda self: self.root / "harness")
+
+    def contents(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
+        """Return path and content hash of files and of the files in folders; hashes are kept between commands."""
+        return self._contents.hashes(paths)
 
     def stage(self, arm: str, seed: int, name: str) -> Path:
         """Return the folder of a stage of one arm and seed."""
@@ -64,7 +74,7 @@ class RunFolder:
         return sorted(path.parent for path in self.root.glob(f"arms/*/seed-*/{name}/{STAGE_FILE}"))
 
     def claim(self, name: str, recipe: str) -> None:
-        """Write the recipe; RunFolderError if the folder is of another recipe or holds something else altogether."""
+        """Write the recipe. RunFolderError if the folder belongs to another recipe, or is not empty and no run folder."""
         if self.recipe.exists():
             first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
             if first != recipe.partition("\n")[0]:
@@ -79,9 +89,9 @@ class RunFolder:
 
 @contextlib.contextmanager
 def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
-    """Keep other processes out of a folder that is being made. The lock goes with its process, however that ends.
+    """Hold the lock of a folder. The operating system releases it when the process ends, even by a kill.
 
-    patient: wait until it is free; otherwise it is a RunFolderError if it is not.
+    patient: wait for the lock; otherwise a lock that another process holds is a RunFolderError.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(folder.name + ".lock"))
@@ -109,21 +119,21 @@ def finished(folder: Path, mark: str) -> dict[str, Any] | None:
 def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False) -> dict[str, Any]:
     """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record.
 
-    anew: keep nothing of an attempt that was interrupted.
+    anew: discard what an interrupted attempt left.
     """
     partial = begin_stage(folder, mark, anew=anew)
     return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return where a stage's work is done before it is complete."""
+    """Return the folder of an incomplete stage."""
     return folder.with_name(folder.name + ".partial")
 
 
 def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
-    """Return `folder.partial`, empty but for scratch of the same fingerprint, or complete if only its name was missing.
+    """Return `folder.partial`, emptied except for scratch of the same fingerprint; a complete one stays as it is.
 
-    anew: keep nothing.
+    anew: empty it completely.
     """
     partial = partial_folder(folder)
     if not anew and finished(partial, mark):
@@ -133,7 +143,7 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
     with contextlib.suppress(FileNotFoundError, RunFolderError):
         begun = read_json(scratch / _BEGUN)
     if anew or begun != mark:
-        # It loses its name first: a kill half-way leaves no half of scratch that counts as whole.
+        # First of all: scratch that a kill leaves half removed must not count as whole.
         (scratch / _BEGUN).unlink(missing_ok=True)
     for path in partial.iterdir() if partial.exists() else ():
         if path != scratch or anew or begun != mark:
@@ -143,7 +153,7 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
 
 
 def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Record the work in `folder.partial`, unless it is there already, and rename the folder. Returns the record."""
+    """Record the work in `folder.partial`, unless it has its record already, and rename the folder. Returns the record."""
     partial = partial_folder(folder)
     record = finished(partial, mark) or {"fingerprint": mark, **record}
     write_json(partial / STAGE_FILE, record)
@@ -153,14 +163,8 @@ def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]
     return record
 
 
-def file_stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Return name, size and time of the files among `paths`, and of those in its folders: what a fingerprint takes."""
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    return [(str(file), s.st_size, s.st_mtime_ns) for file in files if file.exists() and (s := file.stat())]
-
-
 def _clear(folder: Path) -> None:
-    """Remove a stage. It loses its name first, so that a kill half-way leaves no half of it to be found."""
+    """Remove a stage. It is renamed first: a kill leaves no half of it under its final name."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -169,7 +173,7 @@ def _clear(folder: Path) -> None:
 
 
 def share_stage(folder: Path, other: Path) -> None:
-    """Let a stage be a copy of another arm's, by hard links: it takes no space, and stays when the other is replaced."""
+    """Copy the stage of another arm by hard links: the copy takes no space, and stays when the other is replaced."""
     aside = folder.with_name(folder.name + ".shared")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(other, aside, copy_function=os.link)

@@ -1,10 +1,11 @@
-"""What one arm with one seed trains on and begins with: its recipe, words, steps, models, validation blocks.
+"""What one arm with one seed trains on and begins with: its recipe, words, phases, models, validation blocks.
 
 The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +17,32 @@ from datasets import Dataset
 from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
-from prealign.methods.alignment.objective import layer_slice
 from prealign.methods.alignment.words import WordForms, word_forms
-from prealign.methods.vocabulary.anchored import anchor_vocabulary, anchored_languages, estimate_anchors, word_pairs
+from prealign.methods.phase import Phase, budget_of, settled
+from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
+from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.blocks import text_blocks
+from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
-from prealign.training.pretrain import budgeted_steps
+
+REFERENCE = "prealign"
+"""The arm whose FLOPs are the budget of all."""
+
+
+def arm_phases(recipe: Recipe, inputs: Any) -> list[Phase]:
+    """Return the phases of an arm, whose recipe this is, with the steps of one left to the budget."""
+    return load_method(recipe.method)().phases(method_settings(recipe), inputs)
 
 
 @dataclass(frozen=True)
 class ArmInputs:
-    """An arm of `base` with one seed. `devices` train it together, each with the recipe's batch sizes."""
+    """An arm of `base` with one seed, as `prealign.methods.phase.Inputs`; `devices` train it together, each with the
+    recipe's batch sizes.
+    """
 
     arm: str
     seed: int
@@ -40,41 +52,80 @@ class ArmInputs:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The arm's own recipe."""
+        """The arm's recipe."""
         return resolve_arm(self.base, self.arm)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all languages."""
+        return self.prepared.tokenizer
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """The source language, then the targets."""
+        return self.prepared.languages
 
     @cached_property
     def lexicons(self) -> tuple[Lexicon, Lexicon]:
         """Words for training and words held out, by seed."""
         return self.prepared.training_lexicon(self.recipe, self.seed)
 
+    @property
+    def training_lexicon(self) -> Lexicon:
+        """Words for training."""
+        return self.lexicons[0]
+
+    @cached_property
+    def _switching(self) -> tuple[Lexicon, dict[str, dict[str, int]]]:
+        return self.prepared.switching_lexicon(self.recipe, self.training_lexicon)
+
+    @property
+    def switching_lexicon(self) -> Lexicon:
+        """Words for training and the forms that the recipe adds to them."""
+        return self._switching[0]
+
+    @property
+    def added_forms(self) -> dict[str, dict[str, int]]:
+        """Entries and words of the forms that the recipe adds, by origin."""
+        return self._switching[1]
+
     @cached_property
     def words(self) -> WordForms:
-        """The training words in tokens."""
-        return word_forms(self.lexicons[0], self.prepared.tokenizer)
+        """The words for training in tokens."""
+        return word_forms(self.training_lexicon, self.tokenizer)
+
+    @property
+    def token_counts(self) -> Mapping[str, np.ndarray]:
+        """How often each embedding row (V,) occurs in a language's training text."""
+        return _TokenCounts(self.prepared)
 
     @cached_property
-    def steps(self) -> int:
-        """Steps of stage 2 that bring this arm to the budget of PreAlign."""
-        reference, own = resolve_arm(self.base, "prealign"), self.recipe
-        # Of an arm with a lexicon of its own the budget is that of the others all the same.
-        shared = reference.lexicon == own.lexicon
-        lexicon = None if shared else self.prepared.training_lexicon(reference, self.seed)[0]
-        words = self.words if lexicon is None else word_forms(lexicon, self.prepared.tokenizer)
-        model = model_shapes(own.model, **self._model_needs)
-        if own.align.steps or own.sustain.weight:
-            layer_slice(own.align.layers, model)  # what the model has no layer for shows before any training
-        return budgeted_steps(reference, own, model, words, self.words, self.devices)
+    def phases(self) -> list[Phase]:
+        """The phases of this arm, with the steps that bring it to the budget of all."""
+        reference = ArmInputs(REFERENCE, self.seed, self.base, self.prepared, devices=self.devices)
+        if reference.recipe.lexicon == self.recipe.lexicon:
+            vars(reference)["words"] = self.words  # the same lexicon is encoded once
+        model = model_shapes(self.recipe.model, **self._model_needs)
+        own = arm_phases(self.recipe, self)
+        for phase in own:
+            phase.check(model)  # what the model has no layer for shows before any training
+        steps = reference.recipe.pretrain.steps
+        budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
+        return settled(own, model, budget, self.devices)
+
+    def phase(self, name: str) -> Phase:
+        """Return the phase of a stage."""
+        return next(phase for phase in self.phases if phase.name == name)
 
     def dynamics(self) -> list[Dynamics]:
-        """What measures alignment over a stage; nothing without `evaluate.dynamics`, or for a merged clone."""
+        """What measures alignment over a stage; nothing without `evaluate.dynamics`, or for a clone in source ids."""
         own, section = self.recipe, self.recipe.evaluate
-        if not section.dynamics or own.mixture.clone_ids == "merged":
+        if not section.dynamics or own.mixture.clone_in_source_ids:
             return []
         words = self.prepared.true_lexicon(own, self.seed)
         drawn = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
         pairs = [own_pairs for own_pairs in drawn if own_pairs.sources]
-        return [Dynamics(self.prepared.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
+        return [Dynamics(self.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
 
     @property
     def _model_needs(self) -> dict[str, int]:
@@ -87,44 +138,58 @@ class ArmInputs:
         pieces = self.prepared.new_tokens
         if not pieces or not self.recipe.model.pretrained:
             return None
-        return new_rows(word_pairs(self.words), pieces, len(self.prepared.tokenizer) - len(pieces))
+        return new_rows(word_pairs(self.words), pieces, len(self.tokenizer) - len(pieces))
 
-    def start(self) -> Any:
-        """Return the model that training starts from, its vocabulary anchored if the arm says so."""
-        model = build_model(self.recipe.model, seed=self.seed, **self._model_needs)
-        if self.new_rows:
-            self.new_rows.write(model)
-        return self.anchored(model, fresh=not self.recipe.model.pretrained)
+    def model_before(self, phase: Phase, folder: Path | None) -> Any:
+        """Return the model that a phase begins with: the one that the phase before saved in `folder`, or the initial one."""
+        if folder is not None:
+            model, fresh = self.load(folder), False
+        else:
+            model = build_model(self.recipe.model, seed=self.seed, **self._model_needs)
+            if self.new_rows:
+                self.new_rows.write(model)
+            fresh = not self.recipe.model.pretrained
+        for initialisation in phase.initialisations:
+            initialisation.apply(model, fresh=fresh)
+        return model
 
     def load(self, folder: Path) -> Any:
         """Return the model that a stage saved in `folder`."""
         return load_weights(self.recipe.model, str(folder))
 
-    def anchored(self, model: Any, *, fresh: bool) -> Any:
-        """Return the model with its vocabulary anchored, if the arm says so; fresh: with residuals of 0."""
-        anchor = self.recipe.anchor
-        if not anchor.enabled:
-            return model
-        source, *targets = self.prepared.languages
-        counts = {language: self.prepared.token_counts(language) for language in (source, *targets)}
-        language = anchored_languages(
-            counts[source], np.stack([counts[target] for target in targets]), anchor.frequency_ratio
-        )
-        anchors = estimate_anchors(
-            word_pairs(self.words), language >= 0, rounds=anchor.em_rounds, sources_per_row=anchor.sources_per_row
-        )
-        return anchor_vocabulary(model, anchors, language, rate=anchor.residual_rate, fresh=fresh)
-
     def validation(self) -> dict[str, Dataset]:
         """Blocks of validation text by language, for the perplexity curves."""
-        own, prepared = self.recipe, self.prepared
-        merged = own.mixture.clone_ids == "merged"
+        section, prepared = self.recipe.pretrain, self.prepared
+        source_ids = self.recipe.mixture.clone_in_source_ids
         return {
             language: text_blocks(
-                prepared.tokens(language, "validation", merged=merged),
-                blocks=own.pretrain.validation_blocks,
-                context=own.pretrain.context,
+                prepared.tokens(language, "validation", source_ids=source_ids),
+                blocks=section.validation_blocks,
+                context=section.context,
                 eos=prepared.eos,
             )
             for language in prepared.languages
         }
+
+
+class _TokenCounts(Mapping[str, np.ndarray]):
+    """Counts of tokens by language, each made when it is asked for."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+
+    def __getitem__(self, language: str) -> np.ndarray:
+        return self._prepared.token_counts(language)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._prepared.languages)
+
+    def __len__(self) -> int:
+        return len(self._prepared.languages)
+
+
+def plain(model: Any, phase: Phase) -> Any:
+    """Turn the weights of a model that `phase` began with into plain ones. Returns the model."""
+    for initialisation in reversed(phase.initialisations):
+        initialisation.export(model)
+    return model

@@ -11,6 +11,7 @@ from prealign.errors import RecipeError
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import settings_in
+from prealign.run.planned import planned_phases
 from prealign.training import launch
 from prealign.training.forward import fused_loss
 
@@ -33,12 +34,13 @@ def check_launch(recipe: Recipe) -> None:
             "the other. Add jobs=1, or run without a launcher."
         )
     if launch.shards_weights() or recipe.trainer.get("fsdp"):
-        anchored = [arm for arm in recipe.arms if resolve_arm(recipe, arm).anchor.enabled]
-        if anchored:
-            raise RecipeError(
-                f"the arm {anchored[0]!r} anchors the vocabulary, which FSDP cannot spread over devices. Leave it out, or "
-                "launch with torchrun or the configuration ddp."
-            )
+        for arm in recipe.arms:
+            for phase in planned_phases(resolve_arm(recipe, arm)):
+                if phase.unshardable:
+                    raise RecipeError(
+                        f"the arm {arm!r} {phase.unshardable}. Leave it out, or launch with torchrun or the "
+                        "configuration ddp."
+                    )
         if recipe.evaluate.dynamics:
             raise RecipeError(
                 "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "

@@ -1,72 +1,57 @@
-"""The training mixture of an arm: which languages it reads how much of, and how their words are switched.
+"""The training mixture of a phase: which languages it reads how much of, and what rewrites their documents.
 
 1. The shares of tokens by language are those of the text, or those that the recipe sets
    (`prealign.text.blocks.token_shares`).
-2. Source text is switched by the words for training and their forms; the target of a substitute is drawn by
-   `switch.targets`.
-3. With `switch.target_ratio`, target text is switched too, by the same words turned round, and as many senses each. Its
-   words are those of the tokenizer, or those that the target's segmenter found.
-4. What is expected, by language, is counted on the whole text; what was read and switched stands beside it in the record.
+2. The phase's rewriters, if it has any, change the documents of their languages.
+3. Of a rewriter that replaces known words (`CountsWords`) the expected rates are counted on the whole text; what was read
+   and switched stands beside them in the record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import xxhash
-
-from prealign.lexicon import Lexicon
-from prealign.methods.switching.switch import CodeSwitcher, Known, tally
+from prealign.methods.phase import Rewriting
+from prealign.methods.switching.switch import Known, tally
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.arrow import parts
 from prealign.text.blocks import LanguageCounts, Mixture, MixtureCounts
+from prealign.text.ragged import IntArray
 from prealign.workers import Spread
 
 
-def switched_mixture(
-    prepared: Prepared, recipe: Recipe, training: Lexicon, seed: int, spread: Spread = map
-) -> tuple[Mixture, dict[str, Known], dict[str, dict[str, int]]]:
-    """Return an arm's mixture with its switchers, what each language's text has of known words, and the lexicon's forms.
+@runtime_checkable
+class CountsWords(Protocol):
+    """A rewriter whose rate of replaced words can be expected, as that of code-switching."""
 
-    training: the words that both stages may use.
-    """
-    mixture, section = prepared.mixture(recipe), recipe.switch
-    if not section.ratio or mixture.source not in mixture.tokens:
-        return mixture, {}, {}
-    lexicon, forms = prepared.switching_lexicon(recipe, training)
-    switcher = CodeSwitcher(
-        prepared.tokenizer,
-        lexicon,
-        ratio=section.ratio,
-        mode=section.mode,
-        source=mixture.source,
-        weights=section.targets or None,
-        seed=seed,
-    )
-    others = {}
-    for target in mixture.tokens if section.target_ratio else ():
-        if target == mixture.source:
-            continue
-        # A frequent word translates many: the most frequent of them alone, as it is with the senses of source words.
-        turned = lexicon.inverted(target).limit_senses(recipe.lexicon.maximum_senses)
-        if len(turned):
-            others[target] = CodeSwitcher(
-                prepared.tokenizer,
-                turned,
-                ratio=section.target_ratio,
-                mode=section.mode,
-                source=target,
-                # Of its own, or row i of every language would be switched at the same words.
-                seed=xxhash.xxh32_intdigest(target.encode(), seed=seed),
-            )
+    @property
+    def mean_ratio(self) -> float:
+        """Return the probability that a known word is replaced, over the whole phase."""
+
+    def tally(self, documents: Iterable[Any]) -> tuple[int, IntArray]:
+        """Return how many words documents have, and how often each known one."""
+
+    def total(self, tallies: Iterable[tuple[int, IntArray]]) -> Known:
+        """Add tallies up."""
+
+
+def rewritten_mixture(
+    prepared: Prepared, recipe: Recipe, rewriting: Rewriting | None, spread: Spread = map
+) -> tuple[Mixture, dict[str, Known]]:
+    """Return an arm's mixture with the rewriters of a phase, and what each of these knows of its language's text."""
+    mixture = prepared.mixture(recipe)
+    made: Mapping[str, Any] = rewriting.rewriters() if rewriting and mixture.source in mixture.tokens else {}
+    rewriters = {language: rewriter for language, rewriter in made.items() if language in mixture.tokens}
     found = {}
-    for language, own in {mixture.source: switcher, **others}.items():
-        rows = mixture.tokens[language]
-        found[language] = own.total(spread(partial(tally, own, rows), parts(rows)))
-    return replace(mixture, switcher=switcher, others=others), found, forms
+    for language, rewriter in rewriters.items():
+        if isinstance(rewriter, CountsWords):
+            rows = mixture.tokens[language]
+            found[language] = rewriter.total(spread(partial(tally, rewriter, rows), parts(rows)))
+    return replace(mixture, rewriters=rewriters), found
 
 
 def mixture_record(
@@ -92,12 +77,12 @@ def mixture_record(
         }
     switched = {}
     for language, found in known.items():
-        switcher = mixture.others.get(language, mixture.switcher)
+        rewriter = mixture.rewriters[language]
         own = counts.languages.get(language, LanguageCounts())
-        assert switcher is not None
+        assert isinstance(rewriter, CountsWords)
         switched[language] = {
             target: {
-                "expected": switcher.ratio * times / max(1, found.words),
+                "expected": rewriter.mean_ratio * times / max(1, found.words),
                 "realised": own.into.get(target, 0) / max(1, own.words),
                 "switched_words": own.into.get(target, 0),
                 "words": own.words,

@@ -22,29 +22,25 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import CorpusError, RecipeError
-from prealign.methods.alignment.loss import TILE
-from prealign.methods.alignment.objective import layer_slice
-from prealign.methods.alignment.states import ROW
 from prealign.methods.alignment.words import WordSizes, word_forms
-from prealign.methods.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory, words_memory
+from prealign.methods.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory
+from prealign.methods.phase import MAIN, Cost, Phase, budget_of, settled
 from prealign.recipe.arms import resolve_arm
-from prealign.recipe.methods import AlignSection
-from prealign.recipe.sections import PretrainSection, Recipe
+from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
-from prealign.run.folder import RunFolder, finished
-from prealign.run.prepare import data_fingerprint
+from prealign.run.folder import RunFolder
+from prealign.run.inputs import REFERENCE
+from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases
+from prealign.run.prepare import data_marks
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import rows
-from prealign.training.align import align_step_flops, align_step_tokens, similarity_flops
 from prealign.training.forward import fused_loss
 from prealign.training.models import freeze_body, frozen_share, model_shapes
 from prealign.training.precision import precision
-from prealign.training.pretrain import budgeted_steps, pretrain_step_flops, pretrain_step_tokens
 
 GIB = 2**30
 _BLOCK_BYTES = 8  # a token of a block: its id and its label, int32
-_TOKENS_PER_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -79,12 +75,11 @@ class Devices:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one seed of an arm takes, over all devices; `memory` is of one, by stage."""
+    """What one seed of an arm takes, over all devices; `steps` by phase; `memory` is of one device, by phase."""
 
     arm: str
     seeds: int
-    align_steps: int
-    steps: int
+    steps: dict[str, int]
     tokens: float
     flops: float
     seconds: float
@@ -93,17 +88,8 @@ class Plan:
 
     @property
     def peak(self) -> tuple[str, Memory]:
-        """The stage that takes more memory, and what it takes."""
+        """The phase that takes most memory, and what it takes."""
         return max(self.memory.items(), key=lambda item: item[1].total)
-
-
-@dataclass(frozen=True)
-class AssumedWords:
-    """`WordSizes` before there is a lexicon: groups enough for any batch."""
-
-    mean_forms_per_group: float
-    mean_tokens_per_group: float
-    groups: float = math.inf
 
 
 def use_devices(name: str, number: int, utilisation: float, flops: float | None = None) -> Devices:
@@ -149,73 +135,51 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
 
 def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices) -> Plan:
     """Return the plan of one seed of an arm of `base`. `model` is on the meta device."""
-    own, ranks, align_steps = resolve_arm(base, arm), devices.number, resolve_arm(base, arm).align.steps
-    steps = budgeted_steps(resolve_arm(base, "prealign"), own, model, words, words, ranks)
-    flops = steps * pretrain_step_flops(model, own, words, ranks)
-    tokens = steps * pretrain_step_tokens(own, words)
-    similarities = 0.0
-    if align_steps:
-        flops += align_steps * align_step_flops(model, own, words, ranks)
-        tokens += align_steps * align_step_tokens(own, words)
-        similarities += align_steps * similarity_flops(model, own.align.pairs_per_batch, words, ranks)
-    if own.sustain.weight:
-        similarities += steps / own.sustain.every * similarity_flops(model, own.sustain.groups, words, ranks)
+    own, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
+    budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
+    phases = settled(planned_phases(own, words), model, budget, ranks)
+    total = Cost()
+    for phase in phases:
+        phase.check(model)
+        total += phase.cost(model, ranks) * _steps(phase)
     device = devices.device
     rate = device.bf16 if _bf16(own, devices) else device.fp32
-    seconds = ((flops - similarities) / rate + similarities / device.fp32) / devices.utilisation
+    seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation
     parameters = sum(p.numel() for p in model.parameters())
-    blocks = _BLOCK_BYTES * ranks * steps * own.pretrain.batch_size * own.pretrain.context
+    main = next(phase for phase in phases if phase.name == MAIN)
+    blocks = _BLOCK_BYTES * ranks * _steps(main) * main.batch_size * main.context
     return Plan(
         arm=arm,
         seeds=len(base.seeds),
-        align_steps=align_steps,
-        steps=steps,
-        tokens=ranks * tokens,
-        flops=ranks * flops,
+        steps={phase.name: _steps(phase) for phase in phases},
+        tokens=ranks * total.tokens,
+        flops=ranks * total.flops,
         seconds=seconds,
-        memory=stage_memory(own, model, words, devices),
-        disk=FLOAT * parameters * (2 if align_steps else 1) + blocks,
+        memory={phase.name: phase_memory(phase, own, model, devices) for phase in phases},
+        disk=FLOAT * parameters * len(phases) + blocks,
     )
 
 
-def stage_memory(own: Recipe, model: Any, words: WordSizes, devices: Devices) -> dict[str, Memory]:
-    """Return the memory on one device of each stage of an arm, whose recipe is `own`."""
+def _steps(phase: Phase) -> int:
+    assert phase.steps is not None, "the budget has not been settled"
+    return phase.steps
+
+
+def phase_memory(phase: Phase, own: Recipe, whole: Any, devices: Devices) -> Memory:
+    """Return the memory of a phase on one device. own: the arm's recipe. whole: the model, on the meta device."""
     shards = devices.number if own.trainer.get("fsdp") else 1
-    bf16, context, whole = _bf16(own, devices), own.pretrain.context, model
-    layers = range(model.config.num_hidden_layers + (1 if model.config.tie_word_embeddings else 2))
-
-    def stage(section: AlignSection | PretrainSection, batch: int, groups: int) -> Memory:
-        model = _frozen(whole) if section.freeze_body else whole
+    bf16, model = _bf16(own, devices), _frozen(whole) if phase.freeze_body else whole
+    activations = logits = 0.0
+    if phase.lm_weight:
         stock = bool(own.trainer.get("fp16"))
-        activations, logits = text_memory(model, batch, context, bf16=bf16, stock=stock) if batch else (0.0, 0.0)
-        if batch and fused_loss(own.trainer):
+        activations, logits = text_memory(model, phase.batch_size, phase.context, bf16=bf16, stock=stock)
+        if fused_loss(own.trainer):
             rows, width = model.get_output_embeddings().weight.shape
-            logits = fused_loss_memory(batch * context, width, rows)
-        if own.anchor.enabled:  # the rows that are computed from others, of the input and of the output embedding
-            activations += 2 * FLOAT * model.get_input_embeddings().weight.numel()
-        alignment = 0.0
-        if groups:
-            alignment = words_memory(
-                model,
-                min(groups, words.groups) * words.mean_forms_per_group,
-                words.mean_tokens_per_group / words.mean_forms_per_group,
-                layers=len(layers[layer_slice(own.align.layers, model)]),
-                ranks=devices.number,
-                bf16=bf16,
-                tile=TILE,
-                row=ROW,
-                micro=own.align.micro_pairs and own.align.micro_pairs * words.mean_forms_per_group,
-            )
-        parameters = parameter_memory(model, shards)
-        return replace(parameters, activations=activations, logits=logits, alignment=alignment)
-
-    sustained = own.sustain.groups if own.sustain.weight else 0
-    memory = {"pretrain": stage(own.pretrain, own.pretrain.batch_size, sustained)}
-    if own.align.steps:
-        # Anchored rows are written out before stage 2 and tied again: stage 1 has them too.
-        text = own.align.lm_batch_size if own.align.lm_weight else 0
-        memory["align"] = stage(own.align, text, own.align.pairs_per_batch)
-    return memory
+            logits = fused_loss_memory(phase.text_tokens, width, rows)
+    activations += sum(one.memory(model) for one in phase.initialisations)
+    objectives = sum(term.objective.memory(model, devices.number, bf16=bf16) for term in phase.terms)
+    parameters = parameter_memory(model, shards)
+    return replace(parameters, activations=activations, logits=logits, objectives=objectives)
 
 
 @lru_cache(maxsize=1)
@@ -227,14 +191,14 @@ def _frozen(model: Any) -> Any:
 
 
 def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
-    arms = {arm: resolve_arm(recipe, arm) for arm in recipe.arms}
-    for key, named in (
-        ("align", [arm for arm, own in arms.items() if own.align.steps and own.align.freeze_body]),
-        ("pretrain", [arm for arm, own in arms.items() if own.pretrain.freeze_body]),
-    ):
-        if named:
-            share = frozen_share(_frozen(model))
-            yield f"{key}.freeze_body: {share:.1%} of the parameters do not train in that stage, in {', '.join(named)}"
+    frozen: dict[str, list[str]] = {}
+    for arm in recipe.arms:
+        for phase in planned_phases(resolve_arm(recipe, arm)):
+            if phase.freeze_body:
+                frozen.setdefault(phase.name, []).append(arm)
+    for name, arms in frozen.items():
+        share = frozen_share(_frozen(model))
+        yield f"{name}.freeze_body: {share:.1%} of the parameters do not train in that stage, in {', '.join(arms)}"
 
 
 def _bf16(recipe: Recipe, devices: Devices) -> bool:
@@ -248,10 +212,13 @@ def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
     """Return the run's data if it is fresh; text that is not there yet is no mistake here."""
     folder = RunFolder(run)
     try:
-        record = finished(folder.data, data_fingerprint(recipe))
+        return (
+            Prepared.read(folder.data, data_marks(recipe, folder.contents))
+            if (folder.data / "tokens").exists()
+            else None
+        )
     except CorpusError:
         return None
-    return Prepared(folder.data, record) if record is not None else None
 
 
 def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:
@@ -270,17 +237,17 @@ def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:
 def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
     """Return rows of the vocabulary and sizes of words for a recipe without prepared data, and what was assumed."""
     forms = 1 + len(recipe.targets)
-    words = AssumedWords(forms, forms * _TOKENS_PER_FORM)
+    words = assumed_words(forms)
     vocabulary = recipe.tokenizer.vocab_size
     if recipe.tokenizer.path is not None:
         trust = recipe.model.trust_remote_code
-        base = get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)
-        vocabulary = rows(base) + recipe.tokenizer.extend
+        tokenizer = get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)
+        vocabulary = rows(tokenizer) + recipe.tokenizer.extend
     if any(target.is_clone for target in recipe.targets):
         vocabulary = 2 * vocabulary - 1  # a twin of every token but the separator
     note = (
         f"no prepared data (`prealign lexicon RECIPE` makes it): assumed are {forms} forms a translation group, one a "
-        f"language, {_TOKENS_PER_FORM} tokens a form, and a full batch of groups"
+        f"language, {TOKENS_PER_FORM} tokens a form, and a full batch of groups"
     )
     return vocabulary, words, [note]
 

@@ -1,235 +1,217 @@
-"""What all arms of a run share: tokenizer, tokenised text of every language, and the lexicon.
+"""The data that all arms of a run share, made in stages that meet through files (`prealign.run.folder`).
 
-1. Read the text of source and targets and hold out documents.
-2. Load the tokenizer, and extend it if the recipe says so, or train a byte-level BPE on all training text.
-3. Tokenise; write a clone's documents in twin ids, and beside those of scripts without spaces where their words begin.
-4. Count the source's words; join the clone's dictionary and the files' into one lexicon of the words frequent enough.
-5. Refuse a lexicon that knows no word of the corpus.
-6. Keep the words of test dictionaries out of the lexicon, and note how often the targets' text has each word.
-7. Write made-up facts (`knowledge`) as training text of their own, their questions, and their names into the lexicon.
+1. Read dictionaries, templates and sentences first: a mistake in them fails before the text is read.
+2. `tokens`: the text of all languages as token ids, their tokenizer, and word counts (`prealign.run.tokens`).
+3. `lexicon`: join the clone's dictionary and those of files, and keep the words that are frequent in the source's text.
+   Remove the words of test dictionaries. Refuse a lexicon that has no word of the text.
+4. `facts`, with `knowledge` in the recipe: write made-up facts as training text and questions about them, and add their
+   names to the lexicon.
 
-Tokenizer, word counts, dictionary and the split of its words are made without the facts, so that they are the same with
-and without them; a fact's names are thus several subwords long.
+A stage is made again if its settings, its input files or a stage before it changed. A changed dictionary therefore does
+not tokenise the text again, unless its words are those of the segmenter longest_match. Tokenizer, word counts and
+dictionary are made without the facts, so they are the same with and without them, and names of facts have several subwords.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from transformers import AutoTokenizer
 
 from prealign import __version__
-from prealign.evaluation.knowledge.teaching import fact_templates, teach
-from prealign.events import OnProgress, Progress
-from prealign.files import write_json
+from prealign.evaluation.retrieval.sentence_files import read_sentences
+from prealign.events import OnProgress, step_counter
+from prealign.files import read_json, write_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats.dictd import dictionary_files
-from prealign.recipe.sections import Recipe, SourceText, TargetText
-from prealign.run.data import _NEW_TOKENS, Prepared
+from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
+from prealign.run.contents import Contents, hash_contents
+from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
 from prealign.run.dictionaries import (
     count_targets,
+    counted_targets,
     joined,
     load_segmenters,
     make_lexicon,
     read_dictionaries,
-    read_tests,
     readings_of_tests,
     tested_words,
 )
-from prealign.run.folder import RunFolder, alone_in, file_stats, fingerprint, finished, run_stage
+from prealign.run.folder import RunFolder, alone_in, fingerprint, finished, run_stage
+from prealign.run.tokens import make_tokens
 from prealign.text.arrow import load_arrow
-from prealign.text.corpus import (
-    SPLITS,
-    count_segmented,
-    count_special,
-    count_words,
-    load_text,
-    split_documents,
-    tokenise_splits,
-)
-from prealign.text.extension import extend_tokenizer
-from prealign.text.parallel import read_sentences
-from prealign.text.segment import segmenter_version, target_segmenters
-from prealign.text.sources import Tell, source_files
-from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
-from prealign.text.words import Tokenizer, rows
+from prealign.text.corpus import SPLITS, count_words
+from prealign.text.facts.corpus import teach
+from prealign.text.facts.templates import Templates, read_templates
+from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
+from prealign.text.sources import source_files
+from prealign.text.words import Tokenizer
 from prealign.workers import Pool, Spread
 
 
-def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, bool]:
-    """Make the `data` folder, or find it fresh. Returns it, and whether it was made now."""
+def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, dict[str, bool]]:
+    """Make the stages of `RUN/data` that are not fresh. Returns the data, and for each stage whether it was made now."""
     for section in recipe.evaluate.sentences:
         read_sentences(section, recipe.source.language)  # a mistake in them must not show after hours of training
-    mark = data_fingerprint(recipe)
     with alone_in(run.data, patient=True):
-        record = finished(run.data, mark)
-        fresh = record is not None
-        if record is None:
+        marks = data_marks(recipe, run.contents)
+        stale: dict[str, bool] = {}
+        for stage, mark in marks.items():
+            stale[stage] = any(stale.values()) or finished(run.data / stage, mark) is None
+        if any(stale.values()):
+            inputs = _read_inputs(recipe)
             with Pool(recipe.processes) as pool:
-                record = run_stage(run.data, mark, lambda folder: _prepare(recipe, folder, on_progress, pool.map))
-    return Prepared(run.data, record), not fresh
+                made = _Stages(recipe, inputs, run.data, on_progress, pool.map)
+                work = {"tokens": made.tokens, "lexicon": made.lexicon, "facts": made.facts}
+                for stage in (stage for stage, due in stale.items() if due):
+                    run_stage(run.data / stage, marks[stage], work[stage])
+        prepared = Prepared.read(run.data, marks)
+    assert prepared is not None, "no other process replaces stages under the lock"
+    return prepared, stale
 
 
-def data_fingerprint(recipe: Recipe) -> str:
-    """Fingerprint of the settings and files that decide the `data` folder."""
-    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong", "inflect"))
-    files = [path for text in (recipe.source.text, *(t.text for t in recipe.targets)) for path in source_files(text)]
-    dictionaries = [Path(path) for file in recipe.lexicon.files for path in (file.path, file.reverse) if path]
-    files += [file for path in dictionaries for file in dictionary_files(path)]
+def data_marks(recipe: Recipe, contents: Contents = hash_contents) -> dict[str, str]:
+    """Return the fingerprint of each stage: its settings, its input files, and the stage before it.
+
+    contents: what hashes files, such as `RunFolder.contents`.
+    """
+    texts: list[SourceText | TargetText] = [recipe.source, *recipe.targets]
+    files = [path for text in texts for path in source_files(text.text)]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
-    sections = [s.changes() for s in (recipe.source, *recipe.targets, recipe.split, recipe.tokenizer)]
+    settings = [section.changes() for section in (*texts, recipe.split, recipe.tokenizer)]
     # Not the setting: `auto` depends on what is installed, and another version may cut in other places.
     segmenters = {language: segmenter_version(name) for language, name in target_segmenters(recipe.targets).items()}
-    rest: list[Any] = [segmenters] if segmenters else []
-    rest += [recipe.knowledge.changes()] if recipe.knowledge else []
-    tests = [file.changes() for file in recipe.evaluate.dictionaries]
-    paths = [file for test in recipe.evaluate.dictionaries for file in dictionary_files(Path(test.path))]
-    rest += [tests, file_stats(paths)] if tests else []
-    files += [Path(recipe.knowledge.templates)] if recipe.knowledge and recipe.knowledge.templates else []
-    return fingerprint(__version__, sections, lexicon, file_stats(files), *rest)
+    known = [file for file in recipe.lexicon.files if segmenters.get(file.target) == "longest_match"]
+    words = (
+        [[file.changes(without=("reverse",)) for file in known], contents(_dictionary_files(known))] if known else []
+    )
+    marks = {"tokens": fingerprint(__version__, settings, contents(files), segmenters, *words)}
+    lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong", "inflect"))
+    tests = recipe.evaluate.dictionaries
+    test_files = [path for test in tests for path in dictionary_files(Path(test.path))]
+    marks["lexicon"] = fingerprint(
+        marks["tokens"],
+        lexicon,
+        contents([*_dictionary_files(recipe.lexicon.files), *_reverse_files(recipe.lexicon.files)]),
+        [test.changes() for test in tests],
+        contents(test_files),
+    )
+    if recipe.knowledge:
+        templates = [Path(recipe.knowledge.templates)] if recipe.knowledge.templates else []
+        marks["facts"] = fingerprint(marks["lexicon"], recipe.knowledge.changes(), contents(templates))
+    return marks
 
 
-def _prepare(recipe: Recipe, folder: Path, on_progress: OnProgress, spread: Spread) -> dict[str, Any]:
-    began = time.monotonic()
-
-    def tell(step: int) -> None:
-        on_progress(Progress("prepare", step, 4, 0, time.monotonic() - began))
-
-    templates = fact_templates(recipe)  # first: it is read in no time, and a mistake in it is told in no time
-    dictionaries, read = read_dictionaries(recipe), read_tests(recipe)
-    tests = joined(read, recipe.source.language)
-    segmenters = load_segmenters(recipe, dictionaries)
-    read_of: list[str] = []
-    text, left_out = _read_text(recipe, folder / "text", read_of.append)
-    for said in read_of:
-        on_progress(Progress("prepare", 0, 4, note=said))
-    tell(1)
-    tokenizer, told = _tokenizer(recipe, text, folder)
-    tell(2)
-    corpus = {
-        language: tokenise_splits(splits, tokenizer, folder / "tokens" / language, segmenters.get(language), spread)
-        for language, splits in text.items()
-    }
-    for said in _special_tokens(text, tokenizer, spread):
-        on_progress(Progress("prepare", 2, 4, note=said))
-        read_of.append(said)
-    counted = {language: count_segmented(text[language]["train"], own, spread) for language, own in segmenters.items()}
-    shutil.rmtree(folder / "text")
-    tell(3)
-    written_in = load_arrow(folder / "tokens" / recipe.source.language / "train")
-    counts = count_words(written_in, tokenizer, spread=spread)
-    reading_of_tests = readings_of_tests(recipe, read, counts)
-    counted = count_targets(recipe, tokenizer, counted, folder / "tokens", spread)
-    made = make_lexicon(recipe, dictionaries, tokenizer, counts, counted, tests)
-    lexicon = whole = made.lexicon
-    knowledge = dict[str, Any]()
-    if templates:
-        names, knowledge = teach(recipe, templates, tokenizer, {*counts, *(g.word for g in tests)}, segmenters, folder)
-        whole = lexicon.merge(names)
-    whole.save(folder / "lexicon.jsonl")
-    write_json(folder / "words.json", counts)
-    tested = _test(recipe, tests, counts, counted, folder) if tests.targets else []
-    tell(4)
-    return {
-        **knowledge,
-        "seconds": time.monotonic() - began,
-        "corpus": corpus,
-        "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
-        "left_out": left_out,
-        **({"read": read_of} if read_of else {}),
-        "lexicon": {
-            "groups": len(lexicon),
-            "coverage": lexicon.coverage(counts),
-            "reading": made.reading,
-            "left_out": made.left_out,
-        },
-        **(
-            {"tests": {"kept_out": made.kept_out, "reading": reading_of_tests, "dictionaries": tested}}
-            if tested
-            else {}
-        ),
-        "vocabulary": rows(tokenizer),
-        "tokenizer": told,
-    }
+def _dictionary_files(files: list[LexiconFile]) -> list[Path]:
+    return [path for file in files for path in dictionary_files(Path(file.path))]
 
 
-def _tokenizer(recipe: Recipe, text: dict[str, dict[str, Dataset]], folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
-    """Make and save the tokenizer; return it, how many tokens are new, and what it makes of held-out text."""
-    section = recipe.tokenizer
-    own = {language: splits for language, splits in text.items() if not is_clone(language)}
-    training = {language: splits["train"]["text"] for language, splits in own.items()}
-    learned_on = balanced_texts(training, section.temperature)
-    tokenizer = get_tokenizer(section, learned_on, trust_remote_code=recipe.model.trust_remote_code)
-    base, pieces = None, list[list[int]]()
-    if section.extend:
-        source = training.pop(recipe.source.language)
-        base = tokenizer
-        tokenizer, pieces = extend_tokenizer(
-            base, section.extend, source, lambda: balanced_texts(training, section.temperature)
-        )
-        write_json(folder / _NEW_TOKENS, pieces)
-    tokenizer.save_pretrained(folder / "tokenizer")
-    held_out = {language: [*splits["validation"]["text"], *splits["test"]["text"]] for language, splits in own.items()}
-    return tokenizer, {
-        "new_tokens": len(pieces),
-        "held_out": {language: written(texts, language, tokenizer, base) for language, texts in held_out.items()},
-    }
+def _reverse_files(files: list[LexiconFile]) -> list[Path]:
+    return [path for file in files if file.reverse for path in dictionary_files(Path(file.reverse))]
 
 
-def _special_tokens(text: dict[str, dict[str, Dataset]], tokenizer: Tokenizer, spread: Spread) -> Iterator[str]:
-    """Say for each language how many special tokens are written in its text."""
-    for language, splits in text.items():
-        found = sum((count_special(own, tokenizer, spread) for own in splits.values()), Counter[str]())
-        if found:
-            such = ", ".join(f"{token} {count:,} times" for token, count in found.most_common(3))
-            yield (
-                f"{language}: {found.total():,} special tokens are written in the text ({such}); they are read as "
-                "characters, and do not separate documents"
-            )
+@dataclass(frozen=True)
+class _Inputs:
+    """All input files but the text."""
+
+    dictionaries: list[Lexicon]
+    tests: list[Lexicon]
+    templates: Templates | None
+    segmenters: dict[str, Segmenter]
 
 
-def _test(
+def _read_inputs(recipe: Recipe) -> _Inputs:
+    languages, knowledge = _languages(recipe), recipe.knowledge
+    templates = read_templates(knowledge.templates, languages, two_hop=knowledge.two_hop > 0) if knowledge else None
+    dictionaries = read_dictionaries(recipe.lexicon.files, languages[0])
+    tests = read_dictionaries(recipe.evaluate.dictionaries, languages[0], keep_identical=True)
+    return _Inputs(dictionaries, tests, templates, load_segmenters(recipe.targets, dictionaries))
+
+
+def _languages(recipe: Recipe) -> list[str]:
+    return [recipe.source.language, *(target.language for target in recipe.targets)]
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """The work of each stage of the folder `data`; a stage reads the finished folders of those before it."""
+
+    recipe: Recipe
+    inputs: _Inputs
+    data: Path
+    on_progress: OnProgress
+    spread: Spread
+
+    def tokens(self, folder: Path) -> dict[str, Any]:
+        """Tokenise the text (`prealign.run.tokens`)."""
+        return make_tokens(self.recipe, self.inputs.segmenters, folder, self.on_progress, self.spread)
+
+    def lexicon(self, folder: Path) -> dict[str, Any]:
+        """Join the dictionaries, and save what evaluation needs of the test dictionaries."""
+        began, tell = time.monotonic(), step_counter("lexicon", 1, self.on_progress)
+        recipe, tokens, tests = self.recipe, self.data / "tokens", self._tests()
+        counts, tokenizer = read_json(tokens / WORDS), self._tokenizer()
+        reading_of_tests = readings_of_tests(recipe.evaluate.dictionaries, self.inputs.tests, counts)
+        segmented = read_json(tokens / SEGMENTED_WORDS)
+        counted = count_targets(counted_targets(recipe), tokenizer, segmented, tokens, self.spread)
+        made = make_lexicon(recipe.lexicon, recipe.targets, self.inputs.dictionaries, tokenizer, counts, counted, tests)
+        made.lexicon.save(folder / LEXICON)
+        record: dict[str, Any] = {
+            "lexicon": {
+                "groups": len(made.lexicon),
+                "coverage": made.lexicon.coverage(counts),
+                "reading": made.reading,
+                "left_out": made.left_out,
+            }
+        }
+        if tests.targets:
+            tested = _save_tests(recipe, tests, counts, counted, folder)
+            record["tests"] = {"kept_out": made.kept_out, "reading": reading_of_tests, "dictionaries": tested}
+        tell()
+        return record | {"seconds": time.monotonic() - began}
+
+    def facts(self, folder: Path) -> dict[str, Any]:
+        """Write the made-up facts, their questions, and the lexicon with their names."""
+        began, tell = time.monotonic(), step_counter("facts", 1, self.on_progress)
+        knowledge, templates, tokenizer = self.recipe.knowledge, self.inputs.templates, self._tokenizer()
+        assert knowledge is not None and templates is not None
+        taken = {*self._words_of_text(tokenizer), *(group.word for group in self._tests())}
+        languages, segmenters = _languages(self.recipe), self.inputs.segmenters
+        names, record = teach(knowledge, templates, languages, tokenizer, taken, segmenters, folder)
+        Lexicon.load(self.data / "lexicon" / LEXICON).merge(names).save(folder / LEXICON)
+        tell()
+        return {"knowledge": record, "seconds": time.monotonic() - began}
+
+    def _tokenizer(self) -> Tokenizer:
+        return AutoTokenizer.from_pretrained(self.data / "tokens" / TOKENIZER)
+
+    def _tests(self) -> Lexicon:
+        return joined(self.inputs.tests, self.recipe.source.language)
+
+    def _words_of_text(self, tokenizer: Tokenizer) -> set[str]:
+        """Return the words of all text, held-out text included."""
+        tokens, (source, *targets) = self.data / "tokens", _languages(self.recipe)
+        words = set(read_json(tokens / WORDS))
+        for language in (source, *targets):
+            for split in SPLITS if language != source else SPLITS[1:]:
+                rows = load_arrow(tokens / language / (f"{split}-source-ids" if is_clone(language) else split))
+                words.update(count_words(rows, tokenizer, spread=self.spread))
+        return words
+
+
+def _save_tests(
     recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]], folder: Path
 ) -> list[dict[str, Any]]:
-    """Keep what evaluation needs of the test dictionaries; return the data record's entries."""
-    tests.save(folder / "tests.jsonl")
-    write_json(folder / "target-words.json", {language: counted[language] for language in tests.targets})
-    found = tested_words(recipe, tests, counts, counted)
+    """Save the test dictionaries and the word counts of their targets; return the record's entries."""
+    tests.save(folder / TESTS)
+    write_json(folder / TARGET_WORDS, {language: counted[language] for language in tests.targets})
+    found = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
     return [
-        {"target": language, "words": own.words, "asked": len(own.asked), "asked_back": len(own.asked_back)}
-        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.text}
+        {"target": language, "words": own.words, "asked": len(own.forward), "asked_back": len(own.backward)}
+        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.summary}
         for language, own in found.items()
     ]
-
-
-def _read_text(recipe: Recipe, cache: Path, tell: Tell) -> tuple[dict[str, dict[str, Dataset]], dict[str, int]]:
-    """Return the text of every language and split, and how many documents `split.train` left out.
-
-    A clone shares the source's held-out documents; what it could have had is counted at the source.
-    """
-    clone = next((t for t in recipe.targets if t.is_clone), None)
-    sizes: dict[str, Any] = recipe.split.model_dump()
-
-    def read(own: SourceText | TargetText, share: float = 0.0) -> tuple[Dataset, dict[str, list[int]]]:
-        rows = load_text(own.text, own.documents, cache / own.language, tell)
-        whose: dict[str, Any] = {"language": own.language, "documents": own.documents}
-        return rows, split_documents(rows["document"], **sizes, **whose, clone_share=share)
-
-    source = recipe.source.language
-    rows, parts = read(recipe.source, clone.share if clone else 0.0)
-    left_out = {source: len(parts["left_out"])}
-    text = {source: {name: rows.select(parts[name]) for name in SPLITS}}
-    for target in recipe.targets:
-        if target.is_clone:
-            text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
-        else:
-            own, own_parts = read(target)
-            text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
-            left_out[target.language] = len(own_parts["left_out"])
-    return text, left_out

@@ -15,9 +15,11 @@ from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
 from prealign.files import read_json
 from prealign.lexicon.forms import INFLECTED, RESPELLED
+from prealign.recipe.arms import arm_card, resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, finished
+from prealign.run.planned import planned_phases
 
 Marks = dict[tuple[str, int], dict[str, str]]
 """The fingerprint of every stage of every arm and seed."""
@@ -29,13 +31,13 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
-        for stage in ("align", "pretrain"):
-            if stage in stages:
+        for stage, record in stages.items():
+            if "history" in record:  # a phase
                 name = {"arm": arm, "seed": seed, "stage": stage}
                 kept = ("tokens", "flops", "seconds", "steps", "frozen")
-                budget.append(name | {k: stages[stage][k] for k in kept if k in stages[stage]})
-                history.append(name | {"points": stages[stage]["history"]})
-                dynamics += [name | entry for entry in stages[stage]["dynamics"]]
+                budget.append(name | {k: record[k] for k in kept if k in record})
+                history.append(name | {"points": record["history"]})
+                dynamics += [name | entry for entry in record["dynamics"]]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -53,6 +55,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "created": origin["created"],
         "command": origin["command"],
         "recipe": recipe.model_dump(),
+        "arms": {arm: arm_card(recipe, arm) | {"phases": _phases(recipe, arm)} for arm in recipe.arms},
         "environment": origin["environment"],
         "scores": scores,
         "budget": budget,
@@ -76,6 +79,10 @@ def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, in
         fresh = {stage: record for stage, record in found.items() if record is not None}
         if len(fresh) == len(expected):
             yield pair, fresh
+
+
+def _phases(recipe: Recipe, arm: str) -> list[dict[str, Any]]:
+    return [phase.describe() for phase in planned_phases(resolve_arm(recipe, arm))]
 
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """One arm with one seed, from blocks to scores. Stages meet only through files (`prealign.run.folder`).
 
-1. `blocks`: the switched, packed training blocks of stage 2, as many as the arm's budget needs.
-2. `align`: stage 1, unless the arm has none. Two arms with equal inputs share one result.
-3. `pretrain`: stage 2 from the aligned (or the initial) model, for the steps that match the budgets of all arms.
+1. `blocks`: the rewritten, packed training blocks of the main phase, as many as the arm's budget needs.
+2. A stage for each phase of the arm's method, from the model of the phase before. PreAlign has `align` (stage 1) and
+   `pretrain` (stage 2). Two arms share the result of a phase before the main one if their inputs are equal.
+3. The main phase is `pretrain`: it takes the steps that match the budgets of all arms.
 4. `evaluate`: perplexity on test documents; word retrieval per layer before and after each stage.
 5. `knowledge`, if the recipe has made-up facts: questions about them.
 6. `transfer`, if the recipe has such tasks: fine-tuned on source-language labels, tested in every language.
@@ -19,13 +20,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from prealign import __version__
 from prealign.errors import RunFolderError
-from prealign.evaluation.retrieval.dynamics import Dynamics
-from prealign.evaluation.score import Score, Stage
+from prealign.evaluation.score import Score
 from prealign.events import OnProgress, Progress
 from prealign.files import write_json
-from prealign.methods.vocabulary.anchored import export_plain
+from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
 from prealign.run.folder import (
     SCRATCH,
@@ -33,32 +35,27 @@ from prealign.run.folder import (
     alone_in,
     begin_stage,
     end_stage,
-    file_stats,
     fingerprint,
     finished,
     partial_folder,
     run_stage,
     share_stage,
 )
-from prealign.run.inputs import ArmInputs
+from prealign.run.inputs import ArmInputs, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.measures.retrieval import evaluate_retrieval
 from prealign.run.measures.transfer import check_task, evaluate_transfer
-from prealign.run.mixture import mixture_record, switched_mixture
+from prealign.run.mixture import mixture_record, rewritten_mixture
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import write_blocks
 from prealign.training import launch, ranks
-from prealign.training.align import align
 from prealign.training.checkpoints import any_left
 from prealign.training.models import save_weights
+from prealign.training.phase import train
 from prealign.training.precision import device, precision
-from prealign.training.pretrain import pretrain
 from prealign.workers import Pool
-
-TRAINED = ("align", "pretrain")
-"""The stages that all processes of a launch do together."""
 
 
 @dataclass(frozen=True)
@@ -72,34 +69,64 @@ class ArmRun(ArmInputs):
         """Return the folder of one of this arm's stages."""
         return self.run.stage(self.arm, self.seed, stage)
 
+    @property
+    def trained_stages(self) -> tuple[str, ...]:
+        """The stages that all processes of a launch do together."""
+        return tuple(phase.name for phase in self.phases)
+
+    @property
+    def shared_stages(self) -> tuple[str, ...]:
+        """Stages whose result arms with equal inputs share: those before the main one."""
+        names = self.trained_stages
+        return names[: names.index(MAIN)]
+
+    @property
+    def final_folder(self) -> Path:
+        """Where the trained model lies."""
+        return self.folder(self.phases[-1].name)
+
     def marks(self) -> dict[str, str]:
         """Return the fingerprint of each stage: its settings and the stages it reads."""
         own, bos = self.recipe, self.recipe.align.bos
-        lexicon = own.lexicon.changes()
-        data = [__version__, self.prepared.mark, self.seed, lexicon, own.mixture.changes(), own.pretrain.context]
+        lexicon, context = own.lexicon.changes(), own.pretrain.context
+        data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, own.mixture.changes(), context]
         data += [self.devices] if self.devices > 1 else []  # so runs on one device keep their fingerprints
         weights = [Path(p) for p in (own.model.pretrained, own.model.config) if p]
-        anchored = own.anchor.changes() if own.anchor.enabled else None
-        model: list[Any] = [own.model.changes(), anchored, deciding(own.trainer), own.pretrain.validations]
-        model += [precision(own.trainer), file_stats(weights)]
-        dynamics = [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
-        marks = {"blocks": fingerprint(data, own.switch.changes(), own.pretrain.batch_size, self.steps)}
-        if own.align.steps:
-            marks["align"] = fingerprint(data, model, own.align.changes(), own.pretrain.validation_blocks, *dynamics)
-        sustained = [own.sustain.changes(), own.align.changes()] if own.sustain.weight else []
-        marks["pretrain"] = fingerprint(marks, model, own.pretrain.changes(), sustained, *dynamics)
-        # Scores carry what they were measured on.
-        identity = self.prepared.identity["tok"]
+        model: list[Any] = [
+            own.model.changes(),
+            deciding(own.trainer),
+            precision(own.trainer),
+            self.run.contents(weights),
+        ]
+        measured: list[Any] = [own.pretrain.validations, own.pretrain.validation_blocks]
+        measured += [own.evaluate.dynamics, own.evaluate.dynamics_words, bos] if own.evaluate.dynamics else []
+        main = self.main_phase
+        rewriting = main.rewriting.describe() if main.rewriting else None
+        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps)}
+        before: list[str] = []
+        for phase in self.phases:
+            read = [marks["blocks"]] if phase is main else []
+            marks[phase.name] = fingerprint(data, model, measured, phase.describe(), read, before)
+            before = [marks[phase.name]]
+        return marks | self._marks_of_measures(marks[self.phases[-1].name])
+
+    def _marks_of_measures(self, trained: str) -> dict[str, str]:
+        own, identity = self.recipe, self.prepared.identity["tok"]  # scores carry what they were measured on
         measured = own.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in own.evaluate.sentences for path in section.files.values()]
-        marks["evaluate"] = fingerprint(marks["pretrain"], identity, measured, bos, *file_stats(sentences))
+        marks = {"evaluate": fingerprint(trained, identity, measured, own.align.bos, *self.run.contents(sentences))}
         if own.knowledge:
-            marks["knowledge"] = fingerprint(marks["pretrain"], identity, own.knowledge.changes())
+            marks["knowledge"] = fingerprint(trained, identity, own.knowledge.changes())
         if own.transfer:
             tasks = [task.changes() for task in own.transfer]
             files = [Path(path) for task in own.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(marks["pretrain"], identity, tasks, file_stats(files))
+            marks["transfer"] = fingerprint(trained, identity, tasks, self.run.contents(files))
         return marks
+
+    @property
+    def main_phase(self) -> Phase:
+        """The phase whose steps the budget decides, and whose blocks are a stage of their own."""
+        return next(phase for phase in self.phases if phase.name == MAIN)
 
     def execute(
         self, *, last: str | None = None, only: Collection[str] | None = None, force: bool = False
@@ -123,7 +150,7 @@ class ArmRun(ArmInputs):
 
     def _check_data(self) -> None:
         """RunFolderError if another command has replaced the data: what reads them now is not of this recipe."""
-        if not finished(self.run.data, self.prepared.mark):
+        if not self.prepared.is_current():
             raise RunFolderError(
                 f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
                 "Wait for it to end and run again, or choose another run folder with --out."
@@ -137,18 +164,19 @@ class ArmRun(ArmInputs):
 
     def _execute(self, stage: str, mark: str, force: bool) -> bool:
         """Run a stage that is not fresh, or share that of another arm; return whether it was not fresh."""
-        work: dict[str, Callable[[Path], dict[str, Any]]] = {
+        measures: dict[str, Callable[[Path], dict[str, Any]]] = {
             "blocks": self._blocks,
-            "align": self._align,
-            "pretrain": self._pretrain,
             "evaluate": self._evaluate,
             "knowledge": self._knowledge,
             "transfer": self._transfer,
         }
         folder = self.folder(stage)
 
+        def work(partial: Path) -> dict[str, Any]:
+            return measures[stage](partial) if stage in measures else self._train(self.phase(stage), partial)
+
         def checked(partial: Path) -> dict[str, Any]:
-            record = work[stage](partial)
+            record = work(partial)
             self._check_data()
             return record
 
@@ -161,9 +189,9 @@ class ArmRun(ArmInputs):
             if not self._is_due(folder, mark, force):
                 return None
             self._check_data()
-            if not force and stage == "align" and self._share_alignment(mark):
+            if not force and stage in self.shared_stages and self._share(stage, mark):
                 return ""
-            if stage not in TRAINED:
+            if stage not in self.trained_stages:
                 run_stage(folder, mark, checked, anew=force)
                 return ""
             partial = self._begin(stage, mark, force)
@@ -174,7 +202,7 @@ class ArmRun(ArmInputs):
 
         partial = ranks.by_first(begin)
         if partial:
-            record = work[stage](Path(partial))
+            record = work(Path(partial))
             ranks.by_first(end)
         return partial is not None
 
@@ -192,73 +220,93 @@ class ArmRun(ArmInputs):
     def _is_due(folder: Path, mark: str, force: bool) -> bool:
         return force or finished(folder, mark) is None
 
-    def _share_alignment(self, mark: str) -> bool:
-        for other in self.run.stages("align"):
+    def _share(self, stage: str, mark: str) -> bool:
+        """Take the result of another arm whose stage has the same fingerprint, if there is one."""
+        for other in self.run.stages(stage):
             if finished(other, mark):
                 try:
-                    share_stage(self.folder("align"), other)
+                    share_stage(self.folder(stage), other)
                 except OSError:  # another process is just replacing it
                     continue
                 return True
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        own = self.recipe
-        blocks = self.steps * own.pretrain.batch_size * self.devices
-        size: dict[str, int] = {"blocks": blocks, "context": own.pretrain.context, "seed": self.seed}
-        with Pool(own.processes) as pool:
-            mixture, known, forms = switched_mixture(self.prepared, own, self.lexicons[0], self.seed, pool.map)
-            _, counts = write_blocks(mixture, folder, **size, spread=pool.map)
+        phase = self.main_phase
+        with Pool(self.recipe.processes) as pool:
+            mixture, known = rewritten_mixture(self.prepared, self.recipe, phase.rewriting, pool.map)
+            _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
-        coverage = known[mixture.source].coverage if mixture.switcher else None
         rates = mixture_record(mixture, counts, known, sizes)
-        settings = {"ratio": own.switch.ratio, "mode": own.switch.mode, "coverage": coverage}
-        return {**counts.record(mixture.source), **settings, **forms, **rates}
+        switched = known.get(mixture.source)
+        coverage = {"coverage": switched.coverage if switched else None}
+        settings = {key: getattr(self.recipe.switch, key) for key in ("ratio", "mode")}
+        forms = self.added_forms if switched else {}
+        return {**counts.record(mixture.source), **settings, **coverage, **forms, **rates}
 
-    def _align(self, folder: Path) -> dict[str, Any]:
-        own, scratch = self.recipe, folder / SCRATCH
+    def _block_sizes(self, phase: Phase) -> dict[str, int]:
+        assert phase.steps is not None
+        blocks = phase.steps * phase.batch_size * self.devices
+        return {"blocks": blocks, "context": phase.context, "seed": self.seed}
 
-        def write(blocks: Path) -> dict[str, Any]:
-            number = own.align.steps * own.align.lm_batch_size * self.devices
-            mixture = self.prepared.mixture(own)
-            size: dict[str, int] = {"blocks": number, "context": own.pretrain.context, "seed": self.seed}
-            with Pool(own.processes) as pool:
-                _, counts = write_blocks(mixture, blocks, **size, spread=pool.map)
+    def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
+        """Return the blocks of a phase: those of the stage `blocks`, or some that are made in its scratch folder."""
+        if phase.name == MAIN:
+            return load_arrow(self.folder("blocks"))
+
+        def write(folder: Path) -> dict[str, Any]:
+            with Pool(self.recipe.processes) as pool:
+                mixture, _ = rewritten_mixture(self.prepared, self.recipe, phase.rewriting, pool.map)
+                _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
             return counts.record(mixture.source)
 
         # In scratch, which is of one fingerprint: an attempt that goes on finds them.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
-        model, blocks, dynamics = self.start(), load_arrow(scratch / "blocks"), self.dynamics()
-        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
-        record = align(model, *text, own, self.seed, scratch, self.on_progress, dynamics)
-        return self._trained(model, folder, record, dynamics)
+        return load_arrow(scratch / "blocks")
 
-    def _pretrain(self, folder: Path) -> dict[str, Any]:
-        aligned = bool(self.recipe.align.steps)
-        model = self.anchored(self.load(self.folder("align")), fresh=False) if aligned else self.start()
-        blocks, dynamics, scratch = load_arrow(self.folder("blocks")), self.dynamics(), folder / SCRATCH
-        text = (self.prepared.tokenizer, self.words, blocks, self.validation())
-        record = pretrain(model, *text, self.recipe, self.steps, self.seed, scratch, self.on_progress, dynamics)
-        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows else {}
-        return self._trained(model, folder, record, dynamics)
+    def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
+        """Train a phase from the model that the one before it left."""
+        own, scratch, place = self.recipe, folder / SCRATCH, self.phases.index(phase)
+        before = self.folder(self.phases[place - 1].name) if place else None
+        blocks, dynamics = self._blocks_of(phase, scratch), self.dynamics()
+        model = self.model_before(phase, before)
+        record = train(
+            phase,
+            model,
+            blocks,
+            self.validation(),
+            seed=self.seed,
+            folder=scratch,
+            on_progress=self.on_progress,
+            trainer=own.trainer,
+            checkpoint=own.checkpoint,
+            eval_batch_size=own.evaluate.batch_size,
+            validations=own.pretrain.validations,
+            callbacks=dynamics,
+        )
+        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        if launch.is_first():
+            save_weights(own.model, plain(model, phase), folder)
+            self.prepared.tokenizer.save_pretrained(folder)
+        per_step = record["tokens"] / record["steps"]
+        return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}
 
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model about the made-up facts."""
-        model = self.load(self.folder("pretrain")).to(device())
+        model = self.load(self.final_folder).to(device())
         scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._own(scores)}
 
     def _evaluate(self, folder: Path) -> dict[str, Any]:
         """Measure the final model on test documents, and word retrieval of the model at every stage."""
-        final = self.load(self.folder("pretrain")).to(device())
+        final = self.load(self.final_folder).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
-        start = self.start()
-        models: dict[Stage, Any] = {"init": export_plain(start) if self.recipe.anchor.enabled else start}
-        if self.recipe.align.steps:
-            models["align"] = self.load(self.folder("align"))
-        models["pretrain"] = final
+        first = self.phases[0]
+        models = {"init": plain(self.model_before(first, None), first)}
+        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[self.phases[-1].name] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             found, retrieval[stage] = evaluate_retrieval(
@@ -280,7 +328,7 @@ class ArmRun(ArmInputs):
         scores, answers, tasks = [], {}, {}
         for task in self.recipe.transfer:
             found, answers[task.name], tasks[task.name] = evaluate_transfer(
-                self.folder("pretrain"),
+                self.final_folder,
                 task,
                 self.prepared,
                 self.recipe,
@@ -296,13 +344,3 @@ class ArmRun(ArmInputs):
             "flops": sum(task["flops"] for task in tasks.values()),
             "tasks": tasks,
         }
-
-    def _trained(self, model: Any, folder: Path, record: dict[str, Any], dynamics: list[Dynamics]) -> dict[str, Any]:
-        """Save what a stage trained; return its record with what was measured over it."""
-        if launch.is_first():
-            if self.recipe.anchor.enabled:
-                export_plain(model)
-            save_weights(self.recipe.model, model, folder)
-            self.prepared.tokenizer.save_pretrained(folder)
-        per_step = record["tokens"] / record["steps"]
-        return {**record, "dynamics": [entry for measured in dynamics for entry in measured.record(per_step)]}

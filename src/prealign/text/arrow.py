@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features, Value
 from datasets.arrow_writer import ArrowWriter
 
@@ -53,6 +54,13 @@ def read_tokens(tokens: Dataset, rows: Any) -> Iterator[tuple[np.ndarray, np.nda
     table = tokens.with_format("arrow")[rows]
     words = ragged(table, "words") if "words" in table.column_names else repeat(None)
     return zip(ragged(table, "input_ids"), words, strict=False)
+
+
+def token_lengths(tokens: Dataset) -> np.ndarray:
+    """Return the number of tokens of every document (documents,)."""
+    columns = (tokens.with_format("arrow")[rows].column("input_ids") for rows in parts(tokens))
+    lengths = [pc.list_value_length(column).to_numpy() for column in columns]
+    return np.concatenate(lengths).astype(np.int64) if lengths else np.empty(0, dtype=np.int64)
 
 
 def ragged(table: pa.Table, column: str) -> Ragged:

@@ -1,10 +1,10 @@
 """Parallel text: pairs of a sentence and its translation.
 
-1. Two files, of which line n of one translates line n of the other (Moses, OPUS); or one file of two columns parted by a
-   tab. Files may be gzipped. Two files of different lengths are refused: nobody knows where they part.
-2. Each line is decoded by itself, without byte order mark and line end. Lines that are not UTF-8, too long, or not of two
+1. Read two files in which line n of one translates line n of the other (Moses, OPUS), or one file of two tab-separated
+   columns. Files may be gzipped. Refuse two files of different lengths: the place where they diverge is unknown.
+2. Decode each line by itself, without byte order mark and line end. Lines that are not UTF-8, too long, or not of two
    columns are malformed; too many of them are an error, as in a dictionary.
-3. Pairs with a blank side are left out. Everything left out is counted.
+3. Leave out pairs with a blank side. Count everything that is left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLANK = "pairs with a blank side"
 
 @dataclass(frozen=True)
 class ParallelText:
-    """Pairs of sentences, and what became of the lines: lines = len(pairs) + the counts of `dropped`."""
+    """Pairs of sentences, and the number of lines: len(pairs) + the counts of `dropped`."""
 
     path: str
     pairs: tuple[tuple[str, str], ...]
@@ -32,7 +32,7 @@ class ParallelText:
 
     @property
     def text(self) -> str:
-        """A summary, and a line for each reason to leave pairs out."""
+        """Return a summary, and a line for each reason to leave out pairs."""
         kept = f"{self.path}: {self.lines:,} lines, {len(self.pairs):,} pairs of sentences"
         return "\n".join([kept, *told_of("dropped", self.dropped)])
 
@@ -40,10 +40,10 @@ class ParallelText:
 def read_parallel(paths: Sequence[Path]) -> ParallelText:
     """Read one file of two columns, or two files.
 
-    LexiconError if a file cannot be read, the two differ in length, too many lines are malformed, or no pair is left.
+    Raises LexiconError if a file cannot be read, the two differ in length, too many lines are malformed, or no pair is left.
     """
     if len(paths) not in (1, 2):
-        raise LexiconError(f"{len(paths)} files of parallel text; give two, or one of two columns parted by a tab")
+        raise LexiconError(f"{len(paths)} files of parallel text; give two, or one of two tab-separated columns")
     named = " and ".join(map(str, paths))
     pairs, dropped, lines, malformed = [], Tallies(), 0, 0
     decoders = {path: Decoder() for path in paths}
@@ -65,8 +65,8 @@ def read_parallel(paths: Sequence[Path]) -> ParallelText:
     if too_many(malformed, lines):
         coded = "".join(f" {path}:{decoder.remedy}" for path, decoder in decoders.items() if decoder.undecoded)
         raise LexiconError(
-            f"{named}: {malformed:,} of {lines:,} lines are malformed, {TOO_MANY}. Give one file of two columns parted by a "
-            f"tab, or two files, in UTF-8.{coded} The first: {'; '.join(counted['malformed lines'].examples)}"
+            f"{named}: {malformed:,} of {lines:,} lines are malformed, {TOO_MANY}. Give one file of two tab-separated "
+            f"columns, or two files, in UTF-8.{coded} The first: {'; '.join(counted['malformed lines'].examples)}"
         )
     if not pairs:
         raise LexiconError(f"{named}: no pair of sentences among {lines:,} lines; check the paths")

@@ -3,7 +3,7 @@
 1. For each epoch, put the documents of all languages of the mixture in one order that depends on (seed, epoch) alone.
    With shares of tokens by language there are no epochs of the whole: each language goes over its own documents, in an order
    that depends on (seed, language, pass), and the next document is of the language that is furthest behind its share.
-2. Switch the documents (`prealign.methods.switching.switch`); end every document with EOS, which is a real label.
+2. Rewrite the documents (`Rewriter`, such as code-switching); end every document with EOS, which is a real label.
 3. Chain them and cut blocks of `context` tokens: no padding, and no token lost but the last remainder.
 4. Shuffle the blocks of each stretch (about 4 million tokens, or the end of the epoch), carry the stretch's remainder on,
    and write them out in the order in which training reads them. Memory does not grow with the corpus.
@@ -13,24 +13,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Sequence as Sequence_
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
-from prealign.text.arrow import arrow_from_tables, list_array, read_tokens, rows_at_once
+from prealign.text.arrow import arrow_from_tables, list_array, read_tokens, rows_at_once, token_lengths
 from prealign.text.ragged import edges
 from prealign.workers import Spread
 
 BLOCKS = Features({"input_ids": Sequence(Value("int32")), "labels": Sequence(Value("int32"))})
 _STRETCH = 2**22
+_STRETCHES = 64
+"""Of a phase at least, where its course changes how text is rewritten."""
 
 Pair = tuple[np.ndarray, np.ndarray]  # input_ids and labels of the same length
 
@@ -89,60 +90,87 @@ def token_shares(sizes: Mapping[str, int], temperature: float, weights: Mapping[
     return {language: own / sum(raw.values()) for language, own in raw.items()}
 
 
-_Task = tuple[int, np.ndarray]  # a pass, and the numbers of documents
-
-
 @dataclass(frozen=True)
-class _Document:
-    """A document on its pass `number` as it goes into blocks, and, where its language is switched, what was done to it."""
+class Rewritten:
+    """A document as a rewriter returns it: `input_ids` and `labels` (T',), and what was done to it.
 
-    language: str
-    number: int
-    pair: Pair
+    Of `words` words `switched_words` were replaced, of `tokens` tokens `switched_tokens`; `into`: words by language of the
+    substitute. A rewriter that replaces no words leaves the counts out.
+    """
+
+    input_ids: np.ndarray
+    labels: np.ndarray
     words: int = 0
     switched_words: int = 0
     tokens: int = 0
     switched_tokens: int = 0
-    into: dict[str, int] = field(default_factory=dict)
+    into: Mapping[str, int] = field(default_factory=dict)
 
 
 class Rewriter(Protocol):
     """What changes a document before it goes into blocks: code-switching, for example."""
 
-    @property
-    def targets(self) -> Sequence_[str]:
-        """The languages that substitutes are of."""
+    uses_progress: bool = False
+    """Whether the course of a phase changes what `rewrite` does: then blocks are shuffled within short stretches only."""
 
-    @property
-    def ratio(self) -> float:
-        """The probability that a known word is replaced."""
+    def rewrite(
+        self,
+        ids: np.ndarray,
+        *,
+        epoch: int = 0,
+        document: int = 0,
+        progress: float = 0.0,
+        starts: np.ndarray | None = None,
+    ) -> Rewritten:
+        """Rewrite the token ids (T,) of a document: a function of the arguments and the rewriter's seed alone.
 
-    def switch(self, ids: np.ndarray, *, epoch: int = 0, document: int = 0, starts: np.ndarray | None = None) -> Any:
-        """Return input_ids, labels and what was done: a function of the arguments and a seed alone."""
+        epoch: passes over the text before this one. document: its number within its language. progress: the share of the
+        phase's text before it, 0..1. starts: where its words begin, if a segmenter found them.
+        """
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A document on its pass `number` as it goes into blocks, with EOS; `rewritten` is None where nothing rewrites it."""
+
+    language: str
+    number: int
+    pair: Pair
+    rewritten: Rewritten | None = None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Documents to read on pass `number`, in this order; `progress` (0..1) is that of each, where a rewriter needs it."""
+
+    number: int
+    documents: np.ndarray
+    progress: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Tokenised documents of every language, and the switcher for those of `source` (None: nothing is switched).
+    """Tokenised documents of every language, and what rewrites them.
 
-    others: switchers of target languages, by language. shares: of tokens, by language; None: as much as there is.
+    rewriters: by language; the documents of others stay as they are. shares: of tokens, by language; None: as much as there
+    is. wanted: tokens of the whole phase, by which progress is measured; None where no rewriter uses it.
     """
 
     tokens: Mapping[str, Dataset]
     source: str
     eos: int
-    switcher: Rewriter | None = None
-    others: Mapping[str, Rewriter] = field(default_factory=dict)
+    rewriters: Mapping[str, Rewriter] = field(default_factory=dict)
     shares: Mapping[str, float] | None = None
+    wanted: int | None = None
 
     def epoch(self, number: int, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
-        """Yield every document once as (input_ids, labels), switched, EOS at the end."""
+        """Yield every document once as (input_ids, labels), rewritten, EOS at the end."""
         order = _permutation(int(self._firsts[-1]), b"document order", seed, number)
         return self.documents(number, order, counts, spread)
 
     def documents(self, number: int, order: np.ndarray, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
-        """Yield documents, which are numbered through over the languages, as `epoch` does, in an order of one's own."""
-        for document in self._read(spread, ((number, part) for part in self._parts(order))):
+        """Yield documents, which are numbered through over the languages, as `epoch` does, in the given order."""
+        for document in self._read(spread, self._tasks(number, order, self.wanted)):
             yield self._counted(document, counts)
 
     def stream(self, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
@@ -159,54 +187,63 @@ class Mixture:
             yield self._counted(document, counts)
 
     def _passes(self, language: int, tag: str, seed: int) -> Iterator[_Task]:
+        assert self.shares is not None
         first, end = self._firsts[language : language + 2]
+        wanted = None if self.wanted is None else self.shares[tag] * self.wanted
         for number in count():
             order = first + _permutation(int(end - first), b"order of " + tag.encode(), seed, number)
-            yield from ((number, part) for part in self._parts(order))
+            yield from self._tasks(number, order, wanted)
 
     @cached_property
     def _firsts(self) -> np.ndarray:
         """Where each language begins (languages + 1,) if the documents of all are numbered through."""
         return edges(np.array([len(rows) for rows in self.tokens.values()], dtype=np.int64))
 
-    def _parts(self, order: np.ndarray) -> Iterator[np.ndarray]:
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        """Tokens of every document with EOS, numbered through."""
+        return np.concatenate([token_lengths(rows) for rows in self.tokens.values()]) + 1
+
+    def _tasks(self, number: int, order: np.ndarray, wanted: float | None) -> Iterator[_Task]:
+        """Divide one pass over documents into tasks; wanted: tokens that the phase reads of them, on all passes."""
+        progress = None
+        if wanted is not None:
+            lengths = self._lengths[order]
+            before = np.cumsum(lengths) - lengths
+            progress = np.minimum((number * lengths.sum() + before) / wanted, 1.0)
         size = rows_at_once(*self.tokens.values())
-        return (order[first : first + size] for first in range(0, len(order), size))
+        for first in range(0, len(order), size):
+            own = slice(first, first + size)
+            yield _Task(number, order[own], None if progress is None else progress[own])
 
     def _read(self, spread: Spread, tasks: Iterable[_Task]) -> Iterator[_Document]:
-        return chain.from_iterable(spread(self._switched, tasks))
+        return chain.from_iterable(spread(self._rewritten, tasks))
 
-    def _switched(self, task: _Task) -> list[_Document]:
-        """Read and switch documents, whose numbers are those of `_firsts`. Their order is that of the task."""
-        number, documents = task
-        languages = np.searchsorted(self._firsts, documents, side="right") - 1
+    def _rewritten(self, task: _Task) -> list[_Document]:
+        """Read and rewrite documents, whose numbers are those of `_firsts`. Their order is that of the task."""
+        languages = np.searchsorted(self._firsts, task.documents, side="right") - 1
         read: dict[int, _Document] = {}
         for i, (language, tokens) in enumerate(self.tokens.items()):
             places = np.flatnonzero(languages == i).tolist()
-            rows = documents[places] - self._firsts[i]
+            rows = task.documents[places] - self._firsts[i]
             if len(rows):
                 for place, row, (ids, words) in zip(places, rows, read_tokens(tokens, rows), strict=True):
-                    read[place] = self._document(language, int(row), number, ids, words)
-        return [read[place] for place in range(len(documents))]
+                    progress = 0.0 if task.progress is None else float(task.progress[place])
+                    read[place] = self._document(language, int(row), task.number, progress, ids, words)
+        return [read[place] for place in range(len(task.documents))]
 
-    def _document(self, language: str, row: int, number: int, ids: np.ndarray, words: np.ndarray | None) -> _Document:
-        switcher = self.switcher if language == self.source else self.others.get(language)
-        if switcher is None:
+    def _document(
+        self, language: str, row: int, number: int, progress: float, ids: np.ndarray, words: np.ndarray | None
+    ) -> _Document:
+        rewriter = self.rewriters.get(language)
+        if rewriter is None:
             own = np.append(ids, np.int32(self.eos))
             return _Document(language, number, (own, own))
-        switched = switcher.switch(ids, epoch=number, document=row, starts=words)
-        pair = tuple(np.append(own, self.eos).astype(np.int32) for own in (switched.input_ids, switched.labels))
-        into = np.bincount(switched.switches.target, minlength=len(switcher.targets)).tolist()
-        return _Document(
-            language,
-            number,
-            (pair[0], pair[1]),
-            words=switched.source_words,
-            switched_words=switched.switched_words,
-            tokens=switched.source_tokens,
-            switched_tokens=switched.switched_tokens,
-            into=dict(zip(switcher.targets, into, strict=True)),
+        rewritten = rewriter.rewrite(ids, epoch=number, document=row, progress=progress, starts=words)
+        input_ids, labels = (
+            np.append(part, self.eos).astype(np.int32) for part in (rewritten.input_ids, rewritten.labels)
         )
+        return _Document(language, number, (input_ids, labels), rewritten)
 
     def _counted(self, document: _Document, counts: MixtureCounts) -> Pair:
         """Count a document that is used, and return it."""
@@ -214,11 +251,12 @@ class Mixture:
         own.documents += 1
         own.passes = own.documents / len(self.tokens[document.language])
         own.tokens += len(document.pair[0])
-        own.words += document.words
-        own.switched_words += document.switched_words
-        own.source_tokens += document.tokens
-        own.switched_tokens += document.switched_tokens
-        own.into = {target: own.into.get(target, 0) + n for target, n in document.into.items()}
+        if document.rewritten is not None:
+            own.words += document.rewritten.words
+            own.switched_words += document.rewritten.switched_words
+            own.source_tokens += document.rewritten.tokens
+            own.switched_tokens += document.rewritten.switched_tokens
+            own.into = {target: own.into.get(target, 0) + n for target, n in document.rewritten.into.items()}
         return document.pair
 
 
@@ -264,7 +302,11 @@ def write_blocks(
     mixture: Mixture, folder: Path, *, blocks: int, context: int, seed: int, spread: Spread = map
 ) -> tuple[Dataset, MixtureCounts]:
     """Write exactly `blocks` blocks, going over the mixture as often as it takes; returns them and what went in."""
-    counts = MixtureCounts()
+    counts, length = MixtureCounts(), _STRETCH
+    if any(rewriter.uses_progress for rewriter in mixture.rewriters.values()):
+        # Blocks of a stretch are shuffled, which would blur what changes over the course of the phase.
+        mixture = replace(mixture, wanted=blocks * context)
+        length = min(_STRETCH, max(context, blocks * context // _STRETCHES))
 
     def epochs() -> Iterator[Iterator[Pair]]:
         if mixture.shares is not None:
@@ -277,7 +319,7 @@ def write_blocks(
         # Where languages have shares, reading ends with the document that fills the last block: the shares are of what is
         # read, and after more of it they would not be those of what is kept. Without, old runs' order of blocks stays.
         wanted = None if mixture.shares is None else blocks
-        for number, stretch in enumerate(cut_blocks(epochs(), context, _STRETCH, wanted)):
+        for number, stretch in enumerate(cut_blocks(epochs(), context, length, wanted)):
             order = _permutation(len(stretch[0]), b"block order", seed, number)[: blocks - counts.blocks]
             counts.blocks += len(order)
             yield block_table((stretch[0][order], stretch[1][order]))

@@ -35,7 +35,7 @@ from prealign.languages import is_clone
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
-from prealign.text.encode import encode_texts
+from prealign.text.encode import AS_CHARACTERS
 from prealign.text.hub import PREFIX, HubText
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
@@ -224,7 +224,7 @@ def tokenise(
 
 def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, rows: range) -> pa.Table:
     part = text[rows]
-    tokens = encode_texts(tokenizer, part["text"], offsets=segmenter is not None)
+    tokens = tokenizer(part["text"], return_offsets_mapping=segmenter is not None, **AS_CHARACTERS)
     columns = {
         "document": part["document"],
         "input_ids": tokens["input_ids"],
@@ -276,8 +276,8 @@ def tokenise_splits(
     for split, text in splits.items():
         target = folder / split
         if is_clone(folder.name):
-            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"), spread=spread)
-            tokens = map_tokens(merged, clone_language(tokenizer).map, target, spread)
+            in_source_ids = tokenise(text, tokenizer, target.with_name(f"{split}-source-ids"), spread=spread)
+            tokens = map_tokens(in_source_ids, clone_language(tokenizer).map, target, spread)
         else:
             tokens = tokenise(text, tokenizer, target, segmenter, spread=spread)
         lengths, size = pc.list_value_length(tokens.data.column("input_ids")), tokens.data.column("bytes")

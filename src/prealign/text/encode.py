@@ -1,10 +1,9 @@
-"""How text, and a word of a language as it would be in running text, are written in tokens.
+"""Token ids of texts, and of words as in running text.
 
-1. A word stands either after a space (*spaced*) or directly after a sign, a line break or another word (*bare*).
-2. Spaced: the tokens that `a word` has beyond those of `a`. Bare: those that `(word` has beyond those of `(`.
-3. Scripts without spaces know the bare form only.
-4. A word of a clone language (`en-clone`) is the source word's tokens, mapped to their twins.
-5. Running text gets no special tokens. Those written in it (`<|endoftext|>`) are characters, and do not separate documents.
+1. A word follows a space (*spaced*), or directly a sign, a line break or another word (*bare*).
+2. Spaced: the tokens of `a word` after those of `a`. Bare: the tokens of `(word` after those of `(`.
+3. Scripts without spaces have the bare form only.
+4. A word of a clone language (`en-clone`) has the source word's tokens, mapped to their twins.
 """
 
 from __future__ import annotations
@@ -20,19 +19,20 @@ from prealign.text.words import Tokenizer
 
 CONTEXTS = ("spaced", "bare")
 
+AS_CHARACTERS: dict[str, Any] = {
+    "add_special_tokens": False,
+    "split_special_tokens": True,
+    "return_attention_mask": False,
+    "verbose": False,
+}
+"""How a tokenizer is called for running text: a special token that is written in it (`<|endoftext|>`) is characters."""
+
 _OPENERS = {"spaced": ("a", "a "), "bare": ("(", "(")}
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, offsets: bool = False) -> Any:
-    """Tokenise running text; `input_ids` of the result has a list a text, `offset_mapping` the characters if asked for."""
-    return tokenizer(
-        texts,
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_offsets_mapping=offsets,
-        verbose=False,
-    )
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each text, without special tokens."""
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
 
 
 def encode_words(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str = "spaced") -> Ragged:
@@ -46,13 +46,9 @@ def encode_words(tokenizer: Tokenizer, words: Sequence[str], language: str, cont
         context = "bare"
     opener, before = _OPENERS[context]
     head = tokenizer.encode(opener, add_special_tokens=False)
-    encoded = _batch(tokenizer, [before + word for word in words])
-    # A tokenizer that merges across the sign has no bare form of its own: there the word as encoded alone is used.
+    encoded = encode_texts(tokenizer, [before + word for word in words])
+    # A tokenizer that merges across the sign has no bare form: encode such a word alone.
     merged = [i for i, ids in enumerate(encoded) if ids[: len(head)] != head or len(ids) == len(head)]
-    alone = dict(zip(merged, _batch(tokenizer, [words[i] for i in merged]), strict=True)) if merged else {}
+    alone = dict(zip(merged, encode_texts(tokenizer, [words[i] for i in merged]), strict=True))
     rows = Ragged.of([alone[i] if i in alone else ids[len(head) :] for i, ids in enumerate(encoded)])
     return replace(rows, values=clone_language(tokenizer).map(rows.values)) if is_clone(language) else rows
-
-
-def _batch(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]

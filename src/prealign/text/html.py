@@ -1,13 +1,13 @@
-"""The text of HTML pages, a paragraph a line.
+"""The text of HTML pages, one paragraph per line.
 
-1. Left out with all that is in them: `head`, scripts, styles, templates, and what pages of a site have in common (`nav`,
+1. Drop, with their content: `head`, scripts, styles, templates, and elements that the pages of a site share (`nav`,
    `header`, `footer`, `aside`).
-2. A block element (paragraph, heading, list item, table cell …) begins and ends a line; `<br>` and the line breaks of
-   `<pre>` end one. All other white space, no-break spaces too, is one space; lines without text are left out.
-3. Character references are decoded, and the rest of the markup goes.
+2. Start and end a line at block elements (paragraph, heading, list item, table cell …); end a line at `<br>` and at line
+   breaks in `<pre>`. Join other white space, no-break spaces included, to one space. Drop lines without text.
+3. Decode character references and remove all other markup.
 
-Pages are rarely valid. An element that is never closed leaves nothing out, unless it is a script or style; a comment that
-never ends reaches to the end of the page, and a tag that the page ends in is no text.
+Pages are rarely valid. An unclosed element is not dropped, unless it is a script or style. An unclosed comment extends to
+the end of the page. A tag cut off by the end of the page is not text.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ footer form h1 h2 h3 h4 h5 h6 header hgroup html legend li main menu nav ol optg
 summary table tbody td tfoot th thead title tr ul
 """
 _BLOCKS = _ALONE | frozenset(_BLOCK_TAGS.split())
-# Their end also ends what was left open in them. A paragraph holds no block, whatever its tags say, and `body` and `html`
-# may be closed too early.
+# The end tag of a container also closes the elements left open in it. Not `p`, which cannot contain blocks, and not `body`
+# and `html`, whose end tags may come too early.
 _CONTAINERS = (_BLOCKS | _LEFT_OUT) - _ALONE - {"body", "html", "p"}
 _OF_HEAD = frozenset({"base", "link", "meta", "noscript", "script", "style", "template", "title"})
 _UNFINISHED = re.compile(r"<[A-Za-z/!?]")
 
 
 def html_text(page: str) -> str:
-    """Return the text of a page, a paragraph a line; "" if it has none."""
+    """Return the text of a page, one paragraph per line; "" if it has none."""
     return _Page(page).text()
 
 
@@ -44,24 +44,24 @@ class _Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self.open: list[tuple[str, int]] = []
-        """Names of the containers that are open, and how many pieces came before each."""
+        """Name of each open container, and the number of pieces before it."""
         self.number: Counter[str] = Counter()
         self.feed(page)
         while self.cdata_elem is None and _UNFINISHED.match(self.rawdata):
-            # close() would give what it holds for unfinished as text, in some versions of Python.
+            # In some versions of Python, close() returns an unfinished tag as text.
             rest = "" if self.rawdata.startswith("<!--") else self.rawdata.partition(">")[2]
             self.rawdata = ""
             self.feed(rest)
         self.close()
 
     def text(self) -> str:
-        """Return the lines with text."""
+        """Return the lines that have text."""
         begun = [before for name, before in self.open if name in _CODE]
         lines = "".join(self.pieces[: min(begun, default=None)]).split("\n")
         return "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        """Open an element; one that no head can hold ends the head, whose own end tag may be missing."""
+        """Open an element. An element that cannot be in a head ends the head: `</head>` may be missing."""
         if self.open and self.open[-1][0] == "head" and tag not in _OF_HEAD:
             self._close("head")
         self._line(tag)
@@ -70,26 +70,26 @@ class _Page(HTMLParser):
             self.number[tag] += 1
 
     def handle_startendtag(self, tag: str, attrs: object) -> None:
-        """`<div/>` of XHTML: it holds nothing."""
+        """Handle `<div/>` of XHTML, which is empty."""
         self._line(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close an element, if it is open."""
+        """Close an element that is open."""
         if self.number[tag]:
             self._close(tag)
         self._line(tag)
 
     def handle_data(self, data: str) -> None:
-        """Take text."""
+        """Add text."""
         self.pieces.append(data if self.number["pre"] else re.sub(r"\s+", " ", data))
 
     def unknown_decl(self, data: str) -> None:
-        """`<![CDATA[…]]>` is text, as in XHTML."""
+        """Add the text of `<![CDATA[…]]>`, as in XHTML."""
         if data.startswith("CDATA["):
             self.handle_data(data.removeprefix("CDATA["))
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Return where a section `<![…` ends, -1 if nowhere; that of some versions of Python fails at unknown ones."""
+        """Return the end of a section `<![…`, or -1. The method of some versions of Python fails at unknown sections."""
         end = "]]>" if self.rawdata.startswith("<![CDATA[", i) else ">"
         found = self.rawdata.find(end, i)
         if found < 0:

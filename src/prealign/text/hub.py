@@ -3,9 +3,9 @@
     hub:OWNER/NAME?config=en&split=train&column=text&revision=REVISION&documents=100000&bytes=500000000
 
 1. `datasets.load_dataset(..., streaming=True)` finds the files (Parquet, JSON, text …) and yields their rows in order.
-2. A document is the text of `column`; rows without any are passed over, and counted.
-3. Reading ends after so many documents, or with the document that brings their text (UTF-8) to so many bytes; what was
-   read, and whether that was all, is told at the end.
+2. A document is the text of `column`; skip and count rows without text.
+3. Read at most `documents` documents, and stop with the document that reaches `bytes` of text (UTF-8). Report at the end how
+   much was read, and whether it was all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPTIONS = ("config", "split", "column", "revision", "documents", "bytes")
 
 @dataclass(frozen=True)
 class HubText:
-    """A dataset, and how much of it to read; None: to its end."""
+    """A dataset, and the limits of reading it; None: no limit."""
 
     source: str
     path: str
@@ -40,7 +40,7 @@ class HubText:
 
     @classmethod
     def of(cls, source: str) -> HubText:
-        """Read a source of `text:`. Raises CorpusError for options that there are none."""
+        """Parse a source of `text:`. Raises CorpusError for unknown options and values."""
         path, _, query = source.removeprefix(PREFIX).partition("?")
         options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := sorted(set(options) - set(_OPTIONS)):
@@ -52,12 +52,12 @@ class HubText:
         return cls(source, path, **options)
 
     def files(self) -> list[Path]:
-        """Return its files, if it is a folder here."""
+        """Return the files of a local folder; none for a dataset on the hub."""
         folder = Path(self.path)
         return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
 
     def read(self, tell: Callable[[str], None]) -> Iterator[tuple[str, str]]:
-        """Yield (document id, text), and tell what was read. Raises CorpusError for what cannot be read."""
+        """Yield (document id, text); `tell` gets a summary at the end. Raises CorpusError for data that cannot be read."""
         number = size = empty = 0
         for row, text in enumerate(self._rows(), start=1):
             if not text.strip():
@@ -88,7 +88,7 @@ class HubText:
                 yield row[self.column] or ""
         except CorpusError:
             raise
-        except Exception as error:  # of the network, the hub, the file system, a format: they have nothing in common
+        except Exception as error:  # network, hub, file system and formats raise errors without a common class
             said = (str(error).splitlines() or [""])[0]
             raise CorpusError(
                 f"{self.source}: cannot be read ({type(error).__name__}: {said}). Is the name right, and a network there? "

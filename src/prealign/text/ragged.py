@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one flat array, and a 64-bit hash of each: words of a text, entries of a table."""
+"""Ragged arrays: sequences of different lengths in one flat array, and a 64-bit hash of each sequence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ragged:
 
     @cached_property
     def lengths(self) -> IntArray:
-        """Length of every row."""
+        """Return the length of every row."""
         return self.offsets[1:] - self.offsets[:-1]
 
     def take(self, rows: IntArray) -> Ragged:
@@ -50,7 +50,7 @@ class Ragged:
         return Ragged(self.values[spans(begins, lengths)], edges(lengths))
 
     def hashes(self) -> NDArray[np.uint64]:
-        """Hash each row to 64 bits: with n ids in it, the sum of (id + 1) · c^(n - position) modulo 2^64, c odd."""
+        """Return a 64-bit hash of each row: of n ids, the sum of (id + 1) · c^(n - position) modulo 2^64, c odd."""
         left = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))  # n - position
         terms = (self.values + 1).astype(np.uint64) * _HASH_STEP ** left.astype(np.uint64)
         sums = np.zeros(len(terms) + 1, dtype=np.uint64)
@@ -59,7 +59,7 @@ class Ragged:
 
 
 def edges(lengths: IntArray) -> NDArray[np.int64]:
-    """Return 0 and the running sums of `lengths` (n + 1,): where rows of these lengths begin and end."""
+    """Return 0 and the cumulative sums of `lengths` (n + 1,): where rows of these lengths begin and end."""
     ends = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=ends[1:])
     return ends

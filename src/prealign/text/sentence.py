@@ -1,8 +1,8 @@
-"""The words of a text: those that a lexicon knows, for counting; those of a sentence, for aligning it with its translation.
+"""Words of lines, for counting, and words and signs of sentences, for word alignment.
 
-1. A segmenter cuts the text into words, signs and white space. A lexicon's words have neither of the last two.
-2. In a sentence white space alone goes, and an apostrophe or hyphen between two words joins them, unless there is a space:
-   don't, l’eau, well-known are one word.
+1. A segmenter cuts the text into words, signs and white space. Counting keeps the words only.
+2. Word alignment keeps words and signs. An apostrophe or hyphen between two words without a space joins them: don't, l’eau
+   and well-known are one word each.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _JOINERS = ("'", "’", "-")
 
 
 def word_cutter(language: str) -> Callable[[str], list[str]]:
-    """Return what finds the words of a line: what has a letter or digit. LexiconError as for `sentence_cutter`."""
+    """Return a function from a line to its words, pieces with a letter or digit. LexiconError as `sentence_cutter`."""
     segmenter = _segmenter(language)
 
     def words(line: str) -> list[str]:
         if segmenter.joins_space:
-            # A piece of letters and digits is a word, without looking at each of its characters.
+            # Fast path: a piece of letters and digits is a word.
             parts = ([piece] if piece.isalnum() else segmenter.words(piece) for piece in line.split())
-            found = [word for part in parts for word in part]
+            pieces = [word for part in parts for word in part]
         else:
-            found = segmenter.words(line)
-        return [word.strip() for word in found if any(map(str.isalnum, word))]
+            pieces = segmenter.words(line)
+        return [word.strip() for word in pieces if any(map(str.isalnum, word))]
 
     return words
 
 
 def sentence_cutter(language: str) -> Callable[[str], list[str]]:
-    """Return what cuts sentences of a language; LexiconError if its words are not known without a package."""
+    """Return a function from a sentence to its words and signs. Raises LexiconError for a language without a segmenter."""
     segmenter = _segmenter(language)
     return lambda sentence: words_of(sentence, segmenter)
 
@@ -51,7 +51,7 @@ def _segmenter(language: str) -> Segmenter:
 def words_of(sentence: str, segmenter: Segmenter) -> list[str]:
     """Return the words and signs of a sentence."""
     words: list[str] = []
-    joined = ""  # what the next piece is glued to
+    joined = ""  # a word and its apostrophe or hyphen, to be joined with the next piece
     for piece in segmenter.words(sentence):
         word = piece.strip()
         if not word:

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from prealign.errors import TokenizerError
 from prealign.languages import UNSPACED_LANGUAGES
 from prealign.recipe.sections import TokenizerSection
-from prealign.text.encode import encode_texts
+from prealign.text.encode import AS_CHARACTERS
 from prealign.text.words import SIGN_MARKS, Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"
@@ -91,4 +91,4 @@ def written(texts: Iterable[str], language: str, tokenizer: Tokenizer, base: Tok
 
 
 def _tokens(texts: list[str], tokenizer: Tokenizer) -> int:
-    return sum(map(len, encode_texts(tokenizer, texts)["input_ids"]))
+    return sum(map(len, tokenizer(texts, **AS_CHARACTERS)["input_ids"]))

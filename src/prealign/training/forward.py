@@ -1,9 +1,11 @@
 """What a model's forward does while it trains, other than its class's.
 
-1. `replace_forward` gives one instance a forward of its own; name, signature and checkpoints stay those of its class.
-2. `training_forward` puts a loss in parts in place (`token_loss`), or liger-kernel's fused one if the recipe asks for it,
-   and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into the modules
-   of transformers, and so into every model of the process, also those that are measured on a CPU.
+1. `replace_forward` gives one instance another forward; name, signature and checkpoints stay those of its class.
+2. `training_forward` puts a loss in parts in place (`prealign.training.loss`), or liger-kernel's fused one if the recipe
+   asks for it, and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into
+   the modules of transformers, and so into every model of the process, also those that are measured on a CPU.
+3. `with_objectives` encodes the batches of a phase's objectives in the same call, so that there is one wrapped forward, as
+   data parallel and sharded training need it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
-from prealign.methods.alignment.states import encoded_word_states
+from prealign.methods.phase import Objective
 from prealign.training.loss import causal_lm_loss
 
 LIGER = "use_liger_kernel"
@@ -78,27 +80,24 @@ def _fuse_loss(model: Any) -> None:
         )
 
 
-def with_word_states(model: Any) -> Any:
-    """Give this model instance a forward that, called with `word_ids` and `word_lengths`, also returns `word_states`.
+def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
+    """Give this model instance a forward that, called with `objectives` {name: batch}, also encodes these batches.
 
-    Calls without word inputs are those of the forward it had. Returns the model.
+    What `Objective.encode` returns for each stands under the same key of the output. Calls without it are those of the
+    forward it had, and calls with nothing else have no text. Returns the model.
     """
 
     def make(inner: Callable[..., Any]) -> Callable[..., Any]:
         # Under `trainer.torch_compile` this frame is left as it is and the inner forward is compiled, whose text always
-        # has the same shape: a graph that saw the words would be compiled again for each new shape of theirs.
+        # has the same shape: a graph that saw the objectives' batches would be compiled again for each new shape.
         @torch.compiler.disable(recursive=False)
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-            words = kwargs.pop("word_ids", None)
-            if words is None:
+            batches = kwargs.pop("objectives", None)
+            if batches is None:
                 return inner(self, *args, **kwargs)
-            inputs = (
-                words,
-                kwargs.pop("word_lengths"),
-                *(kwargs.pop(n, None) for n in ("bos", "word_micro", "word_most")),
-            )
             output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-            return {**output, "word_states": encoded_word_states(self, *inputs)}
+            encoded = {name: objectives[name].encode(self, batch) for name, batch in batches.items()}
+            return {**output, "objectives": encoded}
 
         return forward
 

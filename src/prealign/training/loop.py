@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from prealign.errors import PrealignError
 from prealign.events import OnProgress, Progress
-from prealign.recipe.measures import TransferTask
-from prealign.recipe.methods import AlignSection
-from prealign.recipe.sections import CheckpointSection, PretrainSection, Recipe
+from prealign.recipe.sections import CheckpointSection
 from prealign.training import ranks
 from prealign.training.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.training.forward import LIGER
@@ -31,25 +29,48 @@ from prealign.training.precision import device, precision
 LOG_POINTS = 50
 
 
+class Optimisation(Protocol):
+    """The settings of AdamW in a phase or in fine-tuning."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the highest learning rate."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Return the weight decay."""
+
+    @property
+    def warmup(self) -> float:
+        """Return the share of the steps in which the learning rate rises."""
+
+
 def training_arguments(
-    recipe: Recipe,
+    trainer: Mapping[str, Any],
     folder: Path,
-    section: AlignSection | PretrainSection | TransferTask,
+    optimisation: Optimisation,
     *,
     steps: int,
     batch_size: int,
     seed: int,
+    eval_batch_size: int = 32,
+    validations: int = 1,
+    every_weight_used: bool = True,
 ) -> TrainingArguments:
-    """Return the arguments of a stage with the rates of `section`: cosine schedule, AdamW, examples in their order."""
+    """Return the arguments of a training: cosine schedule, AdamW, examples in their order.
+
+    trainer: the recipe's `trainer`, which goes on top. validations: how often validation blocks are measured.
+    every_weight_used: whether every weight has a gradient in each step; DDP looks for those that have none otherwise.
+    """
     settings: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": steps,
         "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": recipe.evaluate.batch_size,
-        "learning_rate": section.learning_rate,
-        "weight_decay": section.weight_decay,
+        "per_device_eval_batch_size": eval_batch_size,
+        "learning_rate": optimisation.learning_rate,
+        "weight_decay": optimisation.weight_decay,
         # A share of 1 or more would be read as a number of steps.
-        "warmup_steps": math.ceil(steps * section.warmup),
+        "warmup_steps": math.ceil(steps * optimisation.warmup),
         "lr_scheduler_type": "cosine",
         "adam_beta2": 0.95,
         "seed": seed,
@@ -58,21 +79,20 @@ def training_arguments(
         "remove_unused_columns": False,
         "logging_steps": max(1, steps // LOG_POINTS),
         "eval_strategy": "steps",
-        "eval_steps": -(-steps // recipe.pretrain.validations),
+        "eval_steps": -(-steps // validations),
         "prediction_loss_only": True,
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        # L_align alone reaches all layers, but not, say, the bias of an output embedding.
-        "ddp_find_unused_parameters": isinstance(section, AlignSection) and not section.lm_weight,
-        "bf16": precision(recipe.trainer) == "bf16 autocast",
+        "ddp_find_unused_parameters": not every_weight_used,
+        "bf16": precision(trainer) == "bf16 autocast",
         "use_cpu": device().type == "cpu",
     }
     # Arguments with torch_compile leave it in the environment, where it would compile the next training as well; and
     # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
-    return TrainingArguments(**settings | {name: value for name, value in recipe.trainer.items() if name != LIGER})
+    return TrainingArguments(**settings | {name: value for name, value in trainer.items() if name != LIGER})
 
 
 class ProgressCallback(TrainerCallback):
@@ -114,7 +134,7 @@ def run_trainer(
 
     tokens, flops: of a step on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the
     newest that is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
-    A point holds "step", "tokens", and some of "loss", "lm_loss", "align_loss", "learning_rate", "validation"
+    A point holds "step", "tokens", and some of "loss", its parts ("lm_loss", "align_loss", …), "learning_rate", "validation"
     (perplexity by language).
     """
     devices, steps = trainer.args.world_size, trainer.args.max_steps
@@ -175,11 +195,15 @@ def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Chec
     return begin
 
 
+def _is_logged(key: str) -> bool:
+    return key in ("loss", "learning_rate") or (key.endswith("_loss") and not key.startswith(("eval_", "train_")))
+
+
 def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) -> list[dict[str, Any]]:
     """Return the points of a Trainer's log, one a step that has an entry. tokens_per_step: on all devices."""
     points: dict[int, dict[str, Any]] = {}
     for entry in entries:
-        found: dict[str, Any] = {k: entry[k] for k in ("loss", "lm_loss", "align_loss", "learning_rate") if k in entry}
+        found: dict[str, Any] = {key: value for key, value in entry.items() if _is_logged(key)}
         for key, value in entry.items():
             language = key.removeprefix("eval_").removesuffix("_loss")
             if key == f"eval_{language}_loss":

@@ -1,12 +1,12 @@
-"""The processes of one run under `torchrun` or `accelerate launch`. Without a launcher there is one, and nothing waits.
+"""The processes of a run under `torchrun` or `accelerate launch`. Without a launcher there is one, and nothing waits.
 
-1. `join` meets the others: the process group of Accelerate for training, and a gloo group beside it for waiting. The first
-   process may prepare data or evaluate for hours, and the timeout of training's collectives is to stay short.
-2. `by_first` does work in the first process alone; all get what it returned, as JSON, or its error.
-3. `leave` parts from them. After an error nobody waits for anybody.
-4. `gather_weights` turns a model that was trained in shards back into one that can be saved.
+1. `join` creates the process group of Accelerate for training, and a gloo group for waiting. The first process may prepare
+   data or evaluate for hours, while the timeout of the training collectives stays short.
+2. `by_first` calls a function in the first process only, and returns its JSON result, or raises its error, in all.
+3. `leave` makes all processes leave the group together. After an error no process waits for another.
+4. `gather_weights` replaces the shards of a model by whole weights, which can be saved.
 
-A process that dies ends the job: the launcher stops the others. `lost` recognises what those see in the meantime.
+A process that dies ends the job: the launcher stops the others. `lost` recognises the errors that they raise meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _group: Any = None
 
 
 def join(*, cpu: bool, timeout: float) -> None:
-    """Meet the other processes, if there are any. timeout: seconds a collective of training may take."""
+    """Create the process groups, if there are other processes. timeout: seconds of a training collective."""
     global _group
     if count() == 1 or _group is not None:
         return
@@ -39,13 +39,13 @@ def join(*, cpu: bool, timeout: float) -> None:
 
 
 def wait() -> None:
-    """Wait until all are here."""
+    """Wait until all processes call this."""
     if _group is not None:
         dist.barrier(_group)
 
 
 def leave() -> None:
-    """Part when the work is done: a process that just ends can abort another that is about to (seen with gloo)."""
+    """Leave the process group together: with gloo, a process that ended first once aborted another at its end."""
     global _group
     if _group is not None:
         wait()
@@ -54,7 +54,7 @@ def leave() -> None:
 
 
 def by_first(work: Callable[[], Any]) -> Any:
-    """Do `work` in the first process while the others wait; return its result, which is JSON, in all.
+    """Call `work` in the first process while the others wait; return its result, which is JSON, in all.
 
     If it fails, the first process raises its error and the others a RankError.
     """
@@ -75,19 +75,16 @@ def by_first(work: Callable[[], Any]) -> Any:
 
 
 def _tell(message: dict[str, Any] | None) -> dict[str, Any]:
-    """Send the first process's message to all, as UTF-8."""
-    text = bytearray(json.dumps(message).encode())
-    size = torch.tensor([len(text)])
-    dist.broadcast(size, 0, group=_group)
-    content = torch.frombuffer(text, dtype=torch.uint8) if is_first() else torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(content, 0, group=_group)
-    told: dict[str, Any] = json.loads(bytes(content.tolist()))
+    """Return the message of the first process, in all."""
+    box = [json.dumps(message)]
+    dist.broadcast_object_list(box, 0, group=_group)
+    told: dict[str, Any] = json.loads(box[0])
     return told
 
 
 def gather_weights(model: Any) -> None:
-    """Put whole weights, on the CPU, in the place of the shards of each process; a model without shards stays as it is."""
-    whole: dict[int, torch.nn.Parameter] = {}  # what two modules share (tied embeddings) stays shared
+    """Replace the shards of each process by whole weights on the CPU; a model without shards stays unchanged."""
+    whole: dict[int, torch.nn.Parameter] = {}  # a parameter of two modules (tied embeddings) stays shared
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if isinstance(parameter, DTensor):
@@ -97,7 +94,7 @@ def gather_weights(model: Any) -> None:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether the error is what a process sees when another one is gone."""
+    """Whether a process raises this error when another process has ended."""
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST)
     )

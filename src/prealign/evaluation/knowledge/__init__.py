@@ -1,1 +1,1 @@
-"""Cross-lingual knowledge application: made-up facts, their training text, and questions about them."""
+"""Cross-lingual knowledge application: questions about made-up facts (`prealign.text.facts`)."""

@@ -1,35 +1,37 @@
-"""Knowledge: is the true object of a fact ranked first among objects of its type, asked in each language?
+"""Knowledge questions: is the true object of a fact ranked first among objects of its type, in each language?
 
-1. A question is EOS (a document begins) and the prompt's tokens; each candidate goes on from there as it would be tokenised
-   in that sentence. In a clone both are mapped to their twins, unless the arm reads the clone in source ids.
-2. A candidate's score is its mean log-probability over its tokens: names have different numbers of them, and a sum would
-   favour short names.
-3. Candidates within `TIE` of the best share the hit, so a model that cannot tell them apart is at chance exactly.
+1. A question is EOS (the start of a document) and the prompt's tokens. Each candidate continues them, tokenised as in that
+   sentence. In a clone both are mapped to twin ids, unless the model reads the clone in source ids.
+2. The score of a candidate is the mean log-probability of its tokens: names differ in their number of tokens, and a sum
+   would favour short names.
+3. Candidates within `TIE` of the best share the hit: a model that cannot tell them apart is exactly at chance.
 4. Accuracy per condition (exposures, control or two hops; names in the lexicon or outside), with Wilson's interval.
 
-Sequences of all questions are sorted by length and batched, padded on the right: no scored position of a causal model sees
-padding.
+The sequences of all questions are sorted by length and batched, padded on the right: no scored position of a causal model
+sees padding.
+
+    scores, items = KnowledgeQuestions(tokenizer, questions)(model)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from prealign import __version__
 from prealign.errors import PrealignError
-from prealign.evaluation.knowledge.facts import Question
 from prealign.evaluation.lm.padding import right_padded
-from prealign.evaluation.score import Score, signature
+from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, wilson
 from prealign.languages import is_clone
 from prealign.methods.alignment.states import measured
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question
 from prealign.text.words import Tokenizer
 
 TIE = 1e-5
@@ -38,17 +40,64 @@ TIE = 1e-5
 Ids = list[int]
 
 
-class Asked(NamedTuple):
-    """A question in tokens: what is read, and what may follow (never empty)."""
+class QuestionTokens(NamedTuple):
+    """The token ids of a question: the prefix, EOS first, and the candidates (never empty), the true answer first."""
 
     prefix: Ids
     candidates: list[Ids]
 
 
-def in_tokens(question: Question, language: str, tokenizer: Tokenizer, *, merged: bool = False) -> Asked:
-    """Write a question in a language's tokens, EOS first; its true answer is the first candidate.
+@dataclass(frozen=True)
+class KnowledgeQuestions:
+    """Evaluator of Q questions with the same languages and number of candidates N each.
 
-    The prefix ends where the tokenizer no longer reads the prompt alone and with each candidate alike.
+    batch_size: sequences, each a candidate after its prefix. source_ids: read a clone in source ids. identity: the end of
+    the signature.
+    """
+
+    tokenizer: Tokenizer
+    questions: Sequence[Question]
+    batch_size: int = 32
+    source_ids: bool = False
+    identity: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self, model: PreTrainedModel) -> Evaluation:
+        """Evaluate a causal LM where it is; items: condition -> language -> lists of one entry a question.
+
+        "correct": hits in 0..1; "log_probs": scores of the candidates, the true answer's first; "questions": relation,
+        subject and answer. Raises PrealignError for no questions, a likelihood that is not finite, and too few positions.
+        """
+        if not self.questions:
+            raise PrealignError("there are no questions about facts to evaluate.")
+        end = self.identity or identity(self.tokenizer)
+        conditions = np.array([question.condition for question in self.questions])
+        scores: list[Score] = []
+        items: dict[str, Any] = {str(condition): {} for condition in dict.fromkeys(conditions)}
+        for language in self.questions[0].prompts:
+            tokens = [
+                tokenise_question(question, language, self.tokenizer, source_ids=self.source_ids)
+                for question in self.questions
+            ]
+            log_probs = candidate_scores(model, tokens, batch_size=self.batch_size)  # (Q, N)
+            correct = hits(log_probs)
+            scores += knowledge_scores(self.questions, correct, language=language, identity=end)
+            for condition, by_language in items.items():
+                rows = np.flatnonzero(conditions == condition).tolist()
+                chosen = [self.questions[i] for i in rows]
+                by_language[language] = {
+                    "correct": correct[rows].tolist(),
+                    "log_probs": log_probs[rows].tolist(),
+                    "questions": [[q.relation, q.subject, q.answer] for q in chosen],
+                }
+        return Evaluation(scores, items)
+
+
+def tokenise_question(
+    question: Question, language: str, tokenizer: Tokenizer, *, source_ids: bool = False
+) -> QuestionTokens:
+    """Return the tokens of a question in a language; source_ids: those of a clone in the source's ids.
+
+    The prefix ends where the tokens of the prompt alone and those of the prompt with each candidate begin to differ.
     """
     prompt = question.prompts[language]
     answers = (question.answer, *(name for name in question.candidates if name != question.answer))
@@ -58,19 +107,19 @@ def in_tokens(question: Question, language: str, tokenizer: Tokenizer, *, merged
     )
     cut = next((i for i, column in enumerate(zip(alone, *whole, strict=False)) if len(set(column)) > 1), len(alone))
     prefix, candidates = [tokenizer.eos_token_id, *alone[:cut]], [ids[cut:] for ids in whole]
-    if is_clone(language) and not merged:
+    if is_clone(language) and not source_ids:
         twins = clone_language(tokenizer).map
-        return Asked(twins(prefix).tolist(), [twins(ids).tolist() for ids in candidates])
-    return Asked(prefix, candidates)
+        return QuestionTokens(twins(prefix).tolist(), [twins(ids).tolist() for ids in candidates])
+    return QuestionTokens(prefix, candidates)
 
 
-def candidate_scores(model: PreTrainedModel, asked: Sequence[Asked], *, batch_size: int) -> FloatArray:
-    """Mean log-probability over its tokens of every candidate (Q, N), in nats; N the same for all questions.
+def candidate_scores(model: PreTrainedModel, questions: Sequence[QuestionTokens], *, batch_size: int) -> FloatArray:
+    """Return the mean log-probability of the tokens of every candidate (Q, N), in nats; N is the same for all questions.
 
-    `batch_size` sequences (a candidate after its prefix) a batch. Raises PrealignError on a model that diverged, and on
-    one with too few positions for the longest sequence.
+    batch_size: sequences, each a candidate after its prefix. Raises PrealignError for a model that diverged, and for one
+    with fewer positions than the longest sequence has tokens.
     """
-    sequences = [(len(q.prefix), q.prefix + ids) for q in asked for ids in q.candidates]
+    sequences = [(len(q.prefix), q.prefix + ids) for q in questions for ids in q.candidates]
     longest = max(len(ids) for _, ids in sequences)
     positions = getattr(model.config, "max_position_embeddings", None) or longest
     if longest > positions:
@@ -89,11 +138,11 @@ def candidate_scores(model: PreTrainedModel, asked: Sequence[Asked], *, batch_si
             "the model's likelihood of answers is not finite: training diverged; "
             "lower pretrain.learning_rate and run the arm again"
         )
-    return scores.reshape(len(asked), -1)
+    return scores.reshape(len(questions), -1)
 
 
 def _mean_log_probs(model: PreTrainedModel, batch: Sequence[tuple[int, Ids]]) -> list[float]:
-    """Score each sequence's tokens from its prefix's length on, from one forward pass."""
+    """Return the mean log-probability of each sequence's tokens after its prefix, from one forward pass."""
     ids, mask = right_padded([ids for _, ids in batch], model.device)  # (B, T)
     width = ids.shape[1]
     kept = width - min(prefix for prefix, _ in batch) + 1  # from the position that predicts the first scored token
@@ -106,23 +155,25 @@ def _mean_log_probs(model: PreTrainedModel, batch: Sequence[tuple[int, Ids]]) ->
 
 
 def _mean(log_probs: Tensor, tokens: Ids) -> float:
-    """Mean over tokens (n,) of log_probs (>= n, V)."""
+    """Return the mean log-probability of tokens (n,) from log_probs (>= n, V)."""
     return float(log_probs[torch.arange(len(tokens)), torch.tensor(tokens)].double().mean())
 
 
 def hits(scores: FloatArray) -> FloatArray:
-    """Hits (Q,) in 0..1 of scores (Q, N) whose first column is the truth's: 1 / (number tied for the best), or 0."""
+    """Return hits (Q,) of scores (Q, N): 1 / (number tied for the best) if the first, true one is best, else 0."""
     tied = scores >= scores.max(axis=1, keepdims=True) - TIE
     return tied[:, 0] / tied.sum(axis=1)
 
 
-def knowledge_scores(questions: Sequence[Question], won: FloatArray, *, language: str, tokenizer: str) -> list[Score]:
-    """Accuracy of each condition from the questions' hits (Q,)."""
+def knowledge_scores(
+    questions: Sequence[Question], correct: FloatArray, *, language: str, identity: Mapping[str, object]
+) -> list[Score]:
+    """Return the accuracy of each condition from the questions' hits (Q,)."""
     scores = []
     for condition in dict.fromkeys(question.condition for question in questions):
         chosen = np.array([question.condition == condition for question in questions])
         candidates = len(questions[0].candidates)
-        value, low, high = wilson(float(won[chosen].sum()), int(chosen.sum()))
+        value, low, high = wilson(float(correct[chosen].sum()), int(chosen.sum()))
         scores.append(
             Score(
                 task="knowledge",
@@ -134,7 +185,7 @@ def knowledge_scores(questions: Sequence[Question], won: FloatArray, *, language
                 high=high,
                 n=int(chosen.sum()),
                 chance=1 / candidates,
-                signature=signature(facts=int(chosen.sum()), of=candidates, tok=tokenizer, v=__version__),
+                signature=signature(facts=int(chosen.sum()), of=candidates, **identity),
                 stage="pretrain",
                 split="test",
             )

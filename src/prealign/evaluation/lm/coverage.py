@@ -1,18 +1,18 @@
-"""Which tokens of a text belong to words that the training lexicon translates into its language.
+"""Kinds of words: which tokens of a text belong to words that are translations in the training lexicon.
 
-1. The lexicon's translations are written in every case and context in which switching writes them, and hashed.
-2. The words of a document (`prealign.text.words`; of a clone's, those of the source text it maps) are looked up.
-   Where spellings vary (`lexicon.normalise`), the words of the documents are compared by their key as well.
-3. A word is *inside* if it is one of those forms, *outside* if it is not and has a letter or digit; the rest are signs.
+1. Write the lexicon's translations in every case and context in which switching writes them, and hash their tokens.
+2. Look up the words of a document (`prealign.text.words`; a clone's are those of its source text). Where spellings vary
+   (`lexicon.normalise`), compare the words by their key as well.
+3. A word is *inside* if it is one of those forms, *outside* if it is not and has a letter or digit. The rest are signs.
 
-A translation of several words is never one word of the text, so it makes nothing inside. In scripts without spaces the
-words are those that a segmenter found when the text was tokenised; without one a word is a whole run of letters, and little
-is inside.
+A translation of several words matches no single word of the text. In scripts without spaces, words are those that a
+segmenter found when the text was tokenised. Without a segmenter a word is a whole run of letters, and few are inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,19 @@ from prealign.text.ragged import IntArray, Ragged
 from prealign.text.words import Tokenizer, text_of, word_table
 
 KINDS = ("inside", "outside")
-"""Kinds of words, by their number; signs have the next one."""
+"""Kinds of words, by their number; signs have the next number."""
+
+
+@dataclass(frozen=True)
+class WordKinds:
+    """The kinds of N documents' tokens, (T,) each (see `token_kinds`), and an id of their lexicon for signatures."""
+
+    kinds: Sequence[NDArray[np.integer]]
+    lexicon: str
 
 
 def lexicon_forms(tokenizer: Tokenizer, lexicon: Lexicon, language: str) -> NDArray[np.uint64]:
-    """Return the hashes, sorted, of the lexicon's translations into `language` as running text writes them."""
+    """Return the sorted hashes of the lexicon's translations into `language`, as running text writes them."""
     if not any(group.translations.get(language) for group in lexicon):
         return np.empty(0, dtype=np.uint64)
     return np.unique(switch_table(tokenizer, lexicon, [language]).translations.hashes())
@@ -39,15 +47,15 @@ def lexicon_forms(tokenizer: Tokenizer, lexicon: Lexicon, language: str) -> NDAr
 def token_kinds(
     ids: IntArray, forms: NDArray[np.uint64], tokenizer: Tokenizer, language: str, starts: IntArray | None = None
 ) -> NDArray[np.integer]:
-    """Return (T,) the number of each token's kind in a document of `language`; ids (T,), a clone's in twin ids.
+    """Return the kind (T,) of each token of a document in `language`; ids (T,), a clone's in twin ids.
 
-    starts: the first tokens of the words, where a segmenter found them.
+    forms: sorted hashes. starts: the first tokens of the words that a segmenter found; None: the tokenizer's words.
     """
     table = word_table(tokenizer)
-    written = clone_language(tokenizer).unmap(ids) if is_clone(language) else ids
-    words = Ragged(ids, np.append(np.flatnonzero(table.starts(written)) if starts is None else starts, len(ids)))
-    # A word's last token tells whether it is a sign: where letters and signs meet, a new word begins.
-    kinds = np.where(table.wordlike[written[words.offsets[1:] - 1]], KINDS.index("outside"), len(KINDS))
+    source_ids = clone_language(tokenizer).unmap(ids) if is_clone(language) else ids
+    words = Ragged(ids, np.append(np.flatnonzero(table.starts(source_ids)) if starts is None else starts, len(ids)))
+    # The last token shows whether a word is a sign: where letters and signs meet, a new word begins.
+    kinds = np.where(table.wordlike[source_ids[words.offsets[1:] - 1]], KINDS.index("outside"), len(KINDS))
     kinds[np.isin(words.hashes(), forms)] = KINDS.index("inside")
     return np.repeat(kinds, words.lengths)
 
@@ -55,30 +63,30 @@ def token_kinds(
 def spelled_forms(
     documents: Iterable[IntArray], tokenizer: Tokenizer, lexicon: Lexicon, language: str, key: Key
 ) -> NDArray[np.uint64]:
-    """Return the hashes, sorted, of words of these documents (T,) that are translations into `language` but for spelling."""
+    """Return the sorted hashes of the documents' words whose `key` is that of a translation into `language`."""
     table, decode = word_table(tokenizer), text_of(tokenizer)
     senses = {key(sense) for group in lexicon for sense in group.translations.get(language, ())}
-    found: dict[int, bool] = {}
+    matches: dict[int, bool] = {}
     for ids in documents:
         words = Ragged(ids, np.append(np.flatnonzero(table.starts(ids)), len(ids)))
         hashes, first = np.unique(words.hashes(), return_index=True)
-        for own, row in zip(hashes.tolist(), first.tolist(), strict=True):
-            if own not in found:
-                found[own] = key(decode(words[row].tolist()).strip()) in senses
-    return np.array(sorted(own for own, inside in found.items() if inside), dtype=np.uint64)
+        for hashed, row in zip(hashes.tolist(), first.tolist(), strict=True):
+            if hashed not in matches:
+                matches[hashed] = key(decode(words[row].tolist()).strip()) in senses
+    return np.array(sorted(hashed for hashed, inside in matches.items() if inside), dtype=np.uint64)
 
 
 def nats_of_kinds(
-    nats: list[NDArray[np.float64]], kinds: list[NDArray[np.integer]]
+    nats: Sequence[NDArray[np.float64]], kinds: Sequence[NDArray[np.integer]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return nats and number of tokens, each (N, kinds), of N documents from their scored tokens' nats and kinds.
+    """Return nats and number of tokens, each (N, kinds), of N documents from the nats and kinds of their scored tokens.
 
-    The kinds may cover more tokens than the nats: those at the beginning are context only.
+    The kinds may cover more tokens than the nats: the first ones are context only.
     """
     size = len(KINDS) + 1
     summed, counted = np.zeros((len(nats), size)), np.zeros((len(nats), size), dtype=np.int64)
-    for row, (own, kind) in enumerate(zip(nats, kinds, strict=True)):
-        kind = kind[len(kind) - len(own) :]
-        summed[row] = np.bincount(kind, own, minlength=size)
+    for row, (scored, kind) in enumerate(zip(nats, kinds, strict=True)):
+        kind = kind[len(kind) - len(scored) :]
+        summed[row] = np.bincount(kind, scored, minlength=size)
         counted[row] = np.bincount(kind, minlength=size)
     return summed[:, : len(KINDS)], counted[:, : len(KINDS)]

@@ -1,4 +1,4 @@
-"""Sequences of different lengths as one batch, padded on the right: no position of a causal model sees what follows it."""
+"""Batches of sequences, padded on the right: no position of a causal model sees the padding after it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 def right_padded(sequences: Sequence[ArrayLike], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return ids and attention mask (B, T), T the longest. Padding has id 0: any id can fill, as nothing sees it."""
+    """Return ids and attention mask (B, T), T the longest. Padding has id 0; no scored position sees it."""
     rows = [np.asarray(ids, dtype=np.int64) for ids in sequences]
     ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     mask = np.zeros_like(ids)
-    for row, own in enumerate(rows):
-        ids[row, : len(own)] = own
-        mask[row, : len(own)] = 1
+    for row, sequence in enumerate(rows):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)

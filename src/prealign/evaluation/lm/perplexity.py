@@ -1,24 +1,25 @@
-"""Perplexity and bits per byte of held-out documents, every token scored once with a full context window.
+"""Perplexity and bits per byte of held-out documents: every token is scored once, with a full context window.
 
-1. A document of tokens x_1..x_n is read as inputs prefix, x_1..x_{n-1} and targets x_1..x_n: the prefix
-   (bos or eos) is context and is never scored. Without a prefix x_1 is context only.
-2. Windows of `context` inputs move on by `stride`; each scores the targets no earlier window scored. The
-   last window is moved back so that it is full too: only documents shorter than `context` have shorter
-   windows.
-3. Windows of all documents are sorted by shape and batched, so that there is next to no padding; logits are
-   computed only from the first scored position of a batch on.
-4. Negative log likelihoods are kept per token in float64 and added up per document; a corpus number is a ratio of
-   sums over documents, and its interval is a bootstrap over documents.
+1. A document of tokens x_1..x_n is read as inputs prefix, x_1..x_{n-1} and targets x_1..x_n: the prefix (BOS or EOS) is
+   context and is never scored. Without a prefix, x_1 is context only.
+2. Windows of `context` inputs move on by `stride`; each scores the targets that no earlier window scored. The last window is
+   moved back to be full as well: only documents shorter than `context` have shorter windows.
+3. Windows of all documents are sorted by shape and batched, with next to no padding. Logits are computed only from the
+   first scored position of a batch on.
+4. Negative log likelihoods are kept per token in float64 and summed per document. A corpus number is a ratio of sums over
+   documents; its interval is a bootstrap over documents.
 
-Why bits per byte beside perplexity: perplexity is per token and compares only under one tokenizer, bytes
-are everyone's. The softmax is the model's: rows of the embedding matrix beyond the tokenizer's ids take
-part in it.
+Perplexity is per token and compares models of one tokenizer only; bits per byte compare models of different tokenizers. The
+softmax is the model's: it includes embedding rows beyond the tokenizer's ids.
+
+    scores, items = Perplexity.from_texts(tokenizer, texts, language="en", context=512)(model)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,13 +28,91 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from prealign.errors import PrealignError, RecipeError
+from prealign.errors import PrealignError, RecipeError, TokenizerError
+from prealign.evaluation.lm.coverage import KINDS, WordKinds, nats_of_kinds
 from prealign.evaluation.lm.padding import right_padded
-from prealign.evaluation.score import Score
+from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, Transform, bootstrap_ratio
 from prealign.methods.alignment.states import measured
+from prealign.text.encode import encode_texts
+from prealign.text.words import Tokenizer
 
 IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity:
+    """Evaluator of N documents: perplexity and bits per byte, and with `words` the perplexity of each kind of word.
+
+    documents: token ids (T,). byte_counts (N,): UTF-8 bytes of each document's scored text. context: tokens of a window, at
+    most the model's positions; stride: tokens from one window to the next, None: half the context. prefix: id read before
+    each document, None: the first token is not scored. batch_size: windows. identity: the end of the signature.
+    """
+
+    documents: Sequence[NDArray[np.integer]]
+    byte_counts: IntArray
+    language: str
+    context: int
+    prefix: int | None
+    stride: int | None = None
+    batch_size: int = 32
+    words: WordKinds | None = None
+    identity: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def from_texts(
+        cls, tokenizer: Tokenizer, texts: Sequence[str], *, language: str, context: int, **settings: Any
+    ) -> Perplexity:
+        """Tokenise documents. settings: other fields; the default `prefix` is BOS, or EOS for a tokenizer without BOS.
+
+        Raises TokenizerError for a tokenizer that has neither.
+        """
+        prefix = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
+        if "prefix" not in settings and prefix is None:
+            raise TokenizerError(
+                "the tokenizer has neither a BOS nor an EOS token. Pass the id to read first as prefix=."
+            )
+        sizes = np.array([len(text.encode()) for text in texts], dtype=np.int64)
+        settings = {"prefix": prefix, "identity": identity(tokenizer), **settings}
+        documents = [np.asarray(ids, dtype=np.int64) for ids in encode_texts(tokenizer, texts)]
+        return cls(documents=documents, byte_counts=sizes, language=language, context=context, **settings)
+
+    def __call__(self, model: PreTrainedModel, *, on_progress: Callable[[int], None] | None = None) -> Evaluation:
+        """Evaluate a causal LM where it is; items are "nats", "tokens" and "bytes" (N,), and the same of each kind of word.
+
+        `on_progress` gets the number of tokens of each batch. Raises PrealignError for a context beyond the model's
+        positions, for a likelihood that is not finite, and for documents without any token to score.
+        """
+        positions = getattr(model.config, "max_position_embeddings", None)
+        if positions is not None and self.context > positions:
+            raise PrealignError(
+                f"the context is {self.context} tokens, and the model has {positions} positions: lower it"
+            )
+        stride = self.stride or self.context // 2
+        by_token = token_nats(
+            model,
+            self.documents,
+            context=self.context,
+            stride=stride,
+            batch_size=self.batch_size,
+            prefix=self.prefix,
+            on_progress=on_progress,
+        )
+        sign = signature(docs=len(self.documents), ctx=self.context, stride=stride, **self.identity)
+        nats, tokens = document_sums(by_token)
+        scores = perplexity_scores(nats, tokens, self.byte_counts, language=self.language, signature=sign)
+        items: dict[str, Any] = {"nats": nats.tolist(), "tokens": tokens.tolist(), "bytes": self.byte_counts.tolist()}
+        if self.words is not None:
+            sign += f"|words:{self.words.lexicon}"
+            for kind, summed, counted in zip(
+                KINDS, *(t.T for t in nats_of_kinds(by_token, self.words.kinds)), strict=True
+            ):
+                items[kind] = {"nats": summed.tolist(), "tokens": counted.tolist()}
+                some, name = counted > 0, f"perplexity_{kind}"  # a kind without a word has no score
+                if some.any():
+                    parts = summed[some], counted[some], name, np.exp
+                    scores.append(corpus_score(*parts, language=self.language, signature=sign))
+        return Evaluation(scores, items)
 
 
 class _Window(NamedTuple):
@@ -51,11 +130,11 @@ class _Window(NamedTuple):
 
 
 def windows(length: int, context: int, stride: int) -> list[tuple[int, int, int]]:
-    """Windows (start, stop, first_scored) over `length` positions.
+    """Return windows (start, stop, first_scored) over `length` positions.
 
-    A position reads one token and predicts the next. A window reads start..stop-1 and scores
-    first_scored..stop-1. Every position is scored once, and outside the first window after reading at least
-    context - stride + 1 tokens (its own among them). Raises RecipeError unless 1 <= stride <= context.
+    A position reads one token and predicts the next. A window reads start..stop-1 and scores first_scored..stop-1. Every
+    position is scored once. Outside the first window it has at least context - stride + 1 tokens to read, including its
+    token. Raises RecipeError unless 1 <= stride <= context.
     """
     if not 1 <= stride <= context:
         raise RecipeError(
@@ -71,8 +150,8 @@ def windows(length: int, context: int, stride: int) -> list[tuple[int, int, int]
 
 
 def document_sums(nats: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
-    """Nats (N,) and number of tokens (N,) of documents from those of their tokens."""
-    return np.array([own.sum() for own in nats], dtype=np.float64), np.array([len(own) for own in nats], dtype=np.int64)
+    """Return the summed nats (N,) and the number of tokens (N,) of documents from the nats of their tokens."""
+    return np.array([n.sum() for n in nats], dtype=np.float64), np.array([len(n) for n in nats], dtype=np.int64)
 
 
 def token_nats(
@@ -83,14 +162,12 @@ def token_nats(
     stride: int,
     batch_size: int,
     prefix: int | None,
-    on_progress: Callable[[int], None] = lambda tokens: None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[FloatArray]:
-    """Negative log likelihood in nats of every scored token of N documents (token ids): all, or without a prefix all
-    but the first.
+    """Return the negative log likelihoods, in nats, of the scored tokens of N documents: all, without a prefix all but one.
 
-    Runs where the model is, in evaluation mode, and puts its mode back. `on_progress` gets the tokens
-    scored by each batch. Needs room for batch_size * stride * V logits. Raises PrealignError if a document's
-    likelihood is not finite.
+    Runs on the model's device in evaluation mode, and restores the mode. `on_progress` gets the number of tokens that a
+    batch scored. Needs memory for batch_size * stride * V logits. Raises PrealignError if a likelihood is not finite.
     """
     pieces = _cut(documents, context, stride, prefix)
     unscored = prefix is None
@@ -100,7 +177,8 @@ def token_nats(
             batch = pieces[first : first + batch_size]
             for piece, nll in zip(batch, _window_nats(model, batch), strict=True):
                 nats[piece.document][piece.first : piece.first + len(nll)] = nll
-            on_progress(sum(len(piece.targets) for piece in batch))
+            if on_progress:
+                on_progress(sum(len(piece.targets) for piece in batch))
     _refuse_divergence(document_sums(nats)[0])
     return nats
 
@@ -108,11 +186,10 @@ def token_nats(
 def perplexity_scores(
     nats: FloatArray, tokens: IntArray, byte_counts: IntArray, *, language: str, signature: str
 ) -> list[Score]:
-    """Perplexity and bits per byte of a corpus from its documents' nats, scored tokens and bytes, each (N,).
+    """Return perplexity and bits per byte of a corpus from its documents' nats, scored tokens and bytes, each (N,).
 
-    perplexity = exp(sum nats / sum tokens); bits per byte = sum nats / ln 2 / sum bytes. `byte_counts` are
-    the UTF-8 bytes of each document's scored text. Documents without a scored token say nothing and are not
-    part of n. Raises PrealignError if that is all of them.
+    perplexity = exp(sum nats / sum tokens); bits per byte = sum nats / ln 2 / sum bytes. `byte_counts` are the UTF-8 bytes
+    of each document's scored text. n leaves out documents without a scored token. Raises PrealignError if all are such.
     """
     scored = tokens > 0
     if not scored.any():
@@ -132,7 +209,7 @@ def perplexity_scores(
 def corpus_score(
     nats: FloatArray, sizes: IntArray, metric: str, transform: Transform, *, language: str, signature: str
 ) -> Score:
-    """transform(sum nats / sum sizes) over documents, nats and sizes (N,), all sizes positive."""
+    """Return transform(sum nats / sum sizes) over documents; nats and sizes (N,), all sizes positive."""
     value, low, high = bootstrap_ratio(nats, sizes.astype(np.float64), transform)
     return Score(
         task="lm",
@@ -149,7 +226,7 @@ def corpus_score(
 
 
 def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, prefix: int | None) -> list[_Window]:
-    """Windows of all documents, like shapes together; the longest first, so memory fails early or never."""
+    """Return the windows of all documents, equal shapes together; the longest first: too little memory shows at once."""
     pieces = []
     for number, document in enumerate(documents):
         head = [] if prefix is None else [prefix]
@@ -160,7 +237,7 @@ def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, pr
 
 
 def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArray]:
-    """Nats of each window's targets, from one forward pass."""
+    """Return the nats of each window's targets, from one forward pass."""
     input_ids, mask = right_padded([piece.inputs for piece in batch], model.device)  # (B, T)
     kept = input_ids.shape[1] - min(piece.skipped for piece in batch)
     # Without padding the mask says nothing, and costs a tenth of the time.
@@ -174,7 +251,7 @@ def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArra
 
 
 def _nats(logits: Tensor, targets: IntArray) -> FloatArray:
-    """Nats of the targets (n,) from logits (>= n, V); a window at a time, so no (B, T, V) copy is made."""
+    """Return the nats of targets (n,) from logits (>= n, V); a window at a time, so no (B, T, V) copy is made."""
     labels = torch.from_numpy(targets).to(logits.device)
     losses = cross_entropy(logits[: len(targets)].float(), labels, reduction="none")  # (n,)
     return losses.cpu().double().numpy()

@@ -1,64 +1,89 @@
-"""Bilingual lexicon induction: words of a test dictionary, never aligned nor switched, retrieved from a whole vocabulary.
+"""Dictionary retrieval (bilingual lexicon induction): retrieve words of a test dictionary from a whole vocabulary.
 
-1. What is asked, and among which candidates, is `prealign.evaluation.retrieval.queries`: the practice of MUSE and VecMap.
-2. States of all candidates of both languages are taken at every layer, as for word retrieval (`retrieval`).
-3. A source word is a hit if the target word retrieved, by cosine or by CSLS, is any of its translations; ties are shared.
-   Backward the same from target words. The neighbourhoods of CSLS are the whole vocabularies, not the words asked alone.
-4. Scores are per layer and direction, and pooled. Chance is the mean share of right answers among the candidates.
+1. `prealign.evaluation.retrieval.queries` selects queries and candidates, following MUSE and VecMap.
+2. Take the states of all candidates of both languages at every layer.
+3. A query is a hit if its nearest candidate, by cosine or by CSLS, is one of its gold translations
+   (`prealign.evaluation.retrieval.nearest`). The neighbourhoods of CSLS are the whole vocabularies, not the queries alone.
+4. Scores are per layer and direction, and pooled. Chance is the mean share of gold translations among the candidates.
+
+    dictionary = Lexicon.read("en-de.5000-6500.txt", source="en", target="de")
+    queries = select_queries(dictionary, "de", english_word_counts, german_word_counts, floor=5, size=5000)
+    scores, hits = DictionaryRetrieval(tokenizer, queries)(model)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prealign.evaluation.retrieval.queries import AskedWords
-from prealign.evaluation.retrieval.retrieval import layer_scores, refuse_divergence, retrieval_hits
-from prealign.evaluation.score import Score, Stage
+from prealign.errors import LexiconError
+from prealign.evaluation.retrieval.nearest import hit_lists, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.queries import DictionaryQueries
+from prealign.evaluation.score import Evaluation, Stage, identity, signature
+from prealign.methods.alignment.states import word_states
+from prealign.text.words import Tokenizer
 
 CONDITION = "dictionary"
-"""What tells these scores from word retrieval of the training lexicon, whose condition is None."""
+"""Tells these scores from word retrieval of the training lexicon, whose condition is None."""
+
+
+@dataclass(frozen=True)
+class DictionaryRetrieval:
+    """Evaluator of a test dictionary: P@1 and CSLS P@1 per layer. Settings as those of `WordRetrieval`."""
+
+    tokenizer: Tokenizer
+    queries: DictionaryQueries
+    bos: bool = False
+    csls_neighbours: int = 10
+    identity: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
+        """Evaluate a causal LM.
+
+        Raises LexiconError for no queries, TokenizerError for a word without tokens, PrealignError for states not finite.
+        """
+        queries, tokenizer = self.queries, self.tokenizer
+        if not len(queries.forward):
+            raise LexiconError(f"no words to retrieve from the test dictionary: {queries.summary}.")
+        return dictionary_scores(
+            word_states(model, tokenizer, queries.sources, language=queries.source, bos=self.bos),
+            word_states(model, tokenizer, queries.targets, language=queries.language, bos=self.bos),
+            queries,
+            stage=stage,
+            signature=signature(
+                asked=len(queries.forward),
+                back=len(queries.backward),
+                candidates=len(queries.targets),
+                sources=len(queries.sources),
+                floor=queries.floor,
+                csls="vocabulary",
+                **(self.identity or identity(tokenizer)),
+            ),
+            csls_neighbours=self.csls_neighbours,
+        )
 
 
 def dictionary_scores(
-    source: Tensor, target: Tensor, words: AskedWords, *, stage: Stage, signature: str, csls_neighbours: int
-) -> tuple[list[Score], dict[str, list[Any]]]:
-    """Return scores of task retrieval, split test, and hits by metric: a row a layer, a number a word asked.
+    source: Tensor, target: Tensor, queries: DictionaryQueries, *, stage: Stage, signature: str, csls_neighbours: int
+) -> Evaluation:
+    """Return scores of task retrieval, split test, and hits by metric: a row a layer, a number a query.
 
     source (L, N, D), target (L, M, D): states of the candidates. Metrics: p_at_1 and csls_p_at_1, each also _forward and
-    _backward; pooled, n is half the questions, rounded up. Raises PrealignError on states that are not finite.
+    _backward; pooled, n is half the queries, rounded up. Raises PrealignError on states that are not finite.
     """
     refuse_divergence(source, target)
-    gold = torch.from_numpy(words.gold())  # (N, M)
-    asked, back = torch.from_numpy(words.asked), torch.from_numpy(words.asked_back)
-    golds = {"forward": gold[asked], "backward": gold.T[back]}
-    sides = {"forward": (source, target, asked), "backward": (target, source, back)}
-    chances = {way: table.double().mean(dim=1) for way, table in golds.items()}
-    hits: dict[str, Tensor] = {}
-    scores: list[Score] = []
-    for metric, neighbours in (("p_at_1", None), ("csls_p_at_1", csls_neighbours)):
-        for way, (queries, candidates, rows) in sides.items():
-            hits[f"{metric}_{way}"] = torch.stack(
-                [
-                    retrieval_hits(own[rows], among, golds[way], neighbours, vocabulary=own)
-                    for own, among in zip(queries, candidates, strict=True)
-                ]
-            )  # (L, Q)
-        pooled = {f"{metric}_{way}": (hits[f"{metric}_{way}"], chances[way], 1) for way in sides}
-        pooled[metric] = (torch.cat([h for h, _, _ in pooled.values()], dim=1), torch.cat(list(chances.values())), 2)
-        for name, (found, chance, times) in pooled.items():
-            scores += layer_scores(
-                found,
-                chance,
-                asked=times,
-                task="retrieval",
-                metric=name,
-                condition=CONDITION,
-                language=words.language,
-                signature=signature,
-                stage=stage,
-                split="test",
-            )
-    return scores, {name: table.tolist() for name, table in hits.items()}
+    metrics = two_way_precision(
+        source,
+        target,
+        torch.from_numpy(queries.gold()),
+        {"p_at_1": None, "csls_p_at_1": csls_neighbours},
+        (torch.from_numpy(queries.forward), torch.from_numpy(queries.backward)),
+    )
+    fields: dict[str, Any] = {"task": "retrieval", "condition": CONDITION, "language": queries.language}
+    fields |= {"signature": signature, "stage": stage, "split": "test"}
+    scores = [score for metric in metrics.values() for score in metric.scores(**fields)]
+    return Evaluation(scores, hit_lists(metrics))

@@ -1,10 +1,10 @@
 """Alignment over the course of a stage: word retrieval per layer at log-spaced steps.
 
-1. A fixed sample of seen and held-out pairs of every target language is drawn before the stage.
-2. After the steps of `log_steps`, P@1 by cosine, both directions pooled, is taken at every layer.
+1. Draw a fixed sample of seen and held-out pairs of every target language before the stage.
+2. After the steps of `log_steps`, measure P@1 by cosine, both directions pooled, at every layer.
 
-Points are kept in the Trainer's own log, so that a checkpoint holds them and a stage that goes on from it has them all.
-Measuring draws no random number, keeps the model's mode and makes no gradient: training is the same to the last bit.
+Points are kept in the Trainer's log: a checkpoint holds them, and a resumed stage has them all. Measuring draws no random
+number, keeps the model's mode and makes no gradient: training is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.evaluation.retrieval.nearest import two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
-from prealign.evaluation.retrieval.retrieval import hits_by_layer
 from prealign.methods.alignment.states import word_states
 from prealign.text.words import Tokenizer
 
@@ -26,19 +26,20 @@ _KEY = "dynamics"
 
 
 def log_steps(steps: int, number: int) -> list[int]:
-    """Return up to `number` steps (2 at least) from 1 to `steps`, both among them, at ratios as equal as whole steps are."""
+    """Return at most `number` steps (2 at least) from 1 to `steps`, both included, at ratios as equal as rounding allows."""
     spaced = np.geomspace(1, steps, max(2, number))
     return sorted({int(step) for step in spaced.round()} | {1, steps})
 
 
 def precision_by_layer(source: Tensor, target: Tensor, pairs: WordPairs) -> dict[str, list[float]]:
-    """Return P@1 per layer of "seen" and "held_out" words, both directions pooled; an empty list where there is no word.
+    """Return P@1 per layer of "seen" and "held_out" words, both directions pooled; an empty list for a split without words.
 
-    source (L, N, D) and target (L, M, D) states.
+    source (L, N, D) and target (L, M, D): states.
     """
-    gold = torch.from_numpy(pairs.gold)
     held_out = torch.from_numpy(np.concatenate([pairs.held_out, pairs.target_held_out]))  # (N + M,)
-    hits = torch.cat([hits_by_layer(source, target, gold), hits_by_layer(target, source, gold.T)], dim=1)  # (L, N + M)
+    hits = two_way_precision(source, target, torch.from_numpy(pairs.gold), {"p_at_1": None})[
+        "p_at_1"
+    ].hits  # (L, N + M)
     return {
         split: hits[:, chosen].mean(dim=1).tolist() if chosen.any() else []
         for split, chosen in (("seen", ~held_out), ("held_out", held_out))
@@ -46,9 +47,9 @@ def precision_by_layer(source: Tensor, target: Tensor, pairs: WordPairs) -> dict
 
 
 class Dynamics(TrainerCallback):
-    """Measures at `number` log-spaced steps of a stage; `record` is what goes into the stage's record.
+    """Trainer callback: measures at `number` log-spaced steps of a stage; `record` returns the points.
 
-    bos: whether words are encoded after BOS.
+    bos: encode words after BOS.
     """
 
     def __init__(self, tokenizer: Tokenizer, pairs: Sequence[WordPairs], number: int, *, bos: bool) -> None:
@@ -57,12 +58,12 @@ class Dynamics(TrainerCallback):
         self.points: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Fix the steps; take up what was measured before a checkpoint."""
+        """Set the steps; restore the points of the checkpoint that training resumes from."""
         self.steps = log_steps(state.max_steps, self.number)
         self.points = [entry for entry in state.log_history if _KEY in entry]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Measure, if it is one of the steps."""
+        """Measure at the steps of `log_steps`."""
         if state.global_step not in self.steps:
             return
         measured = {}
@@ -76,7 +77,7 @@ class Dynamics(TrainerCallback):
         state.log_history.append(self.points[-1])
 
     def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
-        """Return an entry a language: its points of "step", "tokens", and P@1 per layer "seen" and "held_out"."""
+        """Return one entry a language: points with "step", "tokens", and P@1 per layer of "seen" and "held_out" words."""
         return [
             {
                 "language": pairs.language,

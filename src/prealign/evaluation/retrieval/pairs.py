@@ -1,4 +1,4 @@
-"""The word pairs that retrieval is asked about: seen and held-out ones of one target language, drawn by seed."""
+"""The word pairs of word retrieval: a sample of seen and held-out words of one target language, drawn by seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prealign.lexicon import Group, Lexicon
 class WordPairs:
     """N source words and their M translations into `language`.
 
-    gold (N, M): source n and target m translate each other; held_out (N,): the source word was kept out of training;
-    target_held_out (M,): the translation is of no word of training, drawn or not.
+    gold (N, M): source n and target m translate each other. held_out (N,): the source word was kept out of training.
+    target_held_out (M,): no training word has this translation, neither a drawn nor another one.
     """
 
     language: str
@@ -29,7 +29,7 @@ class WordPairs:
 
 
 def draw_pairs(seen: Lexicon, held_out: Lexicon, language: str, number: int, seed: int) -> WordPairs:
-    """Draw up to `number` groups of each kind that translate into `language`."""
+    """Draw at most `number` groups of each split that translate into `language`."""
     parts = [_draw(lexicon, language, number, seed) for lexicon in (seen, held_out)]
     groups = [group for part in parts for group in part]
     targets = list(dict.fromkeys(sense for group in groups for sense in group.translations[language]))

@@ -1,16 +1,16 @@
-"""Bilingual lexicon induction: which words of a test dictionary are asked for, and among which candidates.
+"""Dictionary retrieval: select queries and candidates from a test dictionary and the word counts of two texts.
 
 The practice of MUSE (Conneau et al. 2018) and VecMap (Artetxe et al. 2018), for words that a language model reads:
 
-1. Words are taken without their case, as those dictionaries have them, and written as the text most often writes them.
-2. A pair is asked if both its words occur `floor` times in the training text of their language (in MUSE: have a vector).
-   A word without such a pair is dropped; the reasons are counted. All translations of a word that remain are right.
-   A word that both languages write alike (hotel) is a right answer to a word that is asked for anyway, but no question:
-   a model that knows nothing answers it.
+1. Compare words without case, as those dictionaries are in lower case; write them in the text's most frequent spelling.
+2. Keep a pair if both words occur `floor` times in the training text of their language (in MUSE: have a vector). Drop a word
+   without such a pair, and count the reason. All remaining translations of a word are gold.
+   A word that both languages write alike (hotel) is a gold translation of another query, but no query itself: a model that
+   knows nothing retrieves it.
 3. Candidates are the `size` most frequent words of each language's text that have a letter and occur `floor` times, and the
-   words asked for. They are also the neighbourhood of CSLS, on both sides.
+   queries. They are also the neighbourhood of CSLS, on both sides.
 
-The words of the dictionary leave the lexicon of training (`prealign.run.dictionaries`), so none was aligned nor switched.
+`prealign.run.dictionaries` removes the words of the dictionary from the training lexicon: none was aligned or switched.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from prealign.lexicon.spelling import Written, spellings
 
 
 @dataclass(frozen=True)
-class AskedWords:
+class DictionaryQueries:
     """N candidate words of `source`, M of `language`, and the P pairs of them that the dictionary has.
 
-    pairs (P, 2): indices into `sources` and `targets`, those of words written alike among them.
-    words: source words of the dictionary. dropped: reason -> words.
+    pairs (P, 2): indices into `sources` and `targets`, including those of words written alike.
+    words: number of source words of the dictionary. floor: occurrences that a word needs. dropped: reason -> words.
     """
 
     source: str
@@ -41,44 +41,45 @@ class AskedWords:
     targets: list[str]
     pairs: NDArray[np.int64]
     words: int
+    floor: int
     dropped: dict[str, int] = field(default_factory=dict)
 
     @property
-    def asked(self) -> NDArray[np.int64]:
-        """The source words that are asked for, indices in order."""
-        return np.unique(self._questions[:, 0])
+    def forward(self) -> NDArray[np.int64]:
+        """Return the queries from source to target: sorted indices into `sources`."""
+        return np.unique(self._different[:, 0])
 
     @property
-    def asked_back(self) -> NDArray[np.int64]:
-        """The target words that are asked for, indices in order."""
-        return np.unique(self._questions[:, 1])
+    def backward(self) -> NDArray[np.int64]:
+        """Return the queries from target to source: sorted indices into `targets`."""
+        return np.unique(self._different[:, 1])
 
     @property
-    def _questions(self) -> NDArray[np.int64]:
-        """The pairs of different words."""
+    def _different(self) -> NDArray[np.int64]:
+        """Return the pairs of words that are not written alike."""
         sources = [fold(word, self.source) for word in self.sources]
         targets = [fold(word, self.language) for word in self.targets]
         different = [sources[i] != targets[j] for i, j in self.pairs.tolist()]
         return self.pairs[np.array(different, dtype=bool)]
 
     def gold(self) -> NDArray[np.bool_]:
-        """Return (N, M): the pairs as a table."""
+        """Return the pairs as a table (N, M)."""
         table = np.zeros((len(self.sources), len(self.targets)), dtype=bool)
         table[self.pairs[:, 0], self.pairs[:, 1]] = True
         return table
 
     @property
-    def text(self) -> str:
-        """How many words are asked for, how many are not and why, in words."""
+    def summary(self) -> str:
+        """Say how many words are queries, and how many are not for which reason."""
         left = "".join(f"; {count:,} {reason}" for reason, count in self.dropped.items())
         return (
-            f"{len(self.asked):,} of {self.words:,} words ({len(self.asked) / max(self.words, 1):.0%}) are asked for, "
+            f"{len(self.forward):,} of {self.words:,} words ({len(self.forward) / max(self.words, 1):.0%}) are asked for, "
             f"{len(self.pairs):,} pairs with "
-            f"{len(self.asked_back):,} {self.language} words, among {len(self.targets):,} candidates{left}"
+            f"{len(self.backward):,} {self.language} words, among {len(self.targets):,} candidates{left}"
         )
 
 
-def asked_words(
+def select_queries(
     dictionary: Lexicon,
     language: str,
     source_counts: Mapping[str, int],
@@ -87,8 +88,8 @@ def asked_words(
     floor: int,
     size: int,
     keys: tuple[Key | None, Key | None] = (None, None),
-) -> AskedWords:
-    """Choose pairs and candidates; counts: word of the training text, case kept -> its frequency.
+) -> DictionaryQueries:
+    """Select queries and candidates. Counts: word of the training text, case kept -> its frequency.
 
     keys: those of source and target (`normalise.key_of`), where spellings vary.
     """
@@ -96,23 +97,24 @@ def asked_words(
     counted = zip((source_counts, target_counts), tags, keys, strict=True)
     texts = [spellings(counts, tag, key) for counts, tag, key in counted]
     known = [{word: own for word, own in text.items() if own.count >= floor} for text in texts]
-    there = {
+    entries = {
         (fold(group.word, tags[0], keys[0]), fold(sense, tags[1], keys[1])): None
         for group in dictionary
         for sense in group.translations.get(language, ())
     }
-    pairs = _right({(s, t): _alike(known, tags, s, t) for s, t in there if s in known[0] and t in known[1]})
-    dropped = _dropped(there, known, pairs, tags, floor)
-    vocabularies = [_candidates(own, size, {pair[side] for pair in pairs}) for side, own in enumerate(known)]
-    places = [{word: i for i, word in enumerate(own)} for own in vocabularies]
+    pairs = _gold_pairs({(s, t): _alike(known, tags, s, t) for s, t in entries if s in known[0] and t in known[1]})
+    dropped = _dropped(entries, known, pairs, tags, floor)
+    vocabularies = [_candidates(words, size, {pair[side] for pair in pairs}) for side, words in enumerate(known)]
+    places = [{word: i for i, word in enumerate(words)} for words in vocabularies]
     table = [(places[0][one], places[1][other]) for one, other in pairs]
-    return AskedWords(
+    return DictionaryQueries(
         source=dictionary.source,
         language=language,
         sources=[known[0][word].word for word in vocabularies[0]],
         targets=[known[1][word].word for word in vocabularies[1]],
         pairs=np.array(sorted(table), dtype=np.int64).reshape(-1, 2),
-        words=len({word for word, _ in there}),
+        words=len({word for word, _ in entries}),
+        floor=floor,
         dropped=dropped,
     )
 
@@ -121,35 +123,35 @@ def _alike(known: Sequence[Mapping[str, Written]], languages: tuple[str, str], w
     return fold(known[0][word].word, languages[0]) == fold(known[1][sense].word, languages[1])
 
 
-def _right(found: Mapping[tuple[str, str], bool]) -> list[tuple[str, str]]:
-    """Return the pairs of different words, and those written alike (True) that answer a question of these."""
-    asked = [{pair[side] for pair, alike in found.items() if not alike} for side in (0, 1)]
-    return [(s, t) for (s, t), alike in found.items() if not alike or s in asked[0] or t in asked[1]]
+def _gold_pairs(found: Mapping[tuple[str, str], bool]) -> list[tuple[str, str]]:
+    """Return the pairs of different words, and those written alike (True) that share a word with one of them."""
+    queries = [{pair[side] for pair, alike in found.items() if not alike} for side in (0, 1)]
+    return [(s, t) for (s, t), alike in found.items() if not alike or s in queries[0] or t in queries[1]]
 
 
 def _dropped(
-    there: Iterable[tuple[str, str]],
+    entries: Iterable[tuple[str, str]],
     known: Sequence[Mapping[str, Written]],
     pairs: Sequence[tuple[str, str]],
     languages: tuple[str, str],
     floor: int,
 ) -> dict[str, int]:
-    """Count the source words that are not asked for, by reason."""
-    asked = {s for s, t in pairs if not _alike(known, languages, s, t)}
-    translated = {s for s, t in there if t in known[1]}
+    """Count the source words that are no queries, by reason."""
+    queries = {s for s, t in pairs if not _alike(known, languages, s, t)}
+    translated = {s for s, t in entries if t in known[1]}
     dropped: Counter[str] = Counter()
-    for word in dict.fromkeys(s for s, _ in there):
+    for word in dict.fromkeys(s for s, _ in entries):
         if word not in known[0]:
             dropped[f"fewer than {floor} times in the {languages[0]} text"] += 1
         elif word not in translated:
             dropped[f"without a translation that is {floor} times in the {languages[1]} text"] += 1
-        elif word not in asked:
+        elif word not in queries:
             dropped[f"without such a translation that is written otherwise in {languages[1]}"] += 1
     return dict(dropped)
 
 
-def _candidates(known: Mapping[str, Written], size: int, asked: set[str]) -> list[str]:
-    """Return the most frequent words that have a letter, and those asked for, most frequent first."""
+def _candidates(known: Mapping[str, Written], size: int, queries: set[str]) -> list[str]:
+    """Return the `size` most frequent words that have a letter, and the queries, most frequent first."""
     lettered = [word for word in known if any(char.isalpha() for char in word)]
-    chosen = set(lettered[:size]) | asked
+    chosen = set(lettered[:size]) | queries
     return [word for word in known if word in chosen]

@@ -1,17 +1,17 @@
 """A causal LM as a classifier: a linear head on its last token, fine-tuned with the stock `transformers.Trainer`.
 
-1. Head: the base model's last hidden state at an example's last token, times a matrix (classes, D): what transformers'
-   own `...ForSequenceClassification` of causal models computes. Theirs is not used because some eighty architectures with
-   a causal LM have none (Granite, Cohere, OLMoE, Gemma 4 …), and because it looks for the last token that is not the
-   padding *id*, and the tokenizers here have no id that is padding alone. Here the attention mask says where it is.
-2. Examples of all epochs are put in an order decided by seed: shuffled, sorted by length within pools of some batches,
-   the batches shuffled again. So a batch has examples of like length and little padding.
-3. AdamW with warm-up and cosine, as both stages of training.
+1. Head: the base model's last hidden state at the last token of an example, times a matrix (classes, D), as in the
+   `...ForSequenceClassification` of transformers. That class is not used because some eighty architectures with a causal LM
+   have none (Granite, Cohere, OLMoE, Gemma 4 …), and because it finds the last token by the padding *id*: the tokenizers
+   here have no id for padding alone. Here the attention mask marks the last token.
+2. The seed decides the order of the examples of all epochs: shuffle, sort by length within pools of some batches, shuffle
+   the batches. A batch has examples of similar length and little padding.
+3. AdamW with warm-up and cosine schedule, as in both stages of training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,7 @@ from prealign.events import OnProgress
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import training_flops
 from prealign.recipe.measures import TransferTask
-from prealign.recipe.sections import ModelSection, Recipe
 from prealign.training.loop import run_trainer, training_arguments
-from prealign.training.models import load_weights
 
 POOL = 50
 """Batches among which examples are sorted by length."""
@@ -54,15 +52,14 @@ class Classifier(nn.Module):
         return {"logits": logits} if labels is None else {"loss": cross_entropy(logits, labels), "logits": logits}
 
 
-def load_classifier(folder: Path, section: ModelSection, *, classes: int, seed: int) -> Classifier:
-    """Load a checkpoint in float32 with a new head, whose weights the seed decides."""
-    body = load_weights(section, str(folder)).base_model
+def classifier(model: Any, *, classes: int, seed: int) -> Classifier:
+    """Return a causal LM's base model, which it shares, with a new head, whose weights the seed decides."""
     set_seed(seed)
-    return Classifier(body, classes)
+    return Classifier(model.base_model, classes)
 
 
 def reading_order(lengths: Sequence[int], *, batch_size: int, epochs: int, seed: int) -> IntArray:
-    """Return the order (epochs · N,) in which to read examples: batches are consecutive, only the last may be smaller."""
+    """Return the order (epochs · N,) of reading N examples in consecutive batches; only the last may be smaller."""
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(len(lengths)) for _ in range(epochs)])
     sizes = np.asarray(lengths)
@@ -85,21 +82,23 @@ def fine_tune(
     model: Classifier,
     examples: Sequence[Example],
     task: TransferTask,
-    recipe: Recipe,
+    trainer_settings: Mapping[str, Any],
     *,
     seed: int,
     folder: Path,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
-    """Train the whole model in place. Returns steps, tokens, FLOPs, seconds and history."""
+    """Train the whole model in place. Returns steps, tokens, FLOPs, seconds and history.
+
+    trainer_settings: those of `transformers.TrainingArguments`. folder: scratch space of the Trainer.
+    """
     lengths = [len(example.ids) for example in examples]
     order = reading_order(lengths, batch_size=task.batch_size, epochs=task.epochs, seed=seed)
     steps = -(-len(order) // task.batch_size)
     tokens = task.epochs * sum(lengths)
     # Batches have many shapes and steps are few: compiling would take longer than training.
-    trainer_settings = {key: value for key, value in recipe.trainer.items() if not key.startswith("torch_compile")}
-    recipe = recipe.model_copy(update={"trainer": trainer_settings})
-    arguments = training_arguments(recipe, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
+    settings = {key: value for key, value in trainer_settings.items() if not key.startswith("torch_compile")}
+    arguments = training_arguments(settings, folder, task, steps=steps, batch_size=task.batch_size, seed=seed)
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
     flops = training_flops(model.body, tokens / steps, tokens / len(order), logits=False)
@@ -113,7 +112,7 @@ def predict(
     batch_size: int,
     on_tokens: Callable[[int], None] = lambda tokens: None,
 ) -> IntArray:
-    """Return the class (N,) of each example; `on_tokens` gets the tokens of each batch.
+    """Return the class (N,) of each example; `on_tokens` gets the number of tokens of each batch.
 
     Raises PrealignError if the model's output is not finite.
     """

@@ -1,13 +1,12 @@
-"""Passages of documents whose class is in their name: a task made of the run's own corpus.
+"""Passages of documents whose names contain their class: a classification task from a corpus.
 
-1. A document's class is the named group of `classes` that matches in its name; documents without one are left out.
-2. A document is cut, from one end to the other, into passages of `tokens` tokens. Each begins at the first word that
-   begins after the passage before it, so passages do not overlap; what is left at the end is dropped. A passage holds
-   no document separator.
-3. Passages are drawn by seed, as many of each class, and within a class from its documents in turn, so that a long
-   document does not crowd out the others.
+1. The class of a document is the named group of a regular expression that matches its name; leave out the others.
+2. Cut a document, from start to end, into passages of `tokens` tokens. Each begins at the first word after the previous
+   passage, so passages do not overlap; drop the rest at the end. A passage contains no document separator.
+3. Draw passages by seed, equally many of each class, round-robin over the documents of a class: a long document does not
+   crowd out the others.
 
-Passages of one document are not independent: intervals are taken over documents.
+Passages of one document are not independent: intervals are over documents.
 """
 
 from __future__ import annotations
@@ -35,63 +34,58 @@ class Passage:
     document: str
 
 
-def class_names(pattern: str) -> list[str]:
-    """Return the classes in the order of the expression."""
-    return list(re.compile(pattern).groupindex)
-
-
 def document_class(pattern: str, name: str) -> str | None:
     """Return the class of a document, None if it has none. Raises DataError if it has two."""
     match = re.search(pattern, name)
-    found = [group for group, text in match.groupdict().items() if text is not None] if match else []
-    if len(found) > 1:
-        raise DataError(f"the document {name!r} matches the classes {' and '.join(found)}. Make the groups exclusive.")
-    return found[0] if found else None
+    groups = [group for group, text in match.groupdict().items() if text is not None] if match else []
+    if len(groups) > 1:
+        raise DataError(f"the document {name!r} matches the classes {' and '.join(groups)}. Make the groups exclusive.")
+    return groups[0] if groups else None
 
 
 def documents_by_class(names: Sequence[str], pattern: str, what: str) -> dict[str, list[int]]:
     """Return the positions of each class's documents. Raises DataError for a class that has none.
 
-    what: which documents these are, for the message.
+    what: a name of the documents for the message.
     """
-    found: dict[str, list[int]] = {name: [] for name in class_names(pattern)}
+    members: dict[str, list[int]] = {name: [] for name in re.compile(pattern).groupindex}
     for position, name in enumerate(names):
         label = document_class(pattern, name)
         if label is not None:
-            found[label].append(position)
-    if not any(found.values()):
+            members[label].append(position)
+    if not any(members.values()):
         raise DataError(f"passages.classes {pattern!r} matches none of the {what}, such as {names[0]!r}.")
-    empty = [label for label, positions in found.items() if not positions]
+    empty = [label for label, positions in members.items() if not positions]
     if empty:
         raise DataError(
             f"none of the {len(names)} {what} is of class {' or '.join(empty)}. Widen the class in passages.classes, "
             "or hold out more documents (split.test)."
         )
-    return found
+    return members
 
 
-def cut(ids: IntArray, starts: NDArray[np.bool_], tokens: int, separator: int) -> list[tuple[int, int]]:
-    """Return the spans of a document's passages (ids (T,); starts (T,): where words begin)."""
+def passage_spans(ids: IntArray, starts: NDArray[np.bool_], tokens: int, separator: int) -> list[tuple[int, int]]:
+    """Return the spans (begin, end) of a document's passages; ids (T,), starts (T,): where words begin."""
     spans: list[tuple[int, int]] = []
     at, words = 0, np.flatnonzero(starts)
-    barred = np.flatnonzero(ids == separator)
+    separators = np.flatnonzero(ids == separator)
     while True:
         following = np.searchsorted(words, at)
         if following == len(words) or words[following] + tokens > len(ids):
             return spans
         begin = int(words[following])
         at = begin + tokens
-        inside = barred[np.searchsorted(barred, begin) :][:1]
+        inside = separators[np.searchsorted(separators, begin) :][:1]
         if len(inside) and inside[0] < at:
             at = int(inside[0]) + 1
         else:
             spans.append((begin, at))
 
 
-def in_turn(available: Sequence[int], number: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw `number` of the passages: (document, passage), one of each document in turn, both in random order.
+def round_robin(available: Sequence[int], number: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw at most `number` passages (document, passage), round-robin over the documents, both in random order.
 
-    available: passages of each document. Draws all there are if they are fewer.
+    available: number of passages of each document.
     """
     orders = {int(d): rng.permutation(available[d]) for d in rng.permutation(len(available))}
     rounds = range(max(available, default=0))
@@ -102,14 +96,14 @@ def in_turn(available: Sequence[int], number: int, rng: np.random.Generator) -> 
 def draw_passages(
     rows: Dataset, table: WordTable, pattern: str, *, tokens: int, number: int, separator: int, seed: int, what: str
 ) -> list[Passage]:
-    """Draw at most `number` passages, equally many of each class, from tokenised documents in the tokenizer's own ids.
+    """Draw at most `number` passages, equally many of each class, from tokenised documents in the tokenizer's ids.
 
     Raises DataError for a class without a document, or whose documents are all shorter than a passage.
     """
     names = list(rows["document"])
     members = documents_by_class(names, pattern, what)
     documents = {i: rows.with_format("numpy")[i]["input_ids"] for positions in members.values() for i in positions}
-    spans = {i: cut(ids, table.starts(ids), tokens, separator) for i, ids in documents.items()}
+    spans = {i: passage_spans(ids, table.starts(ids), tokens, separator) for i, ids in documents.items()}
     share = min(number // len(members), *(sum(len(spans[i]) for i in group) for group in members.values()))
     if share == 0:
         raise DataError(
@@ -119,7 +113,7 @@ def draw_passages(
     rng = np.random.default_rng(seed)
     drawn = []
     for label, group in members.items():
-        for document, passage in in_turn([len(spans[i]) for i in group], share, rng):
+        for document, passage in round_robin([len(spans[i]) for i in group], share, rng):
             begin, end = spans[group[document]][passage]
             ids = documents[group[document]][begin:end].astype(np.int64)
             drawn.append(Passage(ids, label, names[group[document]]))

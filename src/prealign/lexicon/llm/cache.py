@@ -1,12 +1,11 @@
-"""Answers on disk, so that a word is paid for once.
+"""The cache of answers: a file that keeps every answer, which a rerun does not pay for again.
 
-1. A line of JSON an answer: {"model": …, "prompt": version, "word": …, "answer": […]}, as the model gave it: what is
-   thought of it may change, what it cost does not.
-2. A word that a reply leaves out has the answer null: no answer, but an attempt that was paid for.
-3. A word that the endpoint refuses has, instead of an answer, "refused": why. That is written once any word is answered:
-   an endpoint that refuses all of them may be set up wrongly, and is to be asked again.
-4. Lines are only ever added, a batch in one write that is on disk before the next is begun. A kill can tear the last line;
-   it is passed over and counted, and the next answer starts a new line.
+1. An answer is a line of JSON, unchecked: {"model": …, "prompt": version, "word": …, "answer": […]}.
+2. A word that a reply leaves out has the answer null: an attempt that was paid for.
+3. A word that the endpoint refuses has "refused": reason, in place of an answer. Refusals are written after the first
+   answer to any word: an endpoint that refuses every word may be configured wrongly.
+4. Lines are only appended. A batch is one write, which is synced to disk. A kill can tear the last line; the reader skips
+   and counts it, and the next answer starts a new line.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from prealign.errors import LexiconError
 class Cache:
     """The answers of one model to one version of the prompt; LexiconError if the file cannot be read or written.
 
-    ask_again: pass over refusals, and over replies that left a word out. refused: why, by word. unreadable: lines that are
-    no answer, such as a torn one.
+    ask_again: ignore refusals and null answers. refused: word -> reason. unreadable: number of lines that hold no answer,
+    such as a torn one.
     """
 
     def __init__(self, path: Path, model: str, prompt: str, *, ask_again: bool = False) -> None:
@@ -43,14 +42,14 @@ class Cache:
 
     @property
     def model(self) -> str:
-        """Whose answers these are."""
+        """The model that gives the answers."""
         return self._key["model"]
 
     def _unusable(self, error: OSError) -> LexiconError:
         return LexiconError(f"{self.path}: cannot keep answers there ({error.strerror}); name another --cache")
 
     def make(self) -> None:
-        """Make the file, before anything is paid for that could not be kept. LexiconError if that fails."""
+        """Create the file, before the first request. LexiconError if that fails."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.open("ab").close()
@@ -80,17 +79,17 @@ class Cache:
         return [answer for answer in self._answers.get(word, []) if answer is not None]
 
     def attempts(self, word: str) -> int:
-        """Return how many replies there were to a request for a word, those that left it out too."""
+        """Return the number of replies to requests for a word, those that left it out included."""
         return len(self._answers.get(word, []))
 
     def add(self, answers: Mapping[str, list[Any] | None]) -> None:
-        """Keep the answers of a batch, None for a word that the reply leaves out. LexiconError if the disk is full."""
+        """Append the answers of a batch, None for a word that the reply leaves out. LexiconError if the disk is full."""
         self._write([{"word": word, "answer": answer} for word, answer in answers.items()])
         for word, answer in answers.items():
             self._note(word, answer)
 
     def refuse(self, word: str, why: str, *, answering: bool) -> None:
-        """Keep why the endpoint refuses a word; answering: whether it has answered others. LexiconError as above."""
+        """Keep the reason of a refusal. answering: the endpoint answers other words. LexiconError as for `add`."""
         self._note(word, None, why)
         self._unwritten.append({"word": word, "refused": why})
         if answering:
@@ -104,7 +103,7 @@ class Cache:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            self._torn = True  # a part of it may be there
+            self._torn = True  # the file may hold a part of the lines
             raise LexiconError(
                 f"{self.path}: cannot write the answers of a batch there ({error.strerror}). Make room, then run this "
                 "again: the answers written before are kept"

@@ -1,16 +1,19 @@
-"""What the model is asked, and what its reply means.
+"""The prompt for the model, and the parser of its replies.
 
-1. `Task` is one direction of translation: its instructions say what to give, for a batch of words, as one JSON object.
-2. `answers` takes that object from the reply, or several: text around them (a code fence, a sentence, thoughts) is passed
-   over. For each word that was asked it gives the list of translations; an empty list says that there is none. A key may
-   be a word in another case or normal form, if no other word that was asked has it too. Words nobody asked are counted.
-3. `senses` checks the translations of a word one by one: cleaned like those of any dictionary, in the target's script, not
-   the word itself, short enough to be a translation and no explanation, each once, so many at most.
+1. `Task` is a direction of translation. Its instructions ask for the translations of a batch of words as one JSON object.
+2. `answers` reads the JSON objects of a reply and skips the text around them (a code fence, a sentence, thoughts). It maps
+   each word of the batch to its list of translations; an empty list says that the model has none. A key may differ from
+   its word in case or Unicode normal form, if it matches one word only. Keys that match no word are counted.
+3. `Task.senses` cleans translations like those of any dictionary. It drops, and counts, those in another script, equal to
+   the word, too long for a translation, repeated, or beyond `most_senses`.
+
+Servers differ in the JSON schemas that they accept, and some refuse requests with one, so requests have none.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,11 +36,14 @@ LONGEST_SENSE = 3
 LONGEST_CHINESE, LONGEST_UNSPACED = 8, 20
 """Characters, in Chinese and in other languages without spaces. More are an explanation."""
 DEEPEST = 10
-"""Levels of lists and objects in an answer. More could be read, and then be too many to be written to the cache."""
+"""Levels of lists and objects in an answer. JSON of more levels can be readable and not writable."""
+FALSE_STARTS = 1000
+"""Broken objects of a reply, after which the rest is not read."""
 
 _CHINESE = frozenset({"zh", "yue", "wuu"})
 _LISTING = frozenset(",;:=/|，；：、。،؛\n")
 
+_OBJECT = re.compile(r'\{\s*["}]')
 _DECODER = json.JSONDecoder()
 
 UNASKED = "words that were not asked"
@@ -53,9 +59,9 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Task:
-    """From which language into which, and at most how many senses of a word.
+    """A direction of translation, with at most `most_senses` translations of a word.
 
-    keep_identical: whether a translation may be equal to its word. LexiconError if the languages are one, or senses < 1.
+    keep_identical: keep translations equal to their word. LexiconError if both languages are the same, or most_senses < 1.
     """
 
     source: str
@@ -71,13 +77,13 @@ class Task:
 
     @cached_property
     def instructions(self) -> str:
-        """The system's message."""
+        """The system message."""
         names = {"source": language_name(self.source), "target": language_name(self.target)}
         return _INSTRUCTIONS.format(senses=self.most_senses, **names)
 
     @cached_property
     def version(self) -> str:
-        """A mark of the instructions: answers to other ones are no answers to these."""
+        """Hash of the instructions; the cache keeps the answers to each version apart."""
         return xxhash.xxh3_64_hexdigest(self.instructions.encode())
 
     def messages(self, words: Sequence[str]) -> Messages:
@@ -86,7 +92,7 @@ class Task:
         return [{"role": "system", "content": self.instructions}, {"role": "user", "content": asked}]
 
     def senses(self, word: str, answer: Sequence[Any], rejected: Tallies) -> tuple[str, ...]:
-        """Return the translations of an answer that can be used; the others are counted."""
+        """Return the usable translations of an answer; count the others in `rejected`."""
         kept: dict[str, None] = {}
         for item in answer:
             sense = item if isinstance(item, str) else ""
@@ -126,19 +132,19 @@ class Task:
 
 
 def answers(reply: str, asked: Sequence[str], source: str, rejected: Tallies) -> dict[str, list[Any]]:
-    """Return the answer to each word that has one; ValueError(reason) if the reply holds no JSON object.
+    """Return word -> answer for the words with an answer; ValueError(reason) if the reply holds no JSON object.
 
-    source: the language of the words that were asked.
+    source: the language of the words.
     """
     objects = list(_objects(reply))
     if not objects:
         raise ValueError(f"replies without a JSON object: {shown(reply)}")
-    # What a key may have in common with the word that it stands for, the nearest first.
+    # Forms in which a key may match its word, the closest first.
     alike: list[Callable[[str], str]] = [str, _composed, partial(_caseless, language=source)]
     forms = [(form, _unique(asked, form)) for form in alike]
     answered: dict[str, tuple[int, list[Any]]] = {}
     for key, answer in (item for found in objects for item in found.items()):
-        # How far the key is from the word that it stands for: 0 if it is the word itself.
+        # The distance of the key from its word: 0 if they are equal.
         found_at = ((far, words[form(key)]) for far, (form, words) in enumerate(forms) if form(key) in words)
         far, word = next(found_at, (0, None))
         if word is None:
@@ -150,7 +156,7 @@ def answers(reply: str, asked: Sequence[str], source: str, rejected: Tallies) ->
         else:
             given = (far, [answer] if isinstance(answer, str) else answer)
             other = answered.setdefault(word, given)
-            # Of equally near ones the last: what comes before it is a draft, such as in the thoughts of a model.
+            # At equal distance the last answer wins: earlier ones are drafts, such as in the thoughts of a model.
             if far <= other[0]:
                 answered[word], given = given, other
             if given[1] != answered[word][1]:
@@ -159,19 +165,23 @@ def answers(reply: str, asked: Sequence[str], source: str, rejected: Tallies) ->
 
 
 def _objects(reply: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a text; braces that begin none are passed over."""
-    at = reply.find("{")
-    while at >= 0:
+    """Yield the JSON objects of a text, in time that grows with its length alone.
+
+    Reading goes on where an object ends or breaks off, and stops after FALSE_STARTS broken ones or too deep a one.
+    """
+    at = broken = 0
+    while broken < FALSE_STARTS and (start := _OBJECT.search(reply, at)):
         try:
-            found, end = _DECODER.raw_decode(reply, at)
+            found, at = _DECODER.raw_decode(reply, start.start())
             yield found
-        except (ValueError, RecursionError):
-            end = at + 1
-        at = reply.find("{", end)
+        except json.JSONDecodeError as error:
+            at, broken = max(error.pos, start.start() + 1), broken + 1
+        except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of levels
+            return
 
 
 def _deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested in more than so many levels."""
+    """Whether lists and objects have more than `levels` levels."""
     if not isinstance(value, list | dict):
         return False
     return not levels or any(
@@ -189,6 +199,6 @@ def _caseless(word: str, language: str) -> str:
 
 
 def _unique(words: Sequence[str], form: Callable[[str], str]) -> dict[str, str]:
-    """Return form -> word, for the forms that one word alone has."""
+    """Return form -> word, for the forms of exactly one word."""
     counts = Counter(form(word) for word in set(words))
     return {form(word): word for word in words if counts[form(word)] == 1}

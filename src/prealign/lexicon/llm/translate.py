@@ -1,25 +1,24 @@
-"""Words become a dictionary by asking a language model, in batches, and no word more often than needed.
+"""Make a dictionary by asking a language model for translations, in batches.
 
-1. Words that the cache has an answer to that can be used, or a refusal of, are not asked again.
-2. The others are sent in batches by several threads, each request at its turn. A batch that fails is tried again after a
-   growing wait, so many times; then it is given up. Answers are written to the cache as they come, by this thread alone.
-3. A batch that is refused (too long, or a word of it that a filter forbids) is asked in halves; a word that is refused
-   alone is given up, and the cache keeps why.
-4. Words without an answer, or with one of which nothing can be used, are asked once more, in batches half as large: long
-   replies are what models cut off. A word that a reply leaves out was asked, and paid for, nevertheless.
-5. Three batches in a row given up with more ahead, or no reply to any and none in the cache, end it with an error: the
-   cache keeps what came. So do ten words refused alone before there is any answer: it is not their fault then.
-6. The senses of every word are checked, and what remains becomes the dictionary.
+1. Skip words that the cache has a usable answer to, or a refusal of.
+2. Send the other words in batches, several at a time. The client retries what fails; a batch without a reply in all tries is
+   given up. Each answer is written to the cache when it arrives.
+3. Split a refused batch (too long, or with a word that a filter forbids) in halves. Give up a word that is refused alone;
+   the cache keeps the reason.
+4. Ask once more for words without a usable answer, in batches half as large: models cut off long replies. A word that a
+   reply leaves out was asked, and paid for, nevertheless.
+5. Stop with an error after three batches in a row given up with more ahead, after no reply at all with no answer in the
+   cache, or after ten words refused alone before any answer. The cache keeps all answers.
+6. Check the senses of every word; those that pass become the dictionary.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
-import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from queue import Empty, LifoQueue, SimpleQueue
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prealign.errors import LexiconError
@@ -27,43 +26,44 @@ from prealign.files import shown
 from prealign.lexicon.group import Group
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.llm.cache import Cache
-from prealign.lexicon.llm.endpoint import Endpoint, Pace, Refused, Reply, Unavailable, backoff
+from prealign.lexicon.llm.endpoint import Endpoint, Refused, Reply
 from prealign.lexicon.llm.prompt import Task, answers
 from prealign.lexicon.reading_report import OnSteps, Tallies, Tally, told_of
 
 ROUNDS = 2
 HOPELESS = 3
-"""Batches in a row that were given up."""
+"""Batches given up in a row."""
 HOPELESS_WORDS = 10
-"""Words refused, each alone, before there was any answer."""
+"""Words refused, each alone, before any answer."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """How requests are sent; LexiconError if a number makes none.
+    """How requests are sent; LexiconError if a number is too small.
 
-    batch: words a request. concurrency: requests under way at a time. retries: further tries of a batch that fails.
-    first_wait: seconds before the first of them.
+    batch: words of a request. concurrency: requests at a time. per_minute: limit of requests, retries included.
+    retries: further tries of a batch that fails.
     """
 
     batch: int = 40
     concurrency: int = 4
     per_minute: float = 60
     retries: int = 6
-    first_wait: float = 1.0
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.concurrency < 1 or self.retries < 0:
             raise LexiconError(
                 "the words of a batch and the requests at a time are whole numbers from 1, retries from 0"
             )
+        if not self.per_minute > 0:
+            raise LexiconError(f"{self.per_minute} requests a minute are none; give a number above 0")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is ahead, if every batch is answered at once: about four bytes a token, six tokens a sense.
+    """Requests, tokens and minutes if every batch is answered at once: about four bytes a token, six tokens a sense.
 
-    cached: words that need no request, of which so many were `refused` before.
+    words: to ask for. cached: words that need no request. refused: those of them that were refused before.
     """
 
     words: int
@@ -77,7 +77,7 @@ class Estimate:
 
 @dataclass
 class Translated:
-    """The dictionary, and what it took. words: without a translation; rejected: translations; troubles: of requests."""
+    """The dictionary, and its cost. words: without a translation; rejected: translations; troubles: of requests."""
 
     lexicon: Lexicon
     words: Mapping[str, Tally]
@@ -96,7 +96,7 @@ class Translated:
 
 
 def open_words(words: Sequence[str], task: Task, cache: Cache) -> list[str]:
-    """Return the words to ask for: those without a usable answer, unless refused or asked as often as any may be."""
+    """Return the words to ask for: neither refused, nor asked ROUNDS times, nor with a usable answer in the cache."""
     return [
         w
         for w in words
@@ -109,7 +109,7 @@ def _settles(word: str, answer: Sequence[object], task: Task) -> bool:
 
 
 def estimate(words: Sequence[str], task: Task, cache: Cache, traffic: Traffic) -> Estimate:
-    """Say what asking for the words would take."""
+    """Return what the words that the cache lacks would take."""
     asked = open_words(words, task, cache)
     requests = math.ceil(len(asked) / traffic.batch)
     letters = sum(len(word.encode()) / 4 + 2 for word in asked)
@@ -135,46 +135,36 @@ def translate(
 ) -> Translated:
     """Ask for the words and return the dictionary, its groups in the order of the words.
 
+    Runs an event loop of its own: in a notebook, which has one already, call it from a thread.
+
     endpoint: needed only for words that the cache leaves open. LexiconError if it refuses, does not answer, or if no word
     has a translation.
     """
-    rejected, troubles, used = Tallies(), Tallies(), (0, 0, 0)
-    asked = open_words(list(word_counts), task, cache)
-    if asked:
+    words = list(word_counts)
+    asking = _Asking(task, cache, traffic, on_steps, answered=any(cache[word] for word in words))
+    if asked := open_words(words, task, cache):
         if endpoint is None:
             raise LexiconError(
                 f"{cache.path}: {len(asked):,} words have no answer there, and no endpoint is named to ask"
             )
         cache.make()
-        known = any(cache[word] for word in word_counts)
-        asking = _Asking(task, endpoint, cache, traffic, on_steps, known, rejected, troubles)
-        for number in range(ROUNDS):
-            asked = open_words(list(word_counts), task, cache)
-            size = max(traffic.batch >> number, 1)
-            asking.round(
-                [asked[i : i + size] for i in range(0, len(asked), size)], "asking" if number == 0 else "asking again"
-            )
-        used = asking.used
+        asyncio.run(asking.ask(words, endpoint))
     missing, groups = Tallies(), []
     for word, count in word_counts.items():
         senses: tuple[str, ...] = ()
         for answer in reversed(cache[word]):
-            senses = senses or task.senses(word, answer, rejected)
+            senses = senses or task.senses(word, answer, asking.rejected)
         if senses:
             groups.append(Group(word, {task.target: senses}, count, (f"llm:{cache.model}",)))
         else:
             missing.add(*_why_missing(word, cache))
+    troubles, words_missing = asking.troubles.counted(), missing.counted()
     if not groups:
-        told = [*told_of("trouble", troubles.counted()), *told_of("not translated", missing.counted())]
+        told = [*told_of("trouble", troubles), *told_of("not translated", words_missing)]
         why = "; ".join(line.strip() for line in told)
         raise LexiconError(f"the model `{cache.model}` translates none of the words ({why})")
-    return Translated(
-        Lexicon(groups, source=task.source, targets=(task.target,)),
-        missing.counted(),
-        rejected.counted(),
-        troubles.counted(),
-        *used,
-    )
+    lexicon = Lexicon(groups, source=task.source, targets=(task.target,))
+    return Translated(lexicon, words_missing, asking.rejected.counted(), troubles, *asking.used)
 
 
 def _why_missing(word: str, cache: Cache) -> tuple[str, str]:
@@ -190,134 +180,103 @@ def _why_missing(word: str, cache: Cache) -> tuple[str, str]:
     return "without an answer", shown(word)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a batch: a reply or a refusal, or neither in all its tries; `failures`: of the tries that failed."""
-
-    batch: list[str]
-    failures: list[str]
-    reply: Reply | None = None
-    refusal: Refused | None = None
-
-    @property
-    def halves(self) -> list[list[str]]:
-        """What is to be asked instead."""
-        middle = len(self.batch) // 2
-        return [self.batch[:middle], self.batch[middle:]] if self.refusal and middle else []
-
-
 @dataclass
 class _Asking:
+    """Requests under way, and counts. answered: whether the cache had an answer at first, or a reply came.
+
+    used: replies, tokens sent, tokens received. refused: words, each alone. given_up: batches in a row. last: the reason of
+    the last failed try.
+    """
+
     task: Task
-    endpoint: Endpoint
     cache: Cache
     traffic: Traffic
     on_steps: OnSteps
-    known: bool  # whether the cache had answers before
-    rejected: Tallies
-    troubles: Tallies
-    refused: int = 0
+    answered: bool
+    rejected: Tallies = field(default_factory=Tallies)
+    troubles: Tallies = field(default_factory=Tallies)
     used: tuple[int, int, int] = (0, 0, 0)
+    refused: int = 0
+    given_up: int = 0
+    last: str = ""
 
-    def __post_init__(self) -> None:
-        self._pace, self._stop = Pace(self.traffic.per_minute), threading.Event()
+    async def ask(self, words: Sequence[str], endpoint: Endpoint) -> None:
+        """Ask for the open words; the answers are in the cache."""
+        async with endpoint.connected(self.traffic.retries, self.traffic.per_minute):
+            for number in range(ROUNDS):
+                asked = open_words(words, self.task, self.cache)
+                size = max(self.traffic.batch >> number, 1)
+                batches = deque(asked[i : i + size] for i in range(0, len(asked), size))
+                await self._round(batches, len(asked), endpoint, "asking" if number == 0 else "asking again")
 
-    def round(self, batches: Sequence[list[str]], what: str) -> None:
-        """Ask for all batches; what comes is in the cache."""
-        total, done, failed, last = sum(map(len, batches)), 0, 0, ""
-        with closing(self._outcomes(batches)) as outcomes:
-            for outcome in outcomes:
-                example = f"the batch of {shown(outcome.batch[0])}"
-                for last in outcome.failures:
-                    self.troubles.add(last, example)
-                if outcome.reply:
-                    failed = 0
-                    self._take(outcome.reply, outcome.batch)
-                elif outcome.refusal:
-                    self._give_up(outcome.batch, outcome.refusal)
-                else:
-                    failed += 1
-                    self.troubles.add("batches given up", example)
-                done += 0 if outcome.halves else len(outcome.batch)
-                if failed >= HOPELESS and done < total:
-                    raise self._no_answer(failed, last)
-                self.on_steps(what, done, total)
-        # With answers of an earlier run there is a dictionary to make, whatever becomes of the words that are left.
-        if failed and not self.used[0] and not self.known:
-            raise self._no_answer(failed, last)
+    async def _round(self, batches: deque[list[str]], total: int, endpoint: Endpoint, what: str) -> None:
+        done = self.given_up = 0
 
-    def _no_answer(self, failed: int, last: str) -> LexiconError:
+        async def settle(batch: list[str]) -> None:
+            nonlocal done
+            halves = await self._send(batch, endpoint)
+            done += 0 if halves else len(batch)
+            if self.given_up >= HOPELESS and done < total:
+                raise self._no_answer(endpoint)
+            self.on_steps(what, done, total)
+            # Halves come before the next batch: if the endpoint refuses every word, it shows early.
+            for half in halves:
+                await settle(half)
+
+        async def work() -> None:
+            while batches:
+                await settle(batches.popleft())
+
+        await asyncio.gather(*(work() for _ in range(self.traffic.concurrency)))
+        # With an answer of an earlier run, the dictionary is made without these words.
+        if self.given_up and not self.answered:
+            raise self._no_answer(endpoint)
+
+    async def _send(self, batch: list[str], endpoint: Endpoint) -> list[list[str]]:
+        """Ask for a batch and keep the answers; return its halves if the endpoint refuses it."""
+        example = f"the batch of {shown(batch[0])}"
+
+        def failed(reason: str) -> None:
+            self.last = reason
+            self.troubles.add(reason, example)
+
+        try:
+            reply = await endpoint.ask(self.task.messages(batch), failed)
+        except Refused as refusal:
+            if len(batch) == 1:
+                self._refuse(batch[0], refusal, endpoint)
+                return []
+            reason = f"batches refused with status {refusal.status} and asked in halves"
+            self.troubles.add(reason, f"{example} ({refusal.told})")
+            middle = len(batch) // 2
+            return [batch[:middle], batch[middle:]]
+        if reply is None:
+            self.given_up += 1
+            self.troubles.add("batches given up", example)
+        else:
+            self.given_up = 0
+            self._take(reply, batch)
+        return []
+
+    def _no_answer(self, endpoint: Endpoint) -> LexiconError:
         return LexiconError(
-            f"{self.endpoint.address}: no answer in {self.traffic.retries + 1} tries a batch, {failed} in a row ({last}). "
-            f"Answers so far are in {self.cache.path}: run this again later to go on"
+            f"{endpoint.address}: no answer in {self.traffic.retries + 1} tries a batch, {self.given_up} in a row "
+            f"({self.last}). Answers so far are in {self.cache.path}: run this again later to go on"
         )
 
-    def _outcomes(self, batches: Sequence[list[str]]) -> Generator[_Outcome, None, None]:
-        """Yield what becomes of the batches, and of their halves; no request is begun after the end of this."""
-        # The last first, so that a refused batch is asked down to its words before the next: if all are refused, it shows.
-        todo: LifoQueue[list[str]] = LifoQueue()
-        done: SimpleQueue[_Outcome | Exception] = SimpleQueue()
-        for batch in reversed(batches):
-            todo.put(batch)
-
-        def work() -> None:
-            while not self._stop.is_set():
-                try:
-                    outcome = self._ask(todo.get_nowait())
-                    for half in reversed(outcome.halves):
-                        todo.put(half)
-                    done.put(outcome)
-                except Empty:
-                    return
-                except Exception as error:  # of whatever kind: it is raised where somebody hears it
-                    done.put(error)
-
-        # Daemons, and no pool: an interrupt must not wait for a request that hangs.
-        for _ in range(min(self.traffic.concurrency, len(batches))):
-            threading.Thread(target=work, daemon=True).start()
-        try:
-            ahead = len(batches)
-            while ahead:
-                result = done.get()
-                if isinstance(result, Exception):
-                    raise result
-                ahead += len(result.halves) - 1
-                yield result
-        except BaseException:
-            self._stop.set()
-            raise
-
-    def _ask(self, batch: list[str]) -> _Outcome:
-        failures: list[str] = []
-        for attempt in range(self.traffic.retries + 1):
-            if self._stop.wait(self._pace.turn()):
-                break
-            try:
-                return _Outcome(batch, failures, reply=self.endpoint.ask(self.task.messages(batch)))
-            except Refused as error:
-                return _Outcome(batch, failures, refusal=error)
-            except Unavailable as error:
-                failures.append(str(error))
-                if attempt < self.traffic.retries:
-                    self._stop.wait(backoff(attempt, error.wait, self.traffic.first_wait))
-        return _Outcome(batch, failures)
-
-    def _give_up(self, batch: list[str], refusal: Refused) -> None:
-        """Count a refused batch, which is asked in halves, or a word, which is not asked again."""
-        if len(batch) > 1:
-            reason = f"batches refused with status {refusal.status} and asked in halves"
-            self.troubles.add(reason, f"the batch of {shown(batch[0])} ({refusal.told})")
-            return
-        answering = bool(self.used[0]) or self.known
-        self.cache.refuse(batch[0], str(refusal), answering=answering)
+    def _refuse(self, word: str, refusal: Refused, endpoint: Endpoint) -> None:
+        """Keep the refusal of a word, which is not asked again."""
+        self.cache.refuse(word, str(refusal), answering=self.answered)
         self.refused += 1
-        if self.refused == HOPELESS_WORDS and not answering:
+        if self.refused == HOPELESS_WORDS and not self.answered:
             raise LexiconError(
-                f"{self.endpoint.address}: the endpoint refuses every request to the model `{self.endpoint.model}`, those "
-                f"of one word too, with {refusal}. Check --model, --endpoint and what else was set"
+                f"{endpoint.address}: the endpoint refuses every request to the model `{endpoint.model}`, those "
+                f"of one word too, with {refusal}. Check --model, --endpoint and the other options"
             )
 
     def _take(self, reply: Reply, batch: list[str]) -> None:
+        """Count a reply and keep its answers."""
+        self.answered = True
         replies, sent, received = self.used
         self.used = (replies + 1, sent + reply.prompt_tokens, received + reply.reply_tokens)
         found: dict[str, list[Any]] = {}

@@ -1,9 +1,9 @@
-"""Which words a model is asked for: the frequent ones of a text that no dictionary at hand translates.
+"""Select the words to ask a model for: frequent words of a text without a translation in the given dictionaries.
 
-1. Read word counts: a run's `data/words.json`, or a list with a word a line, which a tab and its count may follow.
-2. All cases of a word are one: in lower case if the text has it in lower case, else as it is mostly written (Berlin).
-3. Leave out what is no word, what a dictionary translates into the target language, and what is rare; then all beyond a
-   limit. All of it is counted.
+1. Read word counts: `data/tokens/words.json` of a run, or a list with a word a line and, after a tab, optionally its count.
+2. Merge the cases of a word: lower case if the text has it in lower case, else its most frequent case (Berlin).
+3. Leave out, and count: non-words, words that a dictionary translates into the target language, rare words, and words
+   beyond the limit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.reading_report import Tallies, Tally
 
 _DIGITS = 18
-"""No text has more words than a number with as many digits."""
+"""Digits of the largest accepted count."""
 
 
 def read_word_counts(path: Path, uncounted: int) -> dict[str, int]:
     """Return word -> count of a word list, or of a JSON object; `uncounted` for a word without a count.
 
-    LexiconError with the line if the file is none of them, or is empty.
+    LexiconError with the line if the file is neither, or is empty.
     """
     data = read_bytes(path)
     try:
@@ -69,9 +69,9 @@ def untranslated(
     minimum_count: int,
     limit: int | None,
 ) -> tuple[dict[str, int], dict[str, Tally]]:
-    """Return the words to ask for, most frequent first, with their counts, and what was left out.
+    """Return the words to ask for with their counts, most frequent first, and the tallies of words left out.
 
-    word_counts: in any case. known: lexicons that need not be asked for again. languages: source and target.
+    word_counts: words in any case. known: lexicons whose words are left out. languages: source and target.
     """
     source, target = languages
     forms: dict[str, Counter[str]] = {}
@@ -96,5 +96,5 @@ def untranslated(
 
 
 def _of_no_word(char: str) -> bool:
-    # JSON can spell half a surrogate pair, which cannot be sent.
+    # JSON can hold half a surrogate pair, which UTF-8 cannot.
     return char.isnumeric() or char.isspace() or category(char) == "Cs"

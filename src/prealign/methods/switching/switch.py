@@ -28,8 +28,10 @@ from numpy.typing import ArrayLike, NDArray
 from prealign.errors import LexiconError, RecipeError
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
+from prealign.methods.schedule import Schedule
 from prealign.methods.switching.table import SwitchTable, switch_table
 from prealign.text.arrow import read_tokens
+from prealign.text.blocks import Rewritten
 from prealign.text.clone import clone_language
 from prealign.text.ragged import IntArray, Ragged, spans
 from prealign.text.words import Tokenizer, WordTable, word_table
@@ -84,7 +86,7 @@ def switch_tokens(
     known = np.flatnonzero(entries >= 0)
     word, n = candidates[known], words.lengths[known]
     start = starts[word]
-    slot, translation = table.draw(entries[known], u[word] / ratio)
+    slot, translation = table.draw(entries[known], u[word] / ratio if ratio else u[word])
     substitutes = table.translations.take(translation)
     m = substitutes.lengths
     p = start + np.cumsum(m - n) - (m - n)
@@ -131,6 +133,7 @@ class CodeSwitcher:
     targets: languages to switch into; None means all of the lexicon's.
     weights: how often each target is drawn in relation to the others that a word has; None means all alike, as does 1 for
     one left out; one with 0 is not switched into.
+    schedule: factor on the ratio over the course of a phase, at most 1 / ratio; None means always 1.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class CodeSwitcher:
         targets: Sequence[str] | None = None,
         weights: Mapping[str, float] | None = None,
         seed: int = 0,
+        schedule: Schedule | None = None,
     ) -> None:
         if not 0 <= ratio <= 1:
             raise RecipeError(f"switch ratio {ratio} is not in 0..1: it is the probability of replacing a known word.")
@@ -157,7 +161,8 @@ class CodeSwitcher:
             raise LexiconError(
                 f"the lexicon has no translations into {', '.join(sorted(unknown))}; it has {', '.join(lexicon.targets)}."
             )
-        self.ratio, self.mode, self.seed = ratio, mode, seed
+        self.ratio, self.mode, self.seed, self.schedule = ratio, mode, seed, schedule
+        self.uses_progress = schedule is not None
         self.words: WordTable = word_table(tokenizer)
         self._clone = clone_language(tokenizer) if is_clone(source) else None
         if weights:
@@ -166,16 +171,32 @@ class CodeSwitcher:
         if weights:
             self.table = replace(self.table, weights=tuple(weights.get(target, 1.0) for target in self.targets))
 
-    def switch(self, ids: ArrayLike, *, epoch: int = 0, document: int = 0, starts: ArrayLike | None = None) -> Switched:
+    @property
+    def mean_ratio(self) -> float:
+        """The ratio's mean over the course of a phase."""
+        return self.ratio * (self.schedule.mean if self.schedule else 1.0)
+
+    def switch(
+        self,
+        ids: ArrayLike,
+        *,
+        epoch: int = 0,
+        document: int = 0,
+        progress: float = 0.0,
+        starts: ArrayLike | None = None,
+    ) -> Switched:
         """Switch one document's token ids (T,). Ids outside the vocabulary are a ValueError.
 
-        starts: the first tokens of its words, where a segmenter found them.
+        epoch, document: which pass over the text this is, and the document's number. They decide, with the seed, which words
+        are switched: give every document its own number, or all have the same draws. progress: the share of the phase that
+        is done, for a schedule. starts: the first tokens of its words, where a segmenter found them.
         """
         ids = np.asarray(ids, dtype=np.int64)
         begins = self._begins(ids, starts)
         starts = np.flatnonzero(begins)
         u = self._draws(len(starts), epoch, document)
-        input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, self.ratio, self.mode)
+        ratio = self.ratio if self.schedule is None else min(1.0, self.ratio * self.schedule(progress))
+        input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, ratio, self.mode)
         return Switched(
             input_ids=input_ids,
             labels=labels,
@@ -184,6 +205,28 @@ class CodeSwitcher:
             switched_tokens=int(switches.n.sum()),
             source_tokens=len(ids),
             switches=switches,
+        )
+
+    def rewrite(
+        self,
+        ids: NDArray[Any],
+        *,
+        epoch: int = 0,
+        document: int = 0,
+        progress: float = 0.0,
+        starts: NDArray[Any] | None = None,
+    ) -> Rewritten:
+        """Switch a document as `switch` does: what makes this a `prealign.text.blocks.Rewriter`."""
+        done = self.switch(ids, epoch=epoch, document=document, progress=progress, starts=starts)
+        into = np.bincount(done.switches.target, minlength=len(self.targets)).tolist()
+        return Rewritten(
+            done.input_ids,
+            done.labels,
+            words=done.source_words,
+            switched_words=done.switched_words,
+            tokens=done.source_tokens,
+            switched_tokens=done.switched_tokens,
+            into=dict(zip(self.targets, into, strict=True)),
         )
 
     def known(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> Known:
@@ -235,7 +278,7 @@ class CodeSwitcher:
         return generator.random(words, dtype=np.float32)
 
 
-def tally(switcher: CodeSwitcher, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
+def tally(switcher: Any, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
     """Return what `CodeSwitcher.tally` does of some tokenised documents."""
     # Here, as a process that is given it imports this module, and need not import torch.
     return switcher.tally(read_tokens(tokens, rows))

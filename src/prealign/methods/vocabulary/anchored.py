@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,9 @@ from torch.nn.utils import parametrize
 
 from prealign.errors import LexiconError
 from prealign.methods.alignment.states import tied
-from prealign.methods.alignment.words import WordForms
+from prealign.methods.alignment.words import WordForms, WordSizes
+from prealign.methods.memory import FLOAT
+from prealign.methods.phase import Initialisation
 
 # V rows of the embedding, D width, A anchored rows, P pairs
 
@@ -194,3 +196,60 @@ def export_plain(model: Any) -> Any:
     # Removing it from the embedding wrote the product into the W that a tied head shares.
     parametrize.remove_parametrizations(model.get_output_embeddings(), "weight", leave_parametrized=not shared)
     return model
+
+
+class AnchoredVocabulary(Initialisation):
+    """The anchored vocabulary of a lexicon: `apply` ties the embeddings, `export` writes them out plainly.
+
+    words: the lexicon in tokens (`prealign.methods.alignment.words.word_forms`). counts: how often each embedding row (V,)
+    occurs in a language's text. languages: the source language, then the targets. The settings are those of the recipe's
+    `anchor`. Nothing is estimated before `apply`.
+    """
+
+    def __init__(
+        self,
+        words: WordForms | WordSizes,
+        counts: Mapping[str, np.ndarray],
+        languages: Sequence[str],
+        *,
+        frequency_ratio: float = 20.0,
+        em_rounds: int = 3,
+        sources_per_row: int = 8,
+        residual_rate: float = 1.0,
+    ) -> None:
+        self.words, self.counts, self.languages = words, counts, languages
+        self.frequency_ratio, self.em_rounds = frequency_ratio, em_rounds
+        self.sources_per_row, self.residual_rate = sources_per_row, residual_rate
+
+    def apply(self, model: Any, *, fresh: bool) -> None:
+        """Tie the embeddings. fresh: with residuals of 0; otherwise no row changes. LexiconError if no token can be tied."""
+        assert isinstance(self.words, WordForms), "made for sizes alone"
+        source, *targets = self.languages
+        target_counts = np.stack([self.counts[target] for target in targets])
+        language = anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
+        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
+        anchors = estimate_anchors(word_pairs(self.words), language >= 0, **settings)
+        anchor_vocabulary(model, anchors, language, rate=self.residual_rate, fresh=fresh)
+
+    def export(self, model: Any) -> None:
+        """Write the product out as ordinary weights; the model computes the same."""
+        export_plain(model)
+
+    def memory(self, model: Any) -> float:
+        """Return the bytes of the rows that are computed from others, of the input and of the output embedding."""
+        return 2.0 * FLOAT * model.get_input_embeddings().weight.numel()
+
+    @property
+    def unshardable(self) -> str | None:
+        """Rows that are computed from others are spread over devices by nothing that FSDP has."""
+        return "anchors the vocabulary, which FSDP cannot spread over devices"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {
+            "initialisation": "anchored vocabulary",
+            "frequency_ratio": self.frequency_ratio,
+            "em_rounds": self.em_rounds,
+            "sources_per_row": self.sources_per_row,
+            "residual_rate": self.residual_rate,
+        }

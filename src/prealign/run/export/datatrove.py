@@ -155,7 +155,8 @@ class SwitchAndPack(PipelineStep):
         lexicon = Lexicon.load(self.lexicon) if self.lexicon else None
         switcher = CodeSwitcher(tokenizer, lexicon, source=lexicon.source, **self.switcher) if lexicon else None
         language = lexicon.source if lexicon else "text"
-        mixture = Mixture({language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, switcher)
+        rewriters = {language: switcher} if switcher else {}
+        mixture = Mixture({language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, rewriters)
         first = sum(map(len, shards[:rank]))
         counts, left = MixtureCounts(), 0
 

@@ -22,14 +22,14 @@ import numpy as np
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
-from prealign.evaluation.knowledge.facts import Question
-from prealign.evaluation.knowledge.questions import Asked, in_tokens
+from prealign.evaluation.knowledge.questions import QuestionTokens, tokenise_question
 from prealign.files import write_text
 from prealign.languages import is_clone
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, alone_in, finished, run_stage
 from prealign.text.clone import clone_language
+from prealign.text.facts.facts import Question
 from prealign.text.words import Tokenizer
 
 Item = dict[str, Any]
@@ -54,8 +54,8 @@ metadata: {{version: 1}}
 
 def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recipe: Recipe) -> list[str]:
     """Return the command line that asks a checkpoint: all languages, but a clone where the arm reads it in source ids."""
-    merged = recipe.mixture.clone_ids == "merged"
-    groups = [group for language, group in record["groups"].items() if not (merged and is_clone(language))]
+    source_ids = recipe.mixture.clone_in_source_ids
+    groups = [group for language, group in record["groups"].items() if not (source_ids and is_clone(language))]
     arguments = [f"pretrained={checkpoint}", f"tokenizer={place / 'tokenizer'}"]
     tasks = ["--tasks", *(groups or ["TASK"]), "--include_path", str(place / "tasks" if groups else "FOLDER_OF_TASKS")]
     command = f"lm_eval run --model hf --batch_size {recipe.evaluate.batch_size} --model_args"
@@ -83,9 +83,9 @@ def write_harness(folder: Path, prepared: Prepared) -> dict[str, Any]:
     for language in questions[0].prompts if questions else ():
         groups[language] = f"prealign_knowledge_{language}"
         for question in questions:
-            asked = in_tokens(question, language, prepared.tokenizer)
-            rows.append(harness_item(question, language, asked, tokenizer))
-            otherwise += not reads_as(asked, rows[-1], tokenizer)
+            tokens = tokenise_question(question, language, prepared.tokenizer)
+            rows.append(harness_item(question, language, tokens, tokenizer))
+            otherwise += not reads_as(tokens, rows[-1], tokenizer)
     tasks = _write_tasks(folder / "tasks", rows, groups) if rows else 0
     return {"groups": groups, "tasks": tasks, "items": len(rows), "otherwise": otherwise}
 
@@ -104,15 +104,15 @@ def harness_tokenizer(tokenizer: Tokenizer, *, clone: bool) -> Tokenizer:
     return made
 
 
-def harness_item(question: Question, language: str, asked: Asked, tokenizer: Tokenizer) -> Item:
-    """Write a question as text that `harness_tokenizer` reads; `asked` is the question in this language's tokens."""
+def harness_item(question: Question, language: str, tokens: QuestionTokens, tokenizer: Tokenizer) -> Item:
+    """Write a question as text that `harness_tokenizer` reads; `tokens` is the question in this language's tokens."""
     prompt = question.prompts[language]
     context = prompt.rstrip()
     names = [question.answer, *(name for name in question.candidates if name != question.answer)]
     texts = [prompt[len(context) :] + name for name in names]
     if is_clone(language):
         context, *texts = (
-            "".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (asked.prefix[1:], *asked.candidates)
+            "".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (tokens.prefix[1:], *tokens.candidates)
         )
     order = sorted(range(len(names)), key=names.__getitem__)
     return {
@@ -122,20 +122,20 @@ def harness_item(question: Question, language: str, asked: Asked, tokenizer: Tok
         "context": context,
         "choices": [texts[i] for i in order],
         "answer": order.index(0),
-        "tokens": [len(asked.candidates[i]) for i in order],
+        "tokens": [len(tokens.candidates[i]) for i in order],
     }
 
 
-def reads_as(asked: Asked, item: Item, tokenizer: Tokenizer) -> bool:
+def reads_as(tokens: QuestionTokens, item: Item, tokenizer: Tokenizer) -> bool:
     """Whether lm-eval reads the same tokens: it cuts the whole where the context alone ends."""
     context = tokenizer.encode(item["context"])
     read = [tokenizer.encode(item["context"] + choice) for choice in item["choices"]]
     candidates = [ids[len(context) :] for ids in read]
     truth = item["answer"]
     return (
-        context == asked.prefix
-        and candidates[truth] == asked.candidates[0]
-        and (sorted(candidates) == sorted(asked.candidates))
+        context == tokens.prefix
+        and candidates[truth] == tokens.candidates[0]
+        and (sorted(candidates) == sorted(tokens.candidates))
     )
 
 

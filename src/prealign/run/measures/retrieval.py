@@ -1,48 +1,32 @@
-"""Word retrieval of a run's model."""
+"""Word retrieval of the models of a run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from prealign.evaluation.retrieval.pairs import draw_pairs
-from prealign.evaluation.retrieval.retrieval import retrieval_scores
-from prealign.evaluation.score import Score, Stage, signature
+from prealign.evaluation.retrieval.words import WordRetrieval
+from prealign.evaluation.score import Evaluation, Score, Stage
 from prealign.lexicon import Lexicon
-from prealign.methods.alignment.states import word_states
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
-from prealign.text.encode import encode_words
 
 
 def evaluate_retrieval(
     model: Any, prepared: Prepared, recipe: Recipe, seen: Lexicon, held_out: Lexicon, *, stage: Stage, seed: int
-) -> tuple[list[Score], dict[str, Any]]:
-    """Return word retrieval per layer, language and split, and the per-word hits.
+) -> Evaluation:
+    """Return word retrieval per layer, language and split, and by language the hits per word.
 
-    Up to `evaluate.retrieval_words` groups of each split are drawn by seed. A merged clone is left out: there both sides
+    At most `evaluate.retrieval_words` groups of each split are drawn by seed. A clone in source ids is left out: both sides
     are the same tokens.
     """
-    if recipe.mixture.clone_ids == "merged":
-        return [], {}
     scores: list[Score] = []
     items: dict[str, Any] = {}
-    for language in seen.targets:
-        pairs = draw_pairs(seen, held_out, language, recipe.evaluate.retrieval_words, seed)
-        if not pairs.sources:  # a small share of the dictionary may leave a language out
-            continue
-        bos = recipe.align.bos
-        subwords = encode_words(prepared.tokenizer, pairs.sources, seen.source).lengths
-        found, items[language] = retrieval_scores(
-            word_states(model, prepared.tokenizer, pairs.sources, language=seen.source, bos=bos),
-            word_states(model, prepared.tokenizer, pairs.targets, language=language, bos=bos),
-            pairs.gold,
-            pairs.held_out,
-            pairs.target_held_out,
-            subwords,
-            language=language,
-            stage=stage,
-            signature=signature(sources=len(pairs.sources), targets=len(pairs.targets), **prepared.identity),
-            csls_neighbours=recipe.evaluate.csls_neighbours,
-        )
-        scores += found
-    return scores, items
+    section = recipe.evaluate
+    for language in [] if recipe.mixture.clone_in_source_ids else seen.targets:
+        pairs = draw_pairs(seen, held_out, language, section.retrieval_words, seed)
+        if pairs.sources:  # a small share of the dictionary may leave a language out
+            settings = (recipe.align.bos, section.csls_neighbours, prepared.identity)
+            found, items[language] = WordRetrieval(prepared.tokenizer, pairs, *settings)(model, stage=stage)
+            scores += found
+    return Evaluation(scores, items)

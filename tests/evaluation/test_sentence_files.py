@@ -7,8 +7,8 @@ from hypothesis import given
 
 from noise import checked, noise
 from prealign.errors import DataError
+from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.recipe.measures import SentenceSet
-from prealign.text.parallel import read_sentences
 
 FLORES = Path(__file__).parents[3] / "shared" / "data" / "flores200"
 

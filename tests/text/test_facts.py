@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.facts import (
+from prealign.recipe.checks import knowledge_problems
+from prealign.recipe.measures import KnowledgeSection
+from prealign.text.facts.facts import (
     LEXICON,
     OUTSIDE,
     World,
@@ -25,9 +27,7 @@ from prealign.evaluation.knowledge.facts import (
     questions,
     save_questions,
 )
-from prealign.evaluation.knowledge.templates import BUILT_IN, OBJECT, SUBJECT, read_templates
-from prealign.recipe.checks import knowledge_problems
-from prealign.recipe.measures import KnowledgeSection
+from prealign.text.facts.templates import BUILT_IN, OBJECT, SUBJECT, read_templates
 
 BUILT = read_templates(None, ["en", "en-clone"], two_hop=True)
 
@@ -238,12 +238,12 @@ def own(tmp_path: Path, old: str = "", new: str = "", **settings: Any) -> Any:
 
 def test_templates_of_ones_own_ask_in_their_languages(tmp_path: Path) -> None:
     templates = own(tmp_path)
-    assert templates.asked(["en", "de", "en-clone"]) == ["en", "de", "en-clone"]
+    assert templates.question_languages(["en", "de", "en-clone"]) == ["en", "de", "en-clone"]
     section = KnowledgeSection(facts=4, objects=2, candidates=2)
     first = questions(make_world(templates, section, []), templates, section, ["en", "de", "en-clone"])[0]
     tails = {"en": " is from ", "de": " kommt aus ", "en-clone": " is from "}
     assert first.prompts == {language: first.subject + tail for language, tail in tails.items()}
-    assert BUILT.asked(["en", "en-clone", "de"]) == ["en", "en-clone"]
+    assert BUILT.question_languages(["en", "en-clone", "de"]) == ["en", "en-clone"]
 
 
 @pytest.mark.parametrize(

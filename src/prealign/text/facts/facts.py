@@ -1,16 +1,16 @@
-"""Made-up facts (subject, relation, object): what is written, how often, in which language, and what is asked.
+"""Made-up facts (subject, relation, object): their names, their training text in each language, and their questions.
 
-1. Make names that no corpus holds, and share them out: a type's objects once for each *half* (names in the lexicon, names
-   outside it), a subject to each fact. No name is in both halves.
-2. For each relation, half and number of exposures k: `facts` facts, each object the answer of equally many. As many again
-   are the *control*: their subjects are named as often as taught ones, in neutral sentences, but the fact is never written.
-3. Write each taught fact k times in source text, its templates in turn; shuffle all sentences into short documents.
-4. Chains of two hops: the fact written most often, then a second one about its object, written in target text only.
-5. Ask by the relation's own question, which no taught sentence is: the object is the continuation.
+1. Make names that are in no corpus, and distribute them: objects for each type and *half* (names in the lexicon, names
+   outside it), one subject for each fact. No name is in both halves.
+2. Make `facts` facts for each relation, half and number of exposures k; every object is the answer of equally many. As many
+   again are the *control*: their subjects occur as often as taught ones, in neutral sentences, but no text states the fact.
+3. Write each taught fact k times in source text, alternating its templates; shuffle all sentences into short documents.
+4. Chains of two hops: a fact with the most exposures, then a second fact about its object, written in target text only.
+5. Write each question with the relation's question template, which no taught sentence uses: the object continues it.
 
-Why every object is the answer equally often *at each k*: a model that ignores the subject, but knows which objects it has
-often seen after a relation's words, prefers the same objects in every question. If the facts of k = 64 had 6 of 10
-objects, it would be right in 1 of 6 of them. With equal counts, any fixed order of objects is right in 1 of 10.
+Every object is the answer equally often *at each k*, because a model that ignores the subject, but knows which objects are
+frequent after a relation's words, prefers the same objects in every question. If the facts of k = 64 had 6 of 10 objects, it
+would be right in 1 of 6 of them. With equal counts, any fixed order of objects is right in 1 of 10.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
-from prealign.evaluation.knowledge.templates import OBJECT, SUBJECT, Templates, wording
 from prealign.lexicon.case import lower, title
 from prealign.recipe.measures import KnowledgeSection
+from prealign.text.facts.templates import OBJECT, SUBJECT, Templates, wording
 
 Generator = np.random.Generator
 
@@ -47,7 +47,7 @@ TokenCount = Callable[[Sequence[str]], ArrayLike]
 
 @dataclass(frozen=True)
 class Fact:
-    """`exposures`: how often the fact is written, or (not `taught`) its subject named, in a pass over the text."""
+    """`exposures`: sentences, in a pass over the text, that state the fact, or (not `taught`) only name its subject."""
 
     relation: str
     subject: str
@@ -58,13 +58,13 @@ class Fact:
 
     @property
     def condition(self) -> str:
-        """What its score is reported under."""
+        """Return the condition of its score."""
         return f"{f'k={self.exposures}' if self.taught else 'control'}|names={self.names}"
 
 
 @dataclass(frozen=True)
 class World:
-    """Facts of the source text, second facts of chains (target text), and objects by (type, half)."""
+    """Facts in the source text, second facts of chains (in target text), and objects by (type, half)."""
 
     facts: tuple[Fact, ...]
     second: tuple[Fact, ...]
@@ -75,8 +75,8 @@ class World:
         return dict(Counter(fact.condition for fact in self.facts))
 
     def mentions(self, half: str) -> Counter[str]:
-        """Return every name of a half, with how often source text has it."""
-        counts = Counter({name: 0 for (_, own), names in self.objects.items() if own == half for name in names})
+        """Return every name of a half with its frequency in the source text."""
+        counts = Counter({name: 0 for (_, side), names in self.objects.items() if side == half for name in names})
         for fact in self.facts:
             if fact.names == half:
                 counts[fact.subject] += fact.exposures
@@ -86,7 +86,7 @@ class World:
 
 @dataclass(frozen=True)
 class Question:
-    """A question in words. `prompts`: language -> text that `candidates` go on from; `answer` is one of them."""
+    """A question. `prompts`: language -> text that each of `candidates` continues; `answer` is one of them."""
 
     condition: str
     relation: str
@@ -97,7 +97,7 @@ class Question:
 
 
 def one_each(names: Sequence[str]) -> list[int]:
-    """Count one token a name: no name is preferred."""
+    """Return one token a name: no name is preferred."""
     return [1] * len(names)
 
 
@@ -122,10 +122,10 @@ def make_world(
 
 
 def make_names(number: int, rng: Generator, taken: Collection[str], tokens: TokenCount = one_each) -> list[str]:
-    """Return capitalised names of one length in any order, none a word of `taken` (any case).
+    """Return capitalised names of one length in random order, none a word of `taken` (any case).
 
-    `tokens` counts the tokens of each of some names. Of a sample of names, those of the fewest tokens are taken: a small
-    model needs many more readings to tell names apart that it reads in more pieces.
+    `tokens` returns the number of tokens of each name. Of a sample of names, those with the fewest tokens are taken: a small
+    model needs many more exposures to distinguish names of several subwords.
     """
     known = {lower(word, _SPELLING) for word in taken}
     lengths = Counter(map(len, known))  # a word of a name's length may be one of the names
@@ -143,14 +143,14 @@ def make_names(number: int, rng: Generator, taken: Collection[str], tokens: Toke
 
 
 def _levels(section: KnowledgeSection, number: int) -> Iterator[tuple[bool, Sequence[int]]]:
-    """Yield (taught, exposures of each of `number` facts); the control takes all exposures in turn."""
+    """Yield (taught, exposures of each of `number` facts); the control cycles through all exposures."""
     for k in section.exposures:
         yield True, [k] * number
     yield False, [section.exposures[i % len(section.exposures)] for i in range(number)]
 
 
 def _answers(objects: Sequence[str], number: int, rng: Generator) -> list[str]:
-    """Each object equally often (the recipe sees to it that it can be), in any order."""
+    """Return `number` answers in random order, each object equally often; the recipe checks that `number` allows it."""
     assert number % len(objects) == 0, "the recipe's check was left out"
     return [objects[i % len(objects)] for i in rng.permutation(number)]
 
@@ -158,7 +158,7 @@ def _answers(objects: Sequence[str], number: int, rng: Generator) -> list[str]:
 def _second_facts(
     templates: Templates, section: KnowledgeSection, objects: Mapping[tuple[str, str], Sequence[str]], rng: Generator
 ) -> Iterator[Fact]:
-    """Yield a fact about each object that a chain leads through; their own objects are a permutation."""
+    """Yield a second fact about each object in the middle of a chain; the objects of these facts are a permutation."""
     for name, relation in templates.relations.items():
         for half in section.halves if section.two_hop and relation.through else ():
             subjects = objects[relation.subject, half]
@@ -167,7 +167,7 @@ def _second_facts(
 
 
 def documents(facts: Sequence[Fact], templates: Templates, section: KnowledgeSection, language: str) -> list[str]:
-    """Write facts in a language's templates, each `exposures` times; documents of eight shuffled sentences."""
+    """Return documents of eight shuffled sentences that state each fact `exposures` times in a language's templates."""
     rng = _generator(section, f"text {language}")
     sentences = [text for fact in facts for text in _sentences(fact, templates, wording(language), rng)]
     shuffled = [sentences[i] for i in rng.permutation(len(sentences))]
@@ -176,7 +176,7 @@ def documents(facts: Sequence[Fact], templates: Templates, section: KnowledgeSec
 
 def _sentences(fact: Fact, templates: Templates, language: str, rng: Generator) -> Iterator[str]:
     texts = (templates.relations[fact.relation].teach if fact.taught else templates.neutral)[language]
-    first = int(rng.integers(len(texts)))  # in turn from any of them: templates differ by at most one use
+    first = int(rng.integers(len(texts)))  # cycle from any template: their numbers of uses differ by at most one
     for i in range(fact.exposures):
         yield texts[(first + i) % len(texts)].replace(SUBJECT, fact.subject).replace(OBJECT, fact.object)
 
@@ -184,9 +184,9 @@ def _sentences(fact: Fact, templates: Templates, language: str, rng: Generator) 
 def questions(
     world: World, templates: Templates, section: KnowledgeSection, languages: Sequence[str]
 ) -> list[Question]:
-    """Return a question for each fact, the control's too, and one for each chain, in `languages`."""
+    """Return a question for each fact, including the control, and for each chain, in `languages`."""
     rng = _generator(section, "questions")
-    asked = [
+    made = [
         _question(world, templates, section, fact, fact.object, fact.relation, fact.condition, languages, rng)
         for fact in world.facts
     ]
@@ -195,8 +195,8 @@ def questions(
         for fact in world.facts:
             if fact.relation in relation.through and fact.taught and fact.exposures == max(section.exposures):
                 answer, condition = second[name, fact.object], f"two_hop|names={fact.names}"
-                asked.append(_question(world, templates, section, fact, answer, name, condition, languages, rng))
-    return asked
+                made.append(_question(world, templates, section, fact, answer, name, condition, languages, rng))
+    return made
 
 
 def _question(
@@ -210,7 +210,7 @@ def _question(
     languages: Sequence[str],
     rng: Generator,
 ) -> Question:
-    """Ask for the object of relation `last` (the fact's own, or that of a second hop) from the fact's subject."""
+    """Return the question for the object of relation `last` (the fact's, or the second hop's) of the fact's subject."""
     relation = templates.relations[last]
     texts = relation.ask if last == fact.relation else relation.through[fact.relation]
     others = [name for name in world.objects[relation.object, fact.names] if name != answer]
@@ -220,13 +220,13 @@ def _question(
     return Question(condition, name, fact.subject, answer, (answer, *drawn), prompts)
 
 
-def save_questions(asked: Sequence[Question], path: Path) -> None:
+def save_questions(made: Sequence[Question], path: Path) -> None:
     """Write questions as JSONL."""
-    path.write_text("".join(json.dumps(asdict(q), ensure_ascii=False) + "\n" for q in asked), encoding="utf-8")
+    path.write_text("".join(json.dumps(asdict(q), ensure_ascii=False) + "\n" for q in made), encoding="utf-8")
 
 
 def load_questions(path: Path) -> list[Question]:
-    """Read what `save_questions` wrote."""
+    """Read the file of `save_questions`."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [Question(**{**row, "candidates": tuple(row["candidates"])}) for row in rows]
 

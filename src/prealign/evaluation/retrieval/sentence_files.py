@@ -1,9 +1,9 @@
-"""Parallel sentences: files of one sentence a line, line i the same in every language.
+"""Files of parallel sentences: one sentence a line, line i is the same sentence in every language.
 
-1. Every file is UTF-8 text with as many lines as the source's; an empty line is an error, as rows would no longer be pairs.
-2. The first `limit` lines are taken.
-3. For each target, a line whose sentence repeats an earlier one of that language or of the source is left out and counted:
-   its copy would be a right answer that counts as wrong. Tatoeba has many, FLORES-200 none.
+1. Every file is UTF-8 text with as many lines as the source's file. An empty line is an error: rows would not be pairs.
+2. Read the first `limit` lines.
+3. For each target, leave out and count a line that repeats an earlier sentence of that language or of the source: the copy
+   is a correct candidate that would count as wrong. Tatoeba has many, FLORES-200 none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prealign.recipe.measures import SentenceSet
 
 @dataclass(frozen=True)
 class SentencePairs:
-    """N sentences of the source and of `language`, row by row; `repeated` lines were left out."""
+    """N sentences of the source and their translations into `language`; `repeated` lines were left out."""
 
     language: str
     sources: list[str]
@@ -26,23 +26,23 @@ class SentencePairs:
 
 
 def read_sentences(section: SentenceSet, source: str) -> dict[str, SentencePairs]:
-    """Read a set; return the pairs of every language in it with `source`, the source with itself.
+    """Read a set; return the pairs of `source` with every language of the set, including the source.
 
-    DataError for a file that is missing, not UTF-8, of another length, or has an empty line.
+    Raises DataError for a file that is missing, not UTF-8, of a different length, or that has an empty line.
     """
     files = {language: _lines(path) for language, path in section.files.items()}
     lines = files[source]
-    for language, own in files.items():
-        if len(own) != len(lines):
+    for language, sentences in files.items():
+        if len(sentences) != len(lines):
             raise DataError(
-                f"{section.files[language]}: {len(own):,} lines, and {section.files[source]} has {len(lines):,}. "
+                f"{section.files[language]}: {len(sentences):,} lines, and {section.files[source]} has {len(lines):,}. "
                 "Line i of every file of evaluate.sentences has to be the same sentence."
             )
     kept = section.limit or len(lines)
-    return {language: _different(language, lines[:kept], own[:kept]) for language, own in files.items()}
+    return {language: _without_repeats(language, lines[:kept], texts[:kept]) for language, texts in files.items()}
 
 
-def _different(language: str, sources: list[str], targets: list[str]) -> SentencePairs:
+def _without_repeats(language: str, sources: list[str], targets: list[str]) -> SentencePairs:
     seen: tuple[set[str], set[str]] = (set(), set())
     pairs = []
     for pair in zip(sources, targets, strict=True):

@@ -1,9 +1,9 @@
-"""Templates of made-up facts: how a relation is written and asked in each language. The format: `facts.yaml` beside this.
+"""Templates of made-up facts: sentences and questions of each relation in each language. Format: `facts.yaml` beside this.
 
-1. Read the file; the built-in one is a file like any other.
-2. Check that every template has its slots once, that a question ends in the object (so that it is the continuation),
-   and that no question is worded like a sentence that teaches.
-3. Check that the source language has all it takes, and say which targets can be asked.
+1. Read the file; the built-in templates are such a file.
+2. Check that every template contains each slot once, that a question ends in the object (the continuation), and that no
+   question equals a taught sentence.
+3. Check that the source language has all templates, and return the targets that have questions.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ class Relation(Section):
 
 
 class Templates(Section):
-    """All relations, and sentences (`neutral`) that name a subject and say nothing of it."""
+    """All relations, and sentences (`neutral`) that name a subject and state nothing about it."""
 
     neutral: Wordings
     relations: dict[str, Relation] = Field(min_length=1)
 
-    def asked(self, languages: Sequence[str]) -> list[str]:
-        """Return the languages in which every relation has a question; a clone is asked in its source's words."""
+    def question_languages(self, languages: Sequence[str]) -> list[str]:
+        """Return the languages in which every relation has a question; a clone has those of its source."""
         return [tag for tag in languages if all(wording(tag) in relation.ask for relation in self.relations.values())]
 
 
 def wording(language: str) -> str:
-    """Return the language whose templates a language uses."""
+    """Return the language whose templates a language uses: for a clone, its source."""
     return language.removesuffix(CLONE_SUFFIX)
 
 
 def read_templates(path: str | None, languages: Sequence[str], *, two_hop: bool) -> Templates:
-    """Read templates (None: the built-in ones) for a source and its targets, in this order.
+    """Read templates (None: the built-in ones) for `languages`, a source and its targets.
 
-    Raises RecipeError with file, line and key of every template without its slots, and of what a language lacks.
-    A target without a question is an error in a file of one's own; the built-in one is English and asks no other.
+    Raises RecipeError with file, line and key of every template without its slots, and for templates that a language lacks.
+    A target without a question is an error in a custom file; the built-in file has English questions only.
     """
 
     def check(templates: Templates) -> Iterator[Problem]:

@@ -1,0 +1,33 @@
+"""Schedules: a factor on a weight or a ratio as a piecewise-linear function of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A factor by progress in 0..1, linear between `points` of (progress, factor) and constant outside them."""
+
+    points: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, points: Sequence[tuple[float, float]]) -> Schedule | None:
+        """Return the schedule of a recipe's setting; None without points: the factor is always 1."""
+        return cls(tuple((float(at), float(factor)) for at, factor in points)) if points else None
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at `progress`, the share of the phase that is done."""
+        at, factors = zip(*self.points, strict=True)
+        return float(np.interp(progress, at, factors))
+
+    @property
+    def mean(self) -> float:
+        """The factor's mean over the whole phase."""
+        at, factors = zip(*self.points, strict=True)
+        places = np.unique([0.0, *at, 1.0])
+        values = np.interp(places, at, factors)
+        return float(np.diff(places) @ (values[1:] + values[:-1]) / 2)

@@ -1,0 +1,162 @@
+"""The stage `tokens`: the text of all languages as token ids, their tokenizer, and the words of the source.
+
+1. Read the text of each language into scratch. An attempt that goes on does not read it again. It is not kept: a copy of the
+   raw text would take as much disk as the tokens, and reading is cheap beside tokenising.
+2. Hold out documents for validation and test, and give the clone its share.
+3. Load the tokenizer, and extend it if the recipe says so, or train a byte-level BPE on all training text.
+4. Tokenise. Special tokens that are written in the text are characters, and counted. A clone's documents are also written in
+   twin ids. For scripts without spaces, store where words begin.
+5. Count the words of the source's training text, and of each language with a segmenter: tokens do not show those.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from prealign.events import OnProgress, Progress, step_counter
+from prealign.files import write_json
+from prealign.languages import is_clone
+from prealign.recipe.sections import Recipe, SourceText, TargetText
+from prealign.run.data import NEW_TOKENS, SEGMENTED_WORDS, TOKENIZER, WORDS
+from prealign.run.folder import SCRATCH, finished, run_stage
+from prealign.text.arrow import load_arrow
+from prealign.text.corpus import (
+    SPLITS,
+    count_segmented,
+    count_special,
+    count_words,
+    load_text,
+    split_documents,
+    tokenise_splits,
+)
+from prealign.text.extension import extend_tokenizer
+from prealign.text.segment import Segmenter
+from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
+from prealign.text.words import Tokenizer, rows
+from prealign.workers import Spread
+
+_Text = dict[str, dict[str, Dataset]]
+"""language -> split -> documents"""
+
+
+def make_tokens(
+    recipe: Recipe, segmenters: dict[str, Segmenter], folder: Path, on_progress: OnProgress, spread: Spread
+) -> dict[str, Any]:
+    """Write the stage into `folder`; return its record."""
+    began = time.monotonic()
+    text, left_out, notes = _read_text(recipe, folder / SCRATCH / "text", on_progress)
+    tell = step_counter("tokens", 2 + len(text), on_progress)
+    tokenizer, tokenizer_record = _make_tokenizer(recipe, text, folder)
+    tell()
+    for note in _special_tokens(text, tokenizer, spread):
+        on_progress(Progress("tokens", 1, 2 + len(text), note=note))
+        notes.append(note)
+    corpus = {}
+    for language, splits in text.items():
+        corpus[language] = tokenise_splits(splits, tokenizer, folder / language, segmenters.get(language), spread)
+        tell()
+    source = load_arrow(folder / recipe.source.language / "train")
+    write_json(folder / WORDS, count_words(source, tokenizer, spread=spread))
+    segmented = {
+        language: count_segmented(text[language]["train"], own, spread) for language, own in segmenters.items()
+    }
+    write_json(folder / SEGMENTED_WORDS, segmented)
+    tell()
+    return {
+        "seconds": time.monotonic() - began,
+        "corpus": corpus,
+        "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
+        "left_out": left_out,
+        **({"read": notes} if notes else {}),
+        "vocabulary": rows(tokenizer),
+        "tokenizer": tokenizer_record,
+    }
+
+
+def _read_text(recipe: Recipe, scratch: Path, on_progress: OnProgress) -> tuple[_Text, dict[str, int], list[str]]:
+    """Return the text, how many documents `split.train` leaves out of each language, and notes on what was read.
+
+    A clone has the source's held-out documents. The documents left out of its share are counted at the source.
+    """
+    clone = next((target for target in recipe.targets if target.is_clone), None)
+    sizes: dict[str, Any] = recipe.split.model_dump()
+    languages = [recipe.source, *(target for target in recipe.targets if not target.is_clone)]
+    notes: list[str] = []
+    tell = step_counter("text", len(languages), on_progress)
+
+    def read(own: SourceText | TargetText, share: float = 0.0) -> tuple[Dataset, dict[str, list[int]]]:
+        rows, told = _load(own, scratch / own.language)
+        for note in told:
+            on_progress(Progress("text", 0, len(languages), note=note))
+        notes.extend(told)
+        whose: dict[str, Any] = {"language": own.language, "documents": own.documents}
+        parts = split_documents(rows["document"], **sizes, **whose, clone_share=share)
+        tell()
+        return rows, parts
+
+    source = recipe.source.language
+    rows, parts = read(recipe.source, clone.share if clone else 0.0)
+    left_out = {source: len(parts["left_out"])}
+    text = {source: {name: rows.select(parts[name]) for name in SPLITS}}
+    for target in recipe.targets:
+        if target.is_clone:
+            text[target.language] = {n: rows.select(parts["clone" if n == "train" else n]) for n in SPLITS}
+        else:
+            own, own_parts = read(target)
+            text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
+            left_out[target.language] = len(own_parts["left_out"])
+    return text, left_out, notes
+
+
+def _special_tokens(text: _Text, tokenizer: Tokenizer, spread: Spread) -> Iterator[str]:
+    """Say for each language how many special tokens are written in its text."""
+    for language, splits in text.items():
+        found = sum((count_special(own, tokenizer, spread) for own in splits.values()), Counter[str]())
+        if found:
+            examples = ", ".join(f"{token} {count:,} times" for token, count in found.most_common(3))
+            yield (
+                f"{language}: {found.total():,} special tokens are written in the text ({examples}); they are read as "
+                "characters, and do not separate documents"
+            )
+
+
+def _load(own: SourceText | TargetText, folder: Path) -> tuple[Dataset, list[str]]:
+    """Read the text of a language into `folder`, or find it there; return its documents, and notes on what was read."""
+
+    def work(partial: Path) -> dict[str, Any]:
+        notes: list[str] = []
+        load_text(own.text, own.documents, partial, notes.append)
+        return {"notes": notes}
+
+    # The scratch that contains it has the fingerprint of the stage; it needs none.
+    record = finished(folder, "") or run_stage(folder, "", work)
+    return load_arrow(folder), record["notes"]
+
+
+def _make_tokenizer(recipe: Recipe, text: _Text, folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """Make and save the tokenizer; return it, and its record: new tokens, and sizes of held-out text in tokens."""
+    section = recipe.tokenizer
+    own = {language: splits for language, splits in text.items() if not is_clone(language)}
+    training = {language: splits["train"]["text"] for language, splits in own.items()}
+    learned_on = balanced_texts(training, section.temperature)
+    tokenizer = get_tokenizer(section, learned_on, trust_remote_code=recipe.model.trust_remote_code)
+    base, pieces = None, list[list[int]]()
+    if section.extend:
+        source = training.pop(recipe.source.language)
+        base = tokenizer
+        tokenizer, pieces = extend_tokenizer(
+            base, section.extend, source, lambda: balanced_texts(training, section.temperature)
+        )
+        write_json(folder / NEW_TOKENS, pieces)
+    tokenizer.save_pretrained(folder / TOKENIZER)
+    held_out = {language: [*splits["validation"]["text"], *splits["test"]["text"]] for language, splits in own.items()}
+    return tokenizer, {
+        "new_tokens": len(pieces),
+        "held_out": {language: written(texts, language, tokenizer, base) for language, texts in held_out.items()},
+    }
