@@ -37,7 +37,7 @@ from prealign.text.corpus import (
 )
 from prealign.text.extension import extend_tokenizer
 from prealign.text.segment import Segmenter
-from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
+from prealign.text.tokenizers import balanced_texts, document_start, get_tokenizer, written
 from prealign.text.words import Tokenizer, rows
 from prealign.workers import Spread
 
@@ -53,6 +53,7 @@ def make_tokens(
     text, left_out, notes = _read_text(recipe, folder / SCRATCH / "text", on_progress)
     tell = step_counter("tokens", 2 + len(text), on_progress)
     tokenizer, tokenizer_record = _make_tokenizer(recipe, text, folder)
+    bos = document_start(tokenizer, recipe.tokenizer.bos)
     tell()
     for note in _special_tokens(text, tokenizer, spread):
         on_progress(Progress("tokens", 1, 2 + len(text), note=note))
@@ -75,6 +76,7 @@ def make_tokens(
         "left_out": left_out,
         **({"read": notes} if notes else {}),
         "vocabulary": rows(tokenizer),
+        **({} if bos is None else {"bos": bos}),
         "tokenizer": tokenizer_record,
     }
 

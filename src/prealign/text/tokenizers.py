@@ -45,6 +45,22 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
     return tokenizer
 
 
+def document_start(tokenizer: Tokenizer, setting: bool | None) -> int | None:
+    """Return the id that documents begin with, None if they begin with their text; setting: see `tokenizer.bos`.
+
+    TokenizerError for a BOS that is asked for and that the tokenizer has not.
+    """
+    bos = tokenizer.bos_token_id
+    if setting and bos is None:
+        raise TokenizerError(
+            "tokenizer.bos is true, but the tokenizer has no BOS token. Remove the setting, or give the tokenizer one: "
+            '`tokenizer.add_special_tokens({"bos_token": "<s>"})`, then `tokenizer.save_pretrained(...)`.'
+        )
+    if setting is None and bos is not None:
+        setting = tokenizer.encode("a")[:1] == [bos]
+    return bos if setting else None
+
+
 def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     """Train a byte-level BPE with one special token, the document separator."""
     tokenizer = FastTokenizer(models.BPE())
