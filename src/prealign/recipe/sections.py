@@ -71,6 +71,9 @@ class TokenizerSection(Section):
 
     path: str | None = None
     vocab_size: Positive = 4000
+    bos: bool | None = None
+    """Whether every document begins with the tokenizer's BOS; None: if it begins a text by itself, as those of Llama and
+    Gemma do. Training, perplexity and sentences then begin in the same way."""
     extend: Count = 0
     """New tokens for that of `path` (a BPE), learned on the targets' training text; the source's is tokenised as before."""
     temperature: Annotated[float, Field(ge=1)] = 1.0

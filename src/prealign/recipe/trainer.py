@@ -74,3 +74,23 @@ def _trainer(recipe: Recipe) -> Iterator[Problem]:
             yield ("trainer", name), f"cannot be set here: {ours[name]}"
         elif name not in fields:
             yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+    yield from _report_to(recipe.trainer.get("report_to"))
+
+
+def _report_to(setting: Any) -> Iterator[Problem]:
+    """Name what training cannot be reported to: an unknown service, or one whose package is not installed."""
+    if setting is None:
+        return
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    names = setting if isinstance(setting, list) else [setting]
+    there = [*INTEGRATION_TO_CALLBACK, "all", "none"]
+    for name in names:
+        if name not in there:
+            yield ("trainer", "report_to"), f"{name!r} is unknown{did_you_mean(name, there)}"
+        elif name not in ("all", "none", *get_available_reporting_integrations()):
+            yield (
+                ("trainer", "report_to"),
+                f"the package of {name!r} is not installed: install it, or leave the setting out",
+            )
