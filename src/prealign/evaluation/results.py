@@ -264,7 +264,7 @@ def by_seed(rows: Sequence[Row], arms: Sequence[str], combine: Callable[..., flo
 
 
 def gap_closed(results: Results, arm: str, language: str) -> Estimate | None:
-    """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (METHOD.md).
+    """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (docs/method.md).
 
     None in the source language, where the bounds are missing, or where merged ids are not better than joint training.
     """
