@@ -16,14 +16,16 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from prealign.cli.main import app
-from prealign.evaluation.results import arm_label, read_results
 from prealign.recipe.arms import ARMS
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
 from prealign.report.page import write_markdown
+from prealign.report.results import Results
+from prealign.report.results_file import read_results
 from prealign.report.tables.budget import standard_errors
-from prealign.report.tables.table import language_modelling, to_markdown
+from prealign.report.tables.language_modelling import language_modelling
+from prealign.report.tables.table import to_markdown
 from prealign.report.tables.tasks import transfer
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +49,7 @@ def rows_of(lines: list[str], arms: list[str]) -> list[str]:
 
 def test_the_results_page_shows_the_demos_table() -> None:
     results, text = read_results(ROOT / "docs/results/demo/results.json"), page("docs/results/README.md")
-    (table,) = language_modelling(results)
+    (table,) = language_modelling(Results(results))
     assert to_markdown(table) in text
     assert len({score["seed"] for score in results["scores"]}) >= 3
     assert results["command"] in text
@@ -57,9 +59,14 @@ def test_the_results_page_shows_rows_of_the_committed_claims() -> None:
     """Five of the arms stand on the page, with the numbers that they have among all."""
     results, text = read_results(ROOT / "docs/results/en-clone/results.json"), page("docs/results/README.md")
     shown = part(text, "claims")
-    made = [line for table in (language_modelling, transfer) for line in to_markdown(table(results)[0]).splitlines()]
+    made = [
+        line
+        for table in (language_modelling, transfer)
+        for line in to_markdown(table(Results(results))[0]).splitlines()
+    ]
     assert set(shown) <= set(made)
-    arms = [arm_label(arm) for arm in ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")]
+    names = ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")
+    arms = [Results(results).label(arm) for arm in names]
     assert rows_of(shown, arms) == 3 * arms
     commands = {one["command"] for one in results.get("parts", [results])}
     assert all(command.startswith("prealign run recipes/en-clone.yaml") for command in commands)
@@ -79,7 +86,7 @@ def test_the_results_page_lists_every_committed_result_with_its_seeds() -> None:
 
 def ratios(name: str) -> dict[tuple[str, str], str]:
     """Arm and language to the ratio of its perplexity to joint training's, as the table prints it."""
-    (table,) = language_modelling(read_results(ROOT / f"docs/results/{name}/results.json"))
+    (table,) = language_modelling(Results(read_results(ROOT / f"docs/results/{name}/results.json")))
     found, language = {}, ""
     for row in table.rows:
         language = row[0] or language
@@ -91,9 +98,9 @@ def test_the_readme_shows_rows_of_the_committed_results() -> None:
     """Six of the arms, what is lost in English included, and the ratios of the sentences above the table."""
     text, results = page("README.md"), read_results(ROOT / "docs/results/en-clone/results.json")
     shown = part(text, "readme table")
-    assert set(shown) <= set(to_markdown(language_modelling(results)[0]).splitlines())
+    assert set(shown) <= set(to_markdown(language_modelling(Results(results))[0]).splitlines())
     names = ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids", "joint_vanilla_cs")
-    arms = [arm_label(arm) for arm in names]
+    arms = [Results(results).label(arm) for arm in names]
     assert rows_of(shown, arms) == 2 * arms
     assert "`prealign run recipes/en-clone.yaml` makes this table" in text
     sentences, clone = " ".join(text.split()), ratios("en-clone")
@@ -106,7 +113,7 @@ def test_the_readme_shows_rows_of_the_committed_results() -> None:
     ):
         assert said in sentences
     german, chinese = ratios("en-de"), ratios("en-zh")
-    for arm, begin in ((arm_label("anchored"), "the anchored vocabulary reaches"), (sustained, "sustained alignment")):
+    for arm, begin in (("Anchored vocabulary", "the anchored vocabulary reaches"), (sustained, "sustained alignment")):
         assert f"{begin} {german[arm, 'German']} and {chinese[arm, 'Chinese']}" in sentences
 
 
@@ -120,10 +127,11 @@ def test_the_readme_is_short_and_its_recipe_is_one(tmp_path: Path) -> None:
 
 
 def test_the_page_of_arms_is_what_the_code_says() -> None:
+    labels = Results(read_results(RESULTS[0]))
     rows = [line.strip("| ").split(" | ") for line in page("docs/arms.md").splitlines() if line.startswith("| `")]
     assert [row[0].strip("`") for row in rows] == list(ARMS)
     for (name, label, *rest), arm in zip(rows, ARMS.values(), strict=True):
-        assert label == arm_label(arm.name), name
+        assert label == labels.label(arm.name), name
         settings = [item.split(": ", 1) for item in re.findall(r"`(.+?)`", rest[1])] if len(rest) > 1 else []
         assert {key: yaml.safe_load(value) for key, value in settings} == dict(arm.set), name
 
@@ -148,7 +156,7 @@ def test_the_page_of_the_command_line_lists_its_verbs() -> None:
     "path", [path for path in RESULTS if path.parent.name != "performance"], ids=lambda p: p.parent.name
 )
 def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) -> None:
-    write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
+    write_markdown(Results(read_results(path)), tmp_path / "README.md", tmp_path)
     for made in tmp_path.iterdir():
         assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
 
@@ -165,7 +173,7 @@ def _retrieval(results: dict[str, Any], arm: str, task: str, metric: str, layer:
 def test_the_page_of_real_languages_says_what_the_results_say(language: str, name: str) -> None:
     page = (ROOT / "docs/results/real-languages.md").read_text(encoding="utf-8")
     results = read_results(ROOT / f"docs/results/en-{language}/results.json")
-    assert set(to_markdown(language_modelling(results)[0]).splitlines()[2:8]) <= set(page.splitlines())
+    assert set(to_markdown(language_modelling(Results(results))[0]).splitlines()[2:8]) <= set(page.splitlines())
     tasks = {"words": "retrieval", "sentences": "sentence_retrieval"}
     metrics = {"P@1": "p_at_1", "CSLS P@1": "csls_p_at_1", "MEXA": "mexa"}
     shown = [line.split(" | ") for line in page.splitlines() if re.match(rf"\| {name} \| (words|sentences)", line)]
@@ -291,7 +299,7 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     assert results["command"] == "prealign run recipes/en-cs.yaml"
     assert Recipe.model_validate(results["recipe"]).changes() == load_recipe(ROOT / "recipes/en-cs.yaml", ()).changes()
     lines = [line.split() for line in page.splitlines()]
-    for table in language_modelling(results):
+    for table in language_modelling(Results(results)):
         for row in table.rows:
             assert [part for cell in row for part in cell.split()] in lines, row
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]

@@ -39,6 +39,10 @@ class RankError(PrealignError):
     """Another process of the same run ended, so this one cannot go on."""
 
 
+class ResultsError(PrealignError):
+    """A results.json that is missing, unreadable, or not of this version's format."""
+
+
 def needed(module: str, *, doing: str, package: str, extra: str) -> Any:
     """Import a module; LexiconError if it is not there, with what installs it."""
     try:

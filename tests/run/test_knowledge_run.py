@@ -19,6 +19,7 @@ from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import with_settings
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
+from prealign.recipe.templates import read_templates
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
@@ -28,7 +29,6 @@ from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
 from prealign.text.facts.corpus import FACTS, split_names
 from prealign.text.facts.facts import make_world
-from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES
@@ -76,7 +76,7 @@ def names(data: Prepared) -> dict[str, set[str]]:
 
 
 def texts(data: Prepared, language: str, split: str) -> list[str]:
-    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, merged=True)["input_ids"]]
+    return [data.tokenizer.decode(ids) for ids in data.tokens(language, split, source_ids=True)["input_ids"]]
 
 
 # Preparation
@@ -103,7 +103,9 @@ def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
 
     def tokens(language: str) -> str:
         splits = ("train", "validation", "test", FACTS)
-        rows = [data.tokens(language, split, merged=merged)[:] for split in splits for merged in (False, True)]
+        rows = [
+            data.tokens(language, split, source_ids=source_ids)[:] for split in splits for source_ids in (False, True)
+        ]
         return digest(*(json.dumps([r[c] for c in ("document", "input_ids", "bytes")]).encode() for r in rows))
 
     assert digest(data.lexicon_file.read_bytes()) == "aae89355eb5fcc47"
@@ -124,7 +126,7 @@ def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
         ({"knowledge": None}, set()),
         ({"split.test": 7}, {"tokens", "lexicon", "facts"}),
     ],
-    ids=str,
+    ids=["lexicon", "seed", "templates", "no-facts", "split"],
 )
 def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
     recipe, run = toy_recipe(tmp_path), RunFolder(tmp_path / "run")

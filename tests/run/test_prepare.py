@@ -75,8 +75,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Recipe, Pa
 # What is made
 
 
-def documents(data: Prepared, language: str, split: str, *, merged: bool = False) -> dict[str, list[int]]:
-    rows = data.tokens(language, split, merged=merged)
+def documents(data: Prepared, language: str, split: str, *, source_ids: bool = False) -> dict[str, list[int]]:
+    rows = data.tokens(language, split, source_ids=source_ids)
     return dict(zip(rows["document"], rows["input_ids"], strict=True))
 
 
@@ -87,7 +87,7 @@ def test_every_document_is_in_one_split_of_its_language(made: tuple[Prepared, Re
     english = {f"en.jsonl:{i}": json.loads(line)["text"] for i, line in enumerate(lines, start=1)}
     german = {f"de.txt:{i}": t for i, t in enumerate((folder / "de.txt").read_text("utf-8").splitlines(), start=1)}
     source = {name: ids for split in SPLITS for name, ids in documents(data, "en", split).items()}
-    cloned = documents(data, "en-clone", "train", merged=True)
+    cloned = documents(data, "en-clone", "train", source_ids=True)
     target = {name: ids for split in SPLITS for name, ids in documents(data, "de", split).items()}
     assert not source.keys() & cloned.keys()  # what became clone text left the source
     assert {name: data.tokenizer.decode(ids) for name, ids in (source | cloned).items()} == english
@@ -115,7 +115,7 @@ def test_a_clone_has_the_held_out_documents_of_its_source_in_twin_ids(made: tupl
     data, _, _ = made
     clone = clone_language(data.tokenizer)
     for split in SPLITS:
-        merged, twins = (documents(data, "en-clone", split, merged=m) for m in (True, False))
+        merged, twins = (documents(data, "en-clone", split, source_ids=m) for m in (True, False))
         assert {name: clone.map(ids).tolist() for name, ids in merged.items()} == twins
         assert (merged == documents(data, "en", split)) == (split != "train")
     assert data.vocab_size == clone.vocab_size == 2 * len(data.tokenizer) - 1
@@ -126,7 +126,7 @@ def test_sizes_are_recorded(made: tuple[Prepared, Recipe, Path]) -> None:
     assert list(data.record["corpus"]) == data.languages
     for language in data.languages:
         for split in SPLITS:
-            merged = documents(data, language, split, merged=True)
+            merged = documents(data, language, split, source_ids=True)
             texts = [data.tokenizer.decode(ids) for ids in merged.values()]
             assert data.record["corpus"][language][split] == {
                 "documents": len(texts),

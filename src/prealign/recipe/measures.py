@@ -26,7 +26,7 @@ class KnowledgeSection(Section):
     two_hop: Count = 0
     """How often the second fact of a chain is written in target training text; 0 leaves out questions of two hops."""
     templates: str | None = None
-    """A YAML file like `prealign/text/facts/facts.yaml`, which is read if there is none and has English only."""
+    """A YAML file like `prealign/recipe/facts.yaml`, which is read if there is none and has English only."""
     seed: Seed = 0
 
     @property

@@ -1,6 +1,6 @@
-"""Sweeps: variants of one arm that set one and the same number, and so make a curve instead of table rows.
+"""Sweeps: variants of one arm that set the same number, shown as a curve instead of table rows.
 
-Read from the recipe as results.json holds it: nested plain data.
+The recipe is read as results.json holds it: nested plain data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from prealign.recipe.arms import ARMS, PAPER
 
 
 class Sweep(NamedTuple):
-    """An arm and the variants of it that differ from it in the number `key` alone."""
+    """An arm and its variants that differ from it in the number `key` alone."""
 
     extends: str
     key: str
@@ -31,7 +31,7 @@ def sweeps(recipe: Mapping[str, Any]) -> list[Sweep]:
 
 
 def setting(recipe: Mapping[str, Any], arm: str, key: str) -> Any:
-    """Return the value of a dotted key that an arm trains by (`prealign.recipe.arms` has the rules); None if unknown."""
+    """Return the value of a dotted key in an arm's training (rules: `prealign.recipe.arms`); None if unknown."""
     variant = recipe.get("variants", {}).get(arm)
     if variant is not None:
         return variant["set"][key] if key in variant["set"] else setting(recipe, variant["extends"], key)
@@ -39,5 +39,5 @@ def setting(recipe: Mapping[str, Any], arm: str, key: str) -> Any:
     own: Any = recipe
     for step in key.split("."):
         own = own.get(step) if isinstance(own, dict) else None
-    amount = key == "sustain.weight" and pinned[key] and own  # the arm says whether, the recipe how much
+    amount = key == "sustain.weight" and pinned[key] and own  # the arm decides whether, the recipe how much
     return pinned[key] if key in pinned and not amount else own

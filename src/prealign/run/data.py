@@ -148,18 +148,18 @@ class Prepared:
         """The questions about the made-up facts."""
         return load_questions(self.folder / "facts" / QUESTIONS)
 
-    def tokens(self, language: str, split: str, *, merged: bool = False) -> Dataset:
-        """Return tokenised documents; `merged` gives a clone's in source ids."""
+    def tokens(self, language: str, split: str, *, source_ids: bool = False) -> Dataset:
+        """Return tokenised documents; source_ids: a clone's in source ids."""
         stage = "facts" if split == FACTS else "tokens"
         return load_arrow(
-            self.folder / stage / language / (f"{split}-merged" if merged and is_clone(language) else split)
+            self.folder / stage / language / (f"{split}-source-ids" if source_ids and is_clone(language) else split)
         )
 
-    def training_tokens(self, language: str, *, merged: bool = False) -> Dataset:
+    def training_tokens(self, language: str, *, source_ids: bool = False) -> Dataset:
         """Return the training documents, then those of made-up facts."""
         known = self.record.get("knowledge", {"text": {}})["text"]
         splits = ["train", *([FACTS] if language in known else [])]
-        return concatenate_datasets([self.tokens(language, split, merged=merged) for split in splits])
+        return concatenate_datasets([self.tokens(language, split, source_ids=source_ids) for split in splits])
 
     def training_size(self, language: str) -> int:
         """Return the tokens of `training_tokens`, with one EOS a document."""
@@ -206,8 +206,8 @@ class Prepared:
         """Return the training mixture of an arm, unswitched."""
         source, *targets = self.languages
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
-        merged = recipe.mixture.clone_in_source_ids
-        tokens = {language: self.training_tokens(language, merged=merged) for language in chosen}
+        source_ids = recipe.mixture.clone_in_source_ids
+        tokens = {language: self.training_tokens(language, source_ids=source_ids) for language in chosen}
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
         return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)

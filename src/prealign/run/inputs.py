@@ -163,7 +163,7 @@ class ArmInputs:
         source_ids = self.recipe.mixture.clone_in_source_ids
         return {
             language: text_blocks(
-                prepared.tokens(language, "validation", merged=source_ids),
+                prepared.tokens(language, "validation", source_ids=source_ids),
                 blocks=section.validation_blocks,
                 context=section.context,
                 eos=prepared.eos,

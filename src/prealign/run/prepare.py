@@ -29,6 +29,7 @@ from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats.dictd import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
+from prealign.recipe.templates import Templates, read_templates
 from prealign.run.contents import Contents, hash_contents
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
 from prealign.run.dictionaries import (
@@ -46,7 +47,6 @@ from prealign.run.tokens import make_tokens
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words
 from prealign.text.facts.corpus import teach
-from prealign.text.facts.templates import Templates, read_templates
 from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
 from prealign.text.sources import source_files
 from prealign.text.words import Tokenizer
@@ -198,7 +198,7 @@ class _Stages:
         words = set(read_json(tokens / WORDS))
         for language in (source, *targets):
             for split in SPLITS if language != source else SPLITS[1:]:
-                rows = load_arrow(tokens / language / (f"{split}-merged" if is_clone(language) else split))
+                rows = load_arrow(tokens / language / (f"{split}-source-ids" if is_clone(language) else split))
                 words.update(count_words(rows, tokenizer, spread=self.spread))
         return words
 

@@ -258,8 +258,8 @@ def tokenise_splits(
     for split, text in splits.items():
         target = folder / split
         if is_clone(folder.name):
-            merged = tokenise(text, tokenizer, target.with_name(f"{split}-merged"), spread=spread)
-            tokens = map_tokens(merged, clone_language(tokenizer).map, target, spread)
+            in_source_ids = tokenise(text, tokenizer, target.with_name(f"{split}-source-ids"), spread=spread)
+            tokens = map_tokens(in_source_ids, clone_language(tokenizer).map, target, spread)
         else:
             tokens = tokenise(text, tokenizer, target, segmenter, spread=spread)
         lengths, size = pc.list_value_length(tokens.data.column("input_ids")), tokens.data.column("bytes")

@@ -54,8 +54,8 @@ metadata: {{version: 1}}
 
 def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recipe: Recipe) -> list[str]:
     """Return the command line that asks a checkpoint: all languages, but a clone where the arm reads it in source ids."""
-    merged = recipe.mixture.clone_in_source_ids
-    groups = [group for language, group in record["groups"].items() if not (merged and is_clone(language))]
+    source_ids = recipe.mixture.clone_in_source_ids
+    groups = [group for language, group in record["groups"].items() if not (source_ids and is_clone(language))]
     arguments = [f"pretrained={checkpoint}", f"tokenizer={place / 'tokenizer'}"]
     tasks = ["--tasks", *(groups or ["TASK"]), "--include_path", str(place / "tasks" if groups else "FOLDER_OF_TASKS")]
     command = f"lm_eval run --model hf --batch_size {recipe.evaluate.batch_size} --model_args"

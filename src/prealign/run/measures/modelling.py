@@ -29,7 +29,7 @@ def evaluate_lm(
     scores: list[Score] = []
     items: dict[str, Any] = {}
     for language in prepared.languages:
-        rows = prepared.tokens(language, "test", merged=recipe.mixture.clone_in_source_ids)
+        rows = prepared.tokens(language, "test", source_ids=recipe.mixture.clone_in_source_ids)
         key = key_of(recipe.lexicon.normalise, language)
         evaluator = Perplexity(
             documents=rows.with_format("numpy")["input_ids"],
