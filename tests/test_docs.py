@@ -16,10 +16,12 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from prealign.cli.main import app
+from prealign.lexicon.formats import FORMATS
 from prealign.recipe.arms import ARMS
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
+from prealign.recipe.validate import fields_at
 from prealign.report.page import write_markdown
 from prealign.report.results import Results
 from prealign.report.results_file import read_results
@@ -250,6 +252,20 @@ def test_the_files_modules_and_verbs_that_the_docs_name_exist(path: Path) -> Non
     commands = "\n".join([*re.findall(r"`(.+?)`", text), *re.findall(r"```bash\n(.*?)```", text, re.DOTALL)])
     for verb in re.findall(r"(?:^ *|&& |-m )prealign ((?:lexicon )?[a-z-]+)(?=\s|$)", commands, re.MULTILINE):
         assert verb in verbs(), verb
+
+
+@pytest.mark.parametrize("path", [*PAGES, *COMMENTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_settings_that_the_docs_name_are_those_of_the_recipe(path: Path) -> None:
+    for setting in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:[:=] ?[^`]*)?`", prose_and_code(path)):
+        steps = setting.split(".")
+        if steps[0] in Recipe.model_fields and steps[0] not in ("trainer", "methods", "variants"):
+            assert steps[-1] in fields_at(tuple(steps[:-1])) or steps[-1] in ("json", "yaml", "jsonl"), setting
+
+
+def test_the_page_on_dictionaries_lists_every_format() -> None:
+    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page("docs/dictionaries.md"), re.MULTILINE)
+    names = [name.strip("`") for row in table for name in row.split(", ")]
+    assert sorted(names) == sorted(("format", *FORMATS)), "the head of the table, and the formats"
 
 
 def named_object(dotted: str) -> bool:

@@ -45,6 +45,10 @@ Source = Annotated[str, typer.Option("--source", help="The source language.")]
 Format = Annotated[str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; recognised if not given.")]
 Turned = Annotated[bool, typer.Option("--turned", help="All files have two columns and go from target to source.")]
 
+ColumnNames = Annotated[
+    str | None, typer.Option("--columns", help="The two columns of a table, source first: 1,3 or names of its header.")
+]
+
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A dictionary, or a lexicon file.", metavar="FILE")],
@@ -52,9 +56,10 @@ def inspect(
     target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
-    lexicon = read_lexicon(file, source, target, format, turned)
+    lexicon = read_lexicon(file, source, target, format, turned, columns)
     assert lexicon.report is not None
     say(lexicon.report.text)
     senses = sum(len(found) for one in lexicon for found in one.translations.values())
@@ -71,6 +76,7 @@ def merge(
     source: Source = "en",
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Join dictionaries of one source language into groups of all their targets, on the source word."""
     check_writable(out)
@@ -78,7 +84,7 @@ def merge(
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
         path, target = (Path(named[2]), named[1]) if named else (Path(name), None)
-        one = read_lexicon(path, source, target, format, turned, name_it=True)
+        one = read_lexicon(path, source, target, format, turned, columns, name_it=True)
         say(str(one.report))
         merged = merged.merge(one)
     merged.save(out)
@@ -95,11 +101,12 @@ def coverage(
     target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Say how many of a text's words a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
 
-    lexicon = read_lexicon(file, source, target, format, turned)
+    lexicon = read_lexicon(file, source, target, format, turned, columns)
     counts = count_text(text, source)
     say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
@@ -118,18 +125,20 @@ def read_lexicon(
     target: str | None,
     format: str | None = None,
     turned: bool = False,
+    columns: str | None = None,
     *,
     name_it: bool = False,
 ) -> Lexicon:
     """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
-    name = resolve_format(path, format)
+    pair = [int(name) if name.isdecimal() else name.strip() for name in columns.split(",")] if columns else []
+    name = resolve_format(path, format, pair)
     if name == OWN_FORMAT and target is None:
         if turned:
             check_turned(path, name)
         return Lexicon.load(path)
     if target is None and name_it:
         raise LexiconError(f"{path}: name the language that the dictionary translates into, as in `de={path}`")
-    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN, turned=turned)
+    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN, turned=turned, columns=pair)
 
 
 def count_text(text: list[str], language: str) -> Counter[str]:

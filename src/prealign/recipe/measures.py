@@ -43,7 +43,8 @@ class TestDictionary(Section):
     target: str
     format: str | None = None
     turned: bool = False
-    """Both as in lexicon.files."""
+    columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
+    """All three as in lexicon.files."""
 
 
 class SentenceSet(Section):

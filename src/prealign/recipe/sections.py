@@ -23,8 +23,8 @@ class SourceText(Section):
 
     language: str = "en"
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl: a document a line, key `text`), `package:NAME` (its .txt
-    files), or `hub:OWNER/NAME` (see `prealign.text.hub`)."""
+    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl: a document a line, key `text`; each may be gzipped),
+    `package:NAME` (its .txt files), or `hub:OWNER/NAME` (see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """What a document of a file of text or HTML is; a line of HTML is a paragraph."""
 
@@ -83,10 +83,12 @@ class LexiconFile(Section):
     path: str
     target: str
     format: str | None = None
-    """muse, tsv, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl; None:
-    recognised from the content."""
+    """muse, tsv, csv, panlex, ding, cedict, edict, dictd, stardict, tmx, dix, kaikki, paper_pairs, paper_words,
+    paper_indexed or jsonl; None: recognised from the content."""
     turned: bool = False
     """Whether a file of two columns goes from `target` to the source."""
+    columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
+    """The two columns of a table, the source's first: numbers from 1, or names of its header."""
     reverse: str | None = None
     """A dictionary from `target` to the source: only translations that it translates back are kept."""
 
