@@ -109,7 +109,7 @@ def test_the_readme_shows_rows_of_the_committed_results() -> None:
     prealign, sustained, anchored = arms[1:4]
     for said in (
         f"lowers the clone's perplexity to {clone[prealign, 'English-Clone']} of joint training's",
-        f"switching with ordinary labels ({clone[arms[5], 'English-Clone']})",
+        f"*vanilla switching* ({clone[arms[5], 'English-Clone']})",
         f"*Sustained alignment* reaches {clone[sustained, 'English-Clone']}, with English at {clone[sustained, 'English']}",
         f"*anchored vocabulary* reaches {clone[anchored, 'English-Clone']}",
     ):
@@ -232,15 +232,22 @@ def prose_and_code(path: Path) -> str:
     return re.sub(r"^ *```text\n.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", [*PAGES, *COMMENTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_files_modules_and_verbs_that_the_docs_name_exist(path: Path) -> None:
     """Links lead somewhere; a file is named by its path or the end of it; a dotted name can be imported."""
     text = prose_and_code(path)
     for name in WRITTEN_BY_THE_READER:
         text = text.replace(name, "")
-    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+    for link, anchor in re.findall(r"\]\(([^)#]+?)(?:#([^)]*))?\)", text):
         if "://" not in link:
             assert (path.parent / link).exists(), link
+            assert not anchor or anchor in anchors(path.parent / link), f"{link}#{anchor}"
     for named in re.findall(r"`((?:src|tests|recipes|docs|benchmarks|examples)/[\w./-]+)`", text):
         assert (ROOT / named).exists(), named
     for named in re.findall(r"(?<![\w./-])[\w/-]+\.py\b", text):
