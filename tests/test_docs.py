@@ -114,6 +114,7 @@ def test_the_readme_shows_rows_of_the_committed_results() -> None:
         f"*anchored vocabulary* reaches {clone[anchored, 'English-Clone']}",
     ):
         assert said in sentences
+    assert f"({ratios('en-clone-micro')[prealign, 'English-Clone']} in a larger model)" in sentences
     german, chinese = ratios("en-de"), ratios("en-zh")
     for arm, begin in (("Anchored vocabulary", "the anchored vocabulary reaches"), (sustained, "sustained alignment")):
         assert f"{begin} {german[arm, 'German']} and {chinese[arm, 'Chinese']}" in sentences
@@ -138,14 +139,10 @@ def test_the_page_of_arms_is_what_the_code_says() -> None:
         assert {key: yaml.safe_load(value) for key, value in settings} == dict(arm.set), name
 
 
-def verbs() -> set[str]:
-    """Every verb of the command line; those of `lexicon` with their group."""
-    found, groups = set(), [("", get_command(app))]
-    for prefix, group in groups:
-        for name, command in getattr(group, "commands", {}).items():
-            found.add(prefix + name)
-            groups.append((f"{prefix}{name} ", command))
-    return found
+def verbs(group: Any = None) -> set[str]:
+    """Every verb of the command line, and those of a group with its name: `lexicon build`."""
+    commands = getattr(group or get_command(app), "commands", {})
+    return {*commands, *(f"{name} {verb}" for name, command in commands.items() for verb in verbs(command))}
 
 
 def test_the_page_of_the_command_line_lists_its_verbs() -> None:
@@ -223,8 +220,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *R
 COMMENTS = sorted(ROOT.glob("recipes/*.yaml"))
 WRITTEN_BY_THE_READER = ("src/prealign/methods/peers/pull.py", "prealign.methods.peers.pull:PullTogether")
 """What docs/extending.md has its reader write."""
-FILES = ["/" + path.relative_to(ROOT).as_posix() for top in
-         ("src", "tests", "docs", "recipes", "benchmarks", "examples") for path in (ROOT / top).rglob("*.*")]  # fmt: skip
+FOLDERS = ("src", "tests", "docs", "recipes", "benchmarks", "examples")
+FILES = [f"/{path.relative_to(ROOT).as_posix()}" for top in FOLDERS for path in (ROOT / top).rglob("*.*")]
 
 
 def prose_and_code(path: Path) -> str:
