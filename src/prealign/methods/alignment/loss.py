@@ -59,7 +59,7 @@ class ExcludedPairs:
 
 
 class WordAlignmentLoss(nn.Module):
-    """L_align of METHOD.md: the mean over layers of the loss above. temperature: tau > 0, else ValueError.
+    """L_align (docs/method.md): the mean over layers of the loss above. temperature: tau > 0, else ValueError.
 
     tile: about how many similarities exist at once.
     """
