@@ -115,7 +115,7 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
     sources: list[IntArray] = []
     rows: list[list[tuple[int, list[IntArray]]]] = []
     for cased in _CASES:
-        members = [(g, cased(g.word)) for g in groups if cased is _unchanged or _takes_case(g.word, cased(g.word))]
+        members = [(g, cased(g.word)) for g in groups if cased is _as_it_is or _takes_case(g.word, cased(g.word))]
         words = [word for _, word in members]
         pairs = [(t, [cased(s) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
@@ -168,7 +168,7 @@ def _encode_translations(
 
 
 def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
-    """Encode words. A word with the unknown token gets no tokens: it would match every unknown word of the text."""
+    """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
     added = tokenizer.added_tokens_decoder
     special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
     rows = encode_words(tokenizer, words, language, context)
@@ -176,7 +176,7 @@ def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: 
     return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
 
 
-def _unchanged(word: str) -> str:
+def _as_it_is(word: str) -> str:
     return word
 
 
@@ -184,7 +184,7 @@ def _capitalised(word: str) -> str:
     return word[:1].upper() + word[1:]
 
 
-_CASES: tuple[Callable[[str], str], ...] = (_unchanged, _capitalised, str.upper)
+_CASES: tuple[Callable[[str], str], ...] = (_as_it_is, _capitalised, str.upper)
 
 
 def _takes_case(word: str, cased: str) -> bool:
