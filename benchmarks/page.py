@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prealign.evaluation.merging import common_facts
 from prealign.report.formats import NONE, quantity
+from prealign.run.merging import common_facts
 
 _HEAD = """# Performance
 

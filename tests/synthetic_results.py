@@ -112,6 +112,11 @@ def whole(arms: list[str] | None = None, seeds: list[int] | None = None, coverag
     return made
 
 
+def matching(rows: list[dict[str, Any]], **keys: Any) -> list[dict[str, Any]]:
+    """The rows that have these values."""
+    return [row for row in rows if keys.items() <= row.items()]
+
+
 def _applied(arm: str, seed: int, rng: random.Random) -> list[dict[str, Any]]:
     kept = KEPT.get(arm, 0.3)
     shared = {

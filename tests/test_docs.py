@@ -12,13 +12,15 @@ import yaml
 from typer.testing import CliRunner
 
 from prealign.cli.main import app
-from prealign.evaluation.results import arm_label, read_results
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
 from prealign.report.page import write_markdown
+from prealign.report.results import Results
+from prealign.report.results_file import read_results
 from prealign.report.tables.budget import standard_errors
-from prealign.report.tables.table import language_modelling, to_markdown
+from prealign.report.tables.language_modelling import language_modelling
+from prealign.report.tables.table import to_markdown
 from prealign.report.tables.tasks import transfer
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +29,7 @@ RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))
 
 def test_the_readme_shows_the_demos_table() -> None:
     results, readme = read_results(ROOT / "docs/results/demo/results.json"), (ROOT / "README.md").read_text("utf-8")
-    (table,) = language_modelling(results)
+    (table,) = language_modelling(Results(results))
     assert to_markdown(table) in readme
     assert len({score["seed"] for score in results["scores"]}) >= 3
     assert results["command"] in readme
@@ -38,9 +40,14 @@ def test_the_readme_shows_rows_of_the_committed_claims() -> None:
     results, readme = read_results(ROOT / "docs/results/en-clone/results.json"), (ROOT / "README.md").read_text("utf-8")
     block = readme.partition("<!-- claims -->")[2].partition("<!-- /claims -->")[0].strip()
     shown = [line for line in block.splitlines() if line]
-    made = [line for part in (language_modelling, transfer) for line in to_markdown(part(results)[0]).splitlines()]
+    made = [
+        line for part in (language_modelling, transfer) for line in to_markdown(part(Results(results))[0]).splitlines()
+    ]
     assert set(shown) <= set(made)
-    arms = [arm_label(arm) for arm in ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")]
+    arms = [
+        Results(results).label(arm)
+        for arm in ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")
+    ]
     assert [
         next(arm for arm in arms if f"| {arm} |" in line) for line in shown if re.search(r"\| [^|:]*\d", line)
     ] == 3 * arms
@@ -53,7 +60,7 @@ def test_the_readme_shows_rows_of_the_committed_claims() -> None:
     "path", [path for path in RESULTS if path.parent.name != "performance"], ids=lambda p: p.parent.name
 )
 def test_each_results_page_is_made_of_its_results(path: Path, tmp_path: Path) -> None:
-    write_markdown(read_results(path), tmp_path / "README.md", tmp_path)
+    write_markdown(Results(read_results(path)), tmp_path / "README.md", tmp_path)
     for made in tmp_path.iterdir():
         assert (path.parent / made.name).read_bytes() == made.read_bytes(), made.name
 
@@ -70,7 +77,7 @@ def _retrieval(results: dict[str, Any], arm: str, task: str, metric: str, layer:
 def test_the_page_of_real_languages_says_what_the_results_say(language: str, name: str) -> None:
     page = (ROOT / "docs/results/real-languages.md").read_text(encoding="utf-8")
     results = read_results(ROOT / f"docs/results/en-{language}/results.json")
-    assert set(to_markdown(language_modelling(results)[0]).splitlines()[2:8]) <= set(page.splitlines())
+    assert set(to_markdown(language_modelling(Results(results))[0]).splitlines()[2:8]) <= set(page.splitlines())
     tasks = {"words": "retrieval", "sentences": "sentence_retrieval"}
     metrics = {"P@1": "p_at_1", "CSLS P@1": "csls_p_at_1", "MEXA": "mexa"}
     shown = [line.split(" | ") for line in page.splitlines() if re.match(rf"\| {name} \| (words|sentences)", line)]
@@ -162,7 +169,7 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     assert results["command"] == "prealign run recipes/en-cs.yaml"
     assert Recipe.model_validate(results["recipe"]).changes() == load_recipe(ROOT / "recipes/en-cs.yaml", ()).changes()
     lines = [line.split() for line in page.splitlines()]
-    for table in language_modelling(results):
+    for table in language_modelling(Results(results)):
         for row in table.rows:
             assert [part for cell in row for part in cell.split()] in lines, row
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]

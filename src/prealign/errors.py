@@ -40,6 +40,10 @@ class RankError(PrealignError):
     """Another process of the same run ended, so this process cannot continue."""
 
 
+class ResultsError(PrealignError):
+    """A results.json that is missing, unreadable, or in the format of another version."""
+
+
 def needed(module: str, *, doing: str, package: str, extra: str) -> Any:
     """Import and return an optional module. LexiconError with the install command if it is missing."""
     try:

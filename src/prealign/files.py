@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import json
 import os
 import zlib
@@ -24,8 +26,18 @@ LONGEST_LINE = 8_000_000
 """Maximum length of a line in bytes. A longer line is malformed, and only this much of it is held in memory."""
 SAMPLED_LINES = 1000
 
+FREELY_UNPACKED = 64_000_000
+"""Bytes that any gzip file may unpack to. More is allowed up to `MOST_UNPACKED` times its size; text reaches about 10."""
+MOST_UNPACKED = 100
+MOST_HELD = 1_000_000_000
+"""Maximum number of bytes read into memory at once."""
+
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""Errors of reading a file from `opened`."""
+
 _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096  # bytes
+_MOSTLY = 0.9  # share of printable characters in text
 # UTF-32 first: its little-endian mark begins with the mark of UTF-16.
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -33,43 +45,106 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_ARCHIVES = {
+    b"PK\x03\x04": ("a zip archive (or a spreadsheet: .xlsx, .ods)", "unpack it by `unzip`, or save the sheet as CSV"),
+    b"\xfd7zXZ\x00": ("packed by xz", "unpack it by `xz -d`"),
+    b"BZh91AY&SY": ("packed by bzip2", "unpack it by `bunzip2`"),
+    b"\x28\xb5\x2f\xfd": ("packed by Zstandard", "unpack it by `zstd -d`"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "unpack it by `7z x`"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unpack it by `unrar x`"),
+}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes, unpacked if it is gzip or dictzip. It can be rewound.
+
+    Raises OSError if it is missing or unpacks to more than the limits above, EOFError or zlib.error if it is damaged.
+    """
+    with path.open("rb") as plain:
+        packed = plain.read(len(_GZIP)) == _GZIP
+        plain.seek(0)
+        if not packed:
+            yield plain
+            return
+        limit = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(plain.fileno()).st_size)
+        with io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=plain), limit), buffer_size=2**17) as file:
+            yield file
+
+
+class _Bounded(io.RawIOBase):
+    """A gzip stream that raises OSError beyond `limit` bytes: a small file must not fill the memory."""
+
+    def __init__(self, file: gzip.GzipFile, limit: int) -> None:
+        self._file, self._limit = file, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer)
+        if self._file.tell() > self._limit:
+            raise OSError(
+                errno.EFBIG,
+                f"it unpacks to more than {self._limit:,} bytes, {MOST_UNPACKED} times its size or more, as no text does; "
+                "if it is text, unpack it by `gunzip` and give the unpacked file",
+            )
+        return size
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a dictionary file as bytes; gzip is unpacked. A too long line is cut to LONGEST_LINE + 1
     bytes.
 
-    Raises LexiconError if the file is missing or unreadable, is UTF-16 or UTF-32, or ends its lines in carriage
+    Raises LexiconError if the file is missing, unreadable, an archive, UTF-16 or UTF-32, or ends its lines in carriage
     returns.
     """
     try:
-        with path.open("rb") as plain:
-            packed = plain.read(len(_GZIP)) == _GZIP
-            plain.seek(0)
-            file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=plain) if packed else plain
-            _check_beginning(path, file)
-            file.seek(0)
+        with opened(path) as file:
+            _check_line_ends(path, file)
             yield from _cut(file)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _check_beginning(path: Path, file: IO[bytes] | gzip.GzipFile) -> None:
-    beginning = file.read(_BEGINNING)
-    marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
-    if marked:
-        raise LexiconError(f"{path}: the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
-    if unmarked := _unmarked(beginning):
-        raise LexiconError(
-            f"{path}: the file looks like {unmarked} without a byte order mark; convert it, as by "
-            f"`iconv -f {unmarked.lower()} -t utf-8`"
-        )
-    file.seek(0)
+def _check_line_ends(path: Path, file: IO[bytes]) -> None:
+    try:
+        beginning = check_beginning(file)
+    except ValueError as error:
+        raise LexiconError(f"{path}: {error}") from None
     first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
+    file.seek(0)
     if b"\n" not in first and len(first) < LONGEST_LINE:
         raise LexiconError(
             f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
         )
+
+
+def check_beginning(file: IO[bytes]) -> bytes:
+    """Return the first bytes of a file and rewind it. ValueError (reason and remedy) for archives, UTF-16 and UTF-32."""
+    beginning = file.read(_BEGINNING)
+    file.seek(0)
+    for magic, (what, remedy) in _ARCHIVES.items():
+        if beginning.startswith(magic):
+            raise ValueError(f"the file is {what}, not text; {remedy}")
+    marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
+    if marked:
+        raise ValueError(f"the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
+    if unmarked := _unmarked(beginning):
+        text = beginning[: len(beginning) // 4 * 4].decode(unmarked, errors="replace").replace("\ufffd", "\0")
+        if sum(map(str.isprintable, text)) + sum(map(str.isspace, text)) < _MOSTLY * len(text):
+            raise ValueError("the file is binary, not text; give it as text")
+        raise ValueError(
+            f"the file looks like {unmarked} without a byte order mark; convert it, as by "
+            f"`iconv -f {unmarked.lower()} -t utf-8`"
+        )
+    return beginning
 
 
 def _unmarked(beginning: bytes) -> str | None:
@@ -90,7 +165,7 @@ def _unmarked(beginning: bytes) -> str | None:
     return "UTF-16BE" if even > max(2 * odd, size / 16) else None
 
 
-def _cut(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+def _cut(file: IO[bytes]) -> Iterator[bytes]:
     while raw := file.readline(LONGEST_LINE + 1):
         yield raw
         while len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
@@ -98,12 +173,15 @@ def _cut(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, unpacked if it is gzip or dictzip. LexiconError if it cannot be read."""
+    """Return the content of a file, unpacked if it is gzipped. LexiconError if it cannot be read or is too large."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (OSError, EOFError, zlib.error) as error:
+        with opened(path) as file:
+            data = file.read(MOST_HELD + 1)
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
+    if len(data) > MOST_HELD:
+        raise LexiconError(f"{path}: the file has more than {MOST_HELD:,} bytes of text; divide it into smaller files")
+    return data
 
 
 def unreadable(path: Path, error: Exception) -> LexiconError:

@@ -18,9 +18,9 @@ from prealign.evaluation.knowledge.questions import (
     tokenise_question,
 )
 from prealign.recipe.measures import KnowledgeSection
+from prealign.recipe.templates import read_templates
 from prealign.text.clone import clone_language
 from prealign.text.facts.facts import Question, make_world, questions
-from prealign.text.facts.templates import read_templates
 
 EOS = 0
 

@@ -11,6 +11,7 @@ from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
 
 NOTE = "parenthesised notes"
 MARK = "part-of-speech or subject marks"
+STOP = "full stops"
 INVISIBLE = "invisible characters"
 
 
@@ -49,6 +50,19 @@ INVISIBLE = "invisible characters"
         ("кни\u0301га", "ru", "книга", ["stress marks"]),
         ("ќе е\u0301 ѓ", "mk", "ќе е ѓ", ["stress marks"]),
         (":(", "en", ":(", []),
+        ("merdiven.", "tr", "merdiven", [STOP]),
+        ("fazlalık .", "tr", "fazlalık", [STOP]),
+        ("bir şey.", "tr", "bir şey", [STOP]),
+        ("bakınız vb.", "tr", "bakınız vb.", []),
+        ("vb.", "tr", "vb.", []),
+        ("U.S.A.", "en", "U.S.A.", []),
+        ("at 10.", "en", "at 10.", []),
+        ("3.14", "en", "3.14", []),
+        ("梯。", "zh", "梯", [STOP]),
+        ("집.", "ko", "집", [STOP]),
+        ("सीढ़ी।", "hi", "सीढ़ी", [STOP]),
+        ("سیڑھی۔", "ur", "سیڑھی", [STOP]),
+        (".", "en", ".", []),
     ],
 )
 def test_by_hand(term: str, language: str, expected: str, changes: list[str]) -> None:

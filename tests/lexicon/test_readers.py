@@ -431,3 +431,27 @@ def test_files_of_two_sides_can_be_turned(tmp_path: Path, format: str) -> None:
 def test_files_that_name_their_languages_are_not_turned_by_hand(tmp_path: Path, format: str, content: str) -> None:
     with pytest.raises(LexiconError, match="`turned` is for files of two columns"):
         Lexicon.read(write(tmp_path, content), format=format, source="en", target="de", turned=True)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "dict.dz"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"bomb.{suffix}"
+    path.write_bytes(gzip.compress(b"word Wort\n" + b"x" * 70_000_000))
+    (tmp_path / "bomb.index").write_text("word\tA\tK\n")
+    with pytest.raises(LexiconError, match=r"bomb\.\S+: cannot read .*unpacks to more than 64,000,000 bytes"):
+        Lexicon.read(path, source="en", target="de")
+
+
+def test_what_text_packs_to_is_read_whatever_its_size(tmp_path: Path) -> None:
+    words = "".join(f"word{i}\tWort{i * 7919 % 100_003}\n" for i in range(3_000))
+    path = write(tmp_path, gzip.compress(words.encode()))
+    assert len(read(path)[0]) == 3_000
+
+
+@pytest.mark.parametrize(
+    ("magic", "told"),
+    [(b"PK\x03\x04", "zip archive.*`unzip`"), (b"\xfd7zXZ\x00", "by xz.*`xz -d`"), (b"BZh91AY&SY", "`bunzip2`")],
+)
+def test_archives_are_named_with_their_command(tmp_path: Path, magic: bytes, told: str) -> None:
+    with pytest.raises(LexiconError, match=told):
+        read(write(tmp_path, magic + bytes(range(256))))

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 import synthetic_results as synthetic
-from prealign.report.finding import finding
+from prealign.report.finding import Finding
+from prealign.report.finding import finding as finding_of
+from prealign.report.results import Results
+
+
+def finding(made: dict[str, Any]) -> Finding:
+    return finding_of(Results(made))
 
 
 def with_difference(

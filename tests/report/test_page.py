@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 import synthetic_results as synthetic
-from prealign.evaluation.results import read_results
 from prealign.report.page import write_markdown, write_report
+from prealign.report.results import Results
+from prealign.report.results_file import read_results
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -40,7 +41,7 @@ class Outline(HTMLParser):
 
 
 def html(made: dict[str, Any], tmp_path: Path) -> str:
-    write_report(made, tmp_path / "report.html")
+    write_report(Results(made), tmp_path / "report.html")
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -180,12 +181,24 @@ def test_whatever_is_missing_the_page_is_whole(made: dict[str, Any], tmp_path: P
     text = html(made, tmp_path)
     outline(text)
     assert not re.search(r">(nan|None|inf)\b", text)
-    write_markdown(made, tmp_path / "README.md", tmp_path / "figures")
+    write_markdown(Results(made), tmp_path / "README.md", tmp_path / "figures")
+
+
+def test_arms_are_described_and_cited_as_the_file_says(tmp_path: Path) -> None:
+    about = {"label": "Early alignment", "description": "aligned first", "citation": "Li et al. (2024)", "phases": []}
+    made = {**synthetic.results(), "arms": {"prealign": about}}
+    text = html(made, tmp_path)
+    assert "<dt>Early alignment <code>prealign</code></dt><dd>aligned first. <cite>Li et al. (2024)</cite></dd>" in text
+    write_markdown(Results(made), tmp_path / "README.md", tmp_path / "figures")
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "- **Early alignment** (`prealign`): aligned first. Li et al. (2024)\n" in page
+    assert "| Early alignment |" in page
+    assert "- **Joint training** (`joint`): joint training: the same data, no alignment, no switching\n" in page
 
 
 def test_markdown_links_the_figures_it_wrote(tmp_path: Path) -> None:
     page, figures = tmp_path / "docs" / "README.md", tmp_path / "docs" / "figures"
-    write_markdown(synthetic.results(), page, figures)
+    write_markdown(Results(synthetic.results()), page, figures)
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"^!\[[^\]]+\]\(([^)]+)\)$", text, flags=re.MULTILINE)
     assert [page.parent / link for link in links] == [
@@ -199,7 +212,7 @@ def test_markdown_links_the_figures_it_wrote(tmp_path: Path) -> None:
 def test_the_committed_demo_page_is_what_its_results_make(tmp_path: Path) -> None:
     folder = Path(__file__).parents[2] / "docs" / "results" / "demo"
     made = read_results(folder / "results.json")
-    write_markdown(made, tmp_path / "README.md", tmp_path)
+    write_markdown(Results(made), tmp_path / "README.md", tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -9,14 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic_results as synthetic
-from prealign.evaluation import results as ask
 from prealign.recipe import sweeps
 from prealign.report import formats
-from prealign.report.tables import budget as amounts
-from prealign.report.tables import parity
-from prealign.report.tables import table as tables
-from prealign.report.tables import tasks as applied
-from prealign.report.tables.table import Table
+from prealign.report.results import Results
+from prealign.report.tables import budget, data, language_modelling, parity, retrieval, tasks
+from prealign.report.tables.table import Table, to_markdown
 
 
 @pytest.mark.parametrize(
@@ -30,6 +27,9 @@ from prealign.report.tables.table import Table
         (formats.number(75.638), "75.64"),
         (formats.number(-0.12), "−0.120"),
         (formats.number(1234.4), "1,234"),
+        (formats.number(12345.6), "12,350"),
+        (formats.number(0.79449), "0.794"),
+        (formats.number(0.99951), "1.000"),
         (formats.number(99.996), "100.0"),
         (formats.number(0.0), "0.000"),
         (formats.number(float("nan")), "–"),
@@ -70,7 +70,7 @@ def one_seed() -> dict[str, object]:
 
 
 def test_language_modelling_row() -> None:
-    (table,) = tables.language_modelling(one_seed())
+    (table,) = language_modelling.language_modelling(Results(one_seed()))
     cells = dict(zip(table.columns, table.rows[1], strict=True))
     assert cells["Language"] == "English-Clone"
     assert cells["Arm"] == "PreAlign"
@@ -84,7 +84,7 @@ def test_language_modelling_row() -> None:
 
 def test_every_perplexity_in_the_table_is_a_mean_of_the_file() -> None:
     made = synthetic.results(synthetic.TWELVE, [0, 1, 2])
-    (table,) = tables.language_modelling(made)
+    (table,) = language_modelling.language_modelling(Results(made))
     wanted = []
     for language in ("en-clone", "en"):
         for arm in synthetic.TWELVE:
@@ -98,7 +98,9 @@ def test_every_perplexity_in_the_table_is_a_mean_of_the_file() -> None:
 
 
 def test_gap_closed_is_a_column_once_both_bounds_are_there() -> None:
-    (table,) = tables.language_modelling(synthetic.results(["joint", "prealign", "merged_ids"], [0, 1]))
+    (table,) = language_modelling.language_modelling(
+        Results(synthetic.results(["joint", "prealign", "merged_ids"], [0, 1]))
+    )
     gaps = {row[1]: row[table.columns.index("Gap closed")] for row in table.rows if row[0] == "English-Clone"}
     assert gaps["Joint training"].startswith("0.000")
     assert gaps["Merged ids (upper bound)"].startswith("1.000")
@@ -106,16 +108,16 @@ def test_gap_closed_is_a_column_once_both_bounds_are_there() -> None:
 
 def test_seeds_are_a_column_only_when_arms_differ() -> None:
     made = synthetic.results(["joint", "prealign"], [0, 1, 2])
-    assert "Seeds" not in tables.language_modelling(made)[0].columns
+    assert "Seeds" not in language_modelling.language_modelling(Results(made))[0].columns
     made["scores"] = [row for row in made["scores"] if (row["arm"], row["seed"]) != ("prealign", 2)]
-    (table,) = tables.language_modelling(made)
+    (table,) = language_modelling.language_modelling(Results(made))
     assert [row[table.columns.index("Seeds")] for row in table.rows] == ["3", "2", "3", "2"]
     assert "over 2 to 3 seeds" in table.note
 
 
 def test_retrieval_has_a_row_for_each_arm_and_stage_and_a_column_for_each_layer() -> None:
     made = synthetic.results()
-    (table,) = tables.retrieval(made)
+    (table,) = retrieval.retrieval(Results(made))
     assert table.columns == ("Arm", "Stage", "emb", "1", "2", "3", "4", "out", "Chance")
     assert [row[:2] for row in table.rows] == [
         ("Joint training", "at start"), ("Joint training", "after stage 2"),
@@ -123,7 +125,7 @@ def test_retrieval_has_a_row_for_each_arm_and_stage_and_a_column_for_each_layer(
     ]  # fmt: skip
     values = {
         row["split"]: row["value"]
-        for row in ask.select(made["scores"], arm="prealign", metric="p_at_1", stage="align", layer=3)
+        for row in synthetic.matching(made["scores"], arm="prealign", metric="p_at_1", stage="align", layer=3)
     }
     assert table.rows[3][5] == f"{values['seen']:.2f}/{values['held_out']:.2f}"
     assert table.rows[3][-1] == "0.001/0.0033"
@@ -138,7 +140,7 @@ def test_retrieval_by_subwords_is_a_mean_over_layers_and_seeds() -> None:
         for split in ("seen", "held_out") for stage in ("align", "pretrain")
         if (split, condition) != ("held_out", "subwords=3+")
     ]  # fmt: skip
-    (table,) = tables.retrieval_by_subwords({"recipe": {"arms": ["joint", "prealign"]}, "scores": rows})
+    (table,) = retrieval.retrieval_by_subwords(Results({"recipe": {"arms": ["joint", "prealign"]}, "scores": rows}))
     assert table.columns == ("Arm", "1 subword", "3+ subwords")
     assert table.rows == (("Joint training", "0.07/0.07", "0.07/–"), ("PreAlign", "0.57/0.57", "0.57/–"))
     assert "31 of 1, 12 of 3+" in table.note
@@ -147,13 +149,13 @@ def test_retrieval_by_subwords_is_a_mean_over_layers_and_seeds() -> None:
 def test_the_last_layer_is_the_output_embedding_only_where_it_is_known_to_be() -> None:
     made = synthetic.results()
     made["recipe"]["model"] = {"preset": None, "pretrained": "some/model", "tie_embeddings": False}
-    assert tables.retrieval(made)[0].columns[-2] == "5"
+    assert retrieval.retrieval(Results(made))[0].columns[-2] == "5"
     made["recipe"]["model"] = {"preset": "nano", "tie_embeddings": True}
-    assert tables.retrieval(made)[0].columns[-2] == "5"
+    assert retrieval.retrieval(Results(made))[0].columns[-2] == "5"
 
 
 def test_budget_adds_stages_and_compares_totals() -> None:
-    (table,) = amounts.budget(synthetic.results())
+    (table,) = budget.budget(Results(synthetic.results()))
     assert table.rows == (
         ("Joint training", "2 · pretrain", "2,800", "5.73 M", "20.6 T", "2 min 38 s", ""),
         ("Joint training", "total", "2,800", "5.73 M", "20.6 T", "2 min 38 s", "1.00×"),
@@ -169,7 +171,7 @@ def test_a_budget_over_unequal_seeds_says_so() -> None:
     made["budget"] = [
         row for row in made["budget"] if (row["seed"], row["stage"], row["arm"]) != (1, "pretrain", "prealign")
     ]
-    (table,) = amounts.budget(made)
+    (table,) = budget.budget(Results(made))
     assert (table.columns[-1], [row[-1] for row in table.rows]) == ("Seeds", ["2", "2", "2", "1", "1"])
 
 
@@ -182,7 +184,7 @@ def test_switching_shows_expected_beside_realised() -> None:
         "realised": 0.076,
         "switched_words": 123_456,
     }
-    (table,) = amounts.switching(made)
+    (table,) = budget.switching(Results(made))
     cells = dict(zip(table.columns, table.rows[0], strict=True))
     assert (cells["Expected"], cells["Realised"], cells["Realised / expected"]) == (
         "8.00 %",
@@ -194,40 +196,38 @@ def test_switching_shows_expected_beside_realised() -> None:
 
 def test_corpus_and_lexicon() -> None:
     made = synthetic.results()
-    assert amounts.corpus(made)[0].rows[0] == ("English", "train", "8,300", "10,790,000", "44,820,000")
-    assert amounts.lexicon(made)[0].rows == (("English-Clone", "6,120", "306", "93.80 %"),)
+    assert data.corpus(made)[0].rows[0] == ("English", "train", "8,300", "10,790,000", "44,820,000")
+    assert data.lexicon(made)[0].rows == (("English-Clone", "6,120", "306", "93.80 %"),)
 
 
 def test_the_tokenizer_takes_tokens_for_words_and_bytes() -> None:
     held_out = {"en": {"bytes": 50, "tokens": 15, "words": 10}, "zh": {"bytes": 30, "tokens": 20}}
-    (table,) = amounts.tokenizer({"tokenizer": {"new_tokens": 0, "held_out": held_out}})
+    (table,) = data.tokenizer({"tokenizer": {"new_tokens": 0, "held_out": held_out}})
     assert table.columns == ("Language", "Tokens a word", "Bytes a token")
     assert table.rows == (("English", "1.500", "3.333"), ("Chinese", "–", "1.500"))
     for counts, before in zip(held_out.values(), (15, 30), strict=True):
         counts["base_tokens"] = before
     rows = [{"arm": arm, "seed": 0, "translations": 7, "pieces": 3} for arm in ("joint", "prealign")]
-    (table,) = amounts.tokenizer({"tokenizer": {"new_tokens": 10, "held_out": held_out}, "new_rows": rows})
+    (table,) = data.tokenizer({"tokenizer": {"new_tokens": 10, "held_out": held_out}, "new_rows": rows})
     assert table.columns[1:] == ("Tokens a word", "Tokens a word, before", "Bytes a token", "Bytes a token, before")
     assert table.rows == (("English", "1.500", "1.500", "3.333", "3.333"), ("Chinese", "–", "–", "1.500", "1.000"))
-    assert "10 tokens are new." in table.note and "translations (7)" in table.note and "(3; means" in table.note
+    assert "10 tokens are new." in table.note and "translations (7 tokens)" in table.note and "(3; means" in table.note
 
 
 def test_what_the_file_does_not_have_gives_no_table() -> None:
     empty = {"schema": 1, "name": "t", "recipe": {}, "scores": []}
     makers = (
-        tables.language_modelling,
-        tables.retrieval,
-        tables.inside_outside,
-        applied.transfer,
-        applied.knowledge,
+        language_modelling.language_modelling,
+        retrieval.retrieval,
+        language_modelling.inside_outside,
+        tasks.transfer,
+        tasks.knowledge,
         parity.tokens_to_parity,
-        amounts.budget,
-        amounts.switching,
-        amounts.corpus,
-        amounts.tokenizer,
-        amounts.lexicon,
+        budget.budget,
+        budget.switching,
     )
-    assert [make(empty) for make in makers] == [[]] * 11
+    assert [make(Results(empty)) for make in makers] == [[]] * 8
+    assert [make(empty) for make in (data.corpus, data.tokenizer, data.lexicon)] == [[]] * 3
 
 
 # --- transfer, knowledge, tokens to parity ------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_transfer_by_hand() -> None:
         "condition": condition, "difference": difference, "low": 0.01, "high": 0.39, "p": 0.04, "p_holm": 0.08,
         "unit": "seeds",
     } for condition, difference in (("xnli", 0.9), ("era", 0.2))]  # fmt: skip
-    (table,) = applied.transfer(made)
+    (table,) = tasks.transfer(Results(made))
     cells = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert table.title == "Zero-shot transfer, era"
     assert [cells[arm]["English-Clone"].split()[0] for arm in ("Joint training", "PreAlign")] == ["0.550", "0.750"]
@@ -273,13 +273,13 @@ def test_no_share_of_a_gap_that_the_baseline_does_not_have() -> None:
     rows = [
         score(arm, 0, "transfer", "de", "transfer_gap", "xnli", gap) for arm, gap in (("joint", 0.0), ("prealign", 0.1))
     ]
-    assert applied.gap_share({"recipe": {}, "scores": rows}, "prealign", "de", "xnli") is None
+    assert tasks.gap_share(Results({"recipe": {}, "scores": rows}), "prealign", "de", "xnli") is None
 
 
 def test_transfer_shows_mixed_pairs_after_the_languages_and_a_table_for_each_task() -> None:
     made = synthetic.whole()
     made["scores"] += [{**r, "condition": "xnli"} for r in made["scores"] if r["task"] == "transfer"]
-    era, xnli = applied.transfer(made)
+    era, xnli = tasks.transfer(Results(made))
     assert era.columns[1:5] == ("English", "English-Clone", "English > English-Clone", "English-Clone > English")
     assert (era.title, xnli.title) == ("Zero-shot transfer, era", "Zero-shot transfer, xnli")
     assert [row[:7] for row in era.rows] == [row[:7] for row in xnli.rows], "the same numbers under another name"
@@ -288,7 +288,7 @@ def test_transfer_shows_mixed_pairs_after_the_languages_and_a_table_for_each_tas
 
 def test_transfer_tells_what_was_left_out_and_cut() -> None:
     made = synthetic.whole()
-    without = applied.transfer(made)
+    without = tasks.transfer(Results(made))
     rows = {
         "joint": (3, {"train": 0, "en": 1, "en-clone": 0}),
         "prealign": (3, {"train": 0, "en": 1204, "en-clone": 2}),
@@ -298,36 +298,38 @@ def test_transfer_tells_what_was_left_out_and_cut() -> None:
         for arm, (tested, cut) in rows.items()
     ]
     made["transfer"].append({"arm": "joint", "seed": 1, "task": "era", "truncated": rows["joint"][1]})  # an older run
-    (table,) = applied.transfer(made)
+    (table,) = tasks.transfer(Results(made))
     assert table.note == without[0].note + (
-        " Training examples left out, as a test has them: 3. Examples cut at the end: 1 to 1,204 of the test in English, "
+        " Training examples left out because a test set has them: 3. Truncated examples: 1 to 1,204 of the test in English, "
         "0 to 2 of the test in English-Clone."
     )
     made["transfer"] = [row | {"tested": 0, "truncated": {"train": 0}} for row in made["transfer"]]
-    assert applied.transfer(made) == without
+    assert tasks.transfer(Results(made)) == without
 
 
 def test_knowledge_by_names_with_k_in_order_and_the_difference_at_the_largest() -> None:
     made = synthetic.whole()
-    lexicon, outside = applied.knowledge(made)
+    lexicon, outside = tasks.knowledge(Results(made))
     assert (lexicon.title, outside.title) == ("Knowledge, names: lexicon", "Knowledge, names: outside")
     assert lexicon.columns[:8] == ("Arm", "Asked in", "k=1", "k=4", "k=16", "k=64", "control", "two hop")
     assert "chance 0.1." in lexicon.note and "Differences are at k=64." in lexicon.note
     for table, names in ((lexicon, "lexicon"), (outside, "outside")):
         for row in table.rows:
-            arm = next(arm for arm in made["recipe"]["arms"] if ask.arm_label(arm) == row[0])
+            arm = next(arm for arm in made["recipe"]["arms"] if Results(made).label(arm) == row[0])
             language = {"English": "en", "English-Clone": "en-clone"}[row[1]]
             for cell, taught in zip(row[2:8], ("k=1", "k=4", "k=16", "k=64", "control", "two_hop"), strict=True):
-                found = ask.select(made["scores"], arm=arm, language=language, condition=f"{taught}|names={names}")
+                found = synthetic.matching(
+                    made["scores"], arm=arm, language=language, condition=f"{taught}|names={names}"
+                )
                 assert float(cell.split()[0]) == pytest.approx(sum(r["value"] for r in found) / 3, abs=5.1e-4)
     assert [row[8] for row in lexicon.rows[:3]] == ["–", "–", "0.125 [0.025, 0.225]"]
 
 
 def test_a_crossing_is_interpolated_in_log_perplexity() -> None:
     """400 to 100 over 10 tokens: 200 is half-way on the log scale."""
-    assert parity.crossing([(10, 400.0), (20, 100.0)], 200.0) == pytest.approx(15.0)
-    assert parity.crossing([(10, 400.0), (20, 100.0), (30, 300.0), (40, 90.0)], 100.0) == 20
-    assert parity.crossing([(10, 80.0)], 100.0) == 10
+    assert parity.crossing([(10, 400.0), (20, 100.0)], 200.0) == (pytest.approx(15.0), False)
+    assert parity.crossing([(10, 400.0), (20, 100.0), (30, 300.0), (40, 90.0)], 100.0) == (20, False)
+    assert parity.crossing([(10, 80.0)], 100.0) == (10, True), "at most: it was not measured before"
     assert parity.crossing([(10, 400.0), (20, 101.0)], 100.0) is None
 
 
@@ -336,10 +338,9 @@ def test_tokens_to_parity_count_stage_1_and_the_seeds_that_never_get_there() -> 
         points = [{"step": i, "tokens": t, "validation": {"en-clone": v}} for i, (t, v) in enumerate(course)]
         return {"arm": arm, "seed": seed, "stage": stage, "points": points}
 
-    made = {"recipe": {"arms": ["joint", "prealign"], "seeds": [0, 1, 2]}}
-    made["scores"] = [
-        score(arm, s, "lm", "en-clone", "perplexity", None, 9.0) for arm in ("joint", "prealign") for s in range(3)
-    ]
+    arms = ["joint", "prealign", "merged_ids"]
+    made = {"recipe": {"arms": arms, "seeds": [0, 1, 2]}}
+    made["scores"] = [score(arm, s, "lm", "en-clone", "perplexity", None, 9.0) for arm in arms for s in range(3)]
     made["budget"] = [{"arm": "prealign", "seed": s, "stage": "align", "tokens": 20} for s in range(3)]
     made["history"] = [run("joint", s, "pretrain", (50, 400.0), (100, 200.0)) for s in range(3)]
     made["history"] += [run("prealign", s, "align", (20, 900.0)) for s in range(3)]
@@ -348,27 +349,37 @@ def test_tokens_to_parity_count_stage_1_and_the_seeds_that_never_get_there() -> 
         run("prealign", 1, "pretrain", (20, 200.0), (80, 100.0)),  # 20 + 20
         run("prealign", 2, "pretrain", (40, 400.0), (80, 201.0)),  # never
     ]
-    assert parity.shares(made, "prealign", "en-clone") == [pytest.approx(0.6), pytest.approx(0.4), None]
-    (table,) = parity.tokens_to_parity(made)
+    made["history"] += [
+        run("merged_ids", s, "pretrain", (25, 150.0), (100, 90.0)) for s in range(3)
+    ]  # before the first
+    assert parity.shares(Results(made), "prealign", "en-clone") == [
+        (pytest.approx(0.6), False),
+        (pytest.approx(0.4), False),
+        None,
+    ]
+    (table,) = parity.tokens_to_parity(Results(made))
     # t(0.975, 1) = 12.706 times 0.1
     assert table.rows == (
         ("English-Clone", "Joint training", "1.000 [1.000, 1.000]", "0 of 3", "3"),
         ("English-Clone", "PreAlign", "0.500 [−0.771, 1.771]", "1 of 3", "2"),
+        ("English-Clone", "Merged ids (upper bound)", "≤0.250 [0.250, 0.250]", "0 of 3", "3"),
     )
-    made["scores"] = [row for row in made["scores"] if row["arm"] != "prealign"]
-    assert parity.tokens_to_parity(made) == [], "unfinished runs do not count"
+    assert "upper bound" in table.note
+    made["scores"] = [row for row in made["scores"] if row["arm"] == "joint"]
+    assert parity.tokens_to_parity(Results(made)) == [], "unfinished runs do not count"
 
 
 def test_words_inside_and_outside_the_lexicon() -> None:
     made = synthetic.whole(["joint", "prealign"], [0], coverages=False)
     value = {
-        r["metric"]: r["value"] for r in ask.select(made["scores"], arm="prealign", task="lm", language="en-clone")
+        r["metric"]: r["value"]
+        for r in synthetic.matching(made["scores"], arm="prealign", task="lm", language="en-clone")
     }
     made["comparisons"].append({
         "arm": "prealign", "baseline": "joint", "task": "lm", "language": "en-clone", "metric": "perplexity_outside",
         "difference": -9.0, "low": None, "high": None, "p": None, "ratio": 0.75,
     })  # fmt: skip
-    (table,) = tables.inside_outside(made)
+    (table,) = language_modelling.inside_outside(Results(made))
     assert [row[1] for row in table.rows] == ["Joint training", "PreAlign"]
     shown = dict(zip(table.columns, table.rows[1], strict=True))
     for name in ("Inside", "Outside"):
@@ -378,20 +389,26 @@ def test_words_inside_and_outside_the_lexicon() -> None:
 
 def test_holm_is_a_column_where_the_file_has_it() -> None:
     made = one_seed()
-    assert "Holm p" not in tables.language_modelling(made)[0].columns
+    assert "Holm p" not in language_modelling.language_modelling(Results(made))[0].columns
     made["comparisons"][0]["p_holm"] = 0.0246
-    (table,) = tables.language_modelling(made)
+    (table,) = language_modelling.language_modelling(Results(made))
     assert dict(zip(table.columns, table.rows[1], strict=True))["Holm p"] == "0.025"
     assert "Holm" in table.note
 
 
 def test_points_of_a_sweep_are_in_no_main_table() -> None:
     made = synthetic.whole()
-    for make in (tables.language_modelling, tables.inside_outside, applied.transfer, applied.knowledge, amounts.budget):
-        assert all("cover" not in str(table.rows) for table in make(made))
+    for make in (
+        language_modelling.language_modelling,
+        language_modelling.inside_outside,
+        tasks.transfer,
+        tasks.knowledge,
+        budget.budget,
+    ):
+        assert all("cover" not in str(table.rows) for table in make(Results(made)))
     made["scores"] = [row for row in made["scores"] if row["arm"] == "joint" or "cover" in row["arm"]]
     made["budget"] = []
-    assert ask.arm_order(made) == ["joint", "cover_25", "cover_50", "cover_75"], "or no method would be left"
+    assert Results(made).arms == ["joint", "cover_25", "cover_50", "cover_75"], "or no method would be left"
 
 
 def test_numbers_that_arms_train_by() -> None:
@@ -413,14 +430,12 @@ def test_numbers_that_arms_train_by() -> None:
 
 def test_markdown_escapes_and_leaves_repeated_names_out() -> None:
     table = Table("T", ("A", "B", "C"), (("x", "1|2", "<b>"), ("x", "y", "3")), "Note.", labels=2)
-    assert tables.to_markdown(table) == (
-        "| A | B | C |\n| :-- | :-- | --: |\n| x | 1\\|2 | &lt;b> |\n|  | y | 3 |\n\nNote.\n"
-    )
+    assert to_markdown(table) == ("| A | B | C |\n| :-- | :-- | --: |\n| x | 1\\|2 | &lt;b> |\n|  | y | 3 |\n\nNote.\n")
 
 
 def test_rows_of_all_tables_are_as_wide_as_their_heads() -> None:
     made = synthetic.results(synthetic.TWELVE, [0, 1])
-    for make in (tables.language_modelling, tables.retrieval, amounts.budget, amounts.switching, amounts.corpus):
-        for table in make(made):
-            assert {len(row) for row in table.rows} == {len(table.columns)}
-            assert not re.search("nan|None", str(table.rows))
+    makers = (language_modelling.language_modelling, retrieval.retrieval, budget.budget, budget.switching)
+    for table in [*(table for make in makers for table in make(Results(made))), *data.corpus(made)]:
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert not re.search("nan|None", str(table.rows))

@@ -11,15 +11,17 @@ import pytest
 from scipy.stats import binom
 
 import synthetic_results as synthetic
-from prealign.evaluation import results
-from prealign.evaluation.results import read_results
 from prealign.files import write_json
-from prealign.report.figures import alignment as figures
-from prealign.report.figures import unseen_words as unseen_pictures
-from prealign.report.page import write_markdown, write_report
-from prealign.report.tables import budget as amounts
-from prealign.report.tables import table as tables
-from prealign.report.tables import unseen_words as unseen
+from prealign.report.figures.alignment import alignment
+from prealign.report.figures.external_retrieval import external_retrieval
+from prealign.report.page import pictures, write_markdown, write_report
+from prealign.report.results import Results
+from prealign.report.results_file import read_results
+from prealign.report.tables import budget
+from prealign.report.tables import external_retrieval as external
+from prealign.report.tables.language_modelling import language_modelling
+from prealign.report.tables.retrieval import retrieval
+from prealign.report.tables.table import Table
 
 ARMS = ["joint", "prealign", "prealign_anchored"]
 LEVEL = {"joint": 0.02, "prealign": 0.2, "prealign_anchored": 0.4}
@@ -70,18 +72,18 @@ def made(seeds: list[int] | None = None) -> dict[str, Any]:
     return found
 
 
-def table(found: list[tables.Table], title: str) -> tables.Table:
+def table(found: list[Table], title: str) -> Table:
     (one,) = [own for own in found if title in own.title]
     return one
 
 
 def test_a_table_a_kind_with_both_measures_per_layer() -> None:
-    found = unseen.retrieval_tables(made())
+    found = external.retrieval_tables(Results(made()))
     words, sentences = table(found, "test dictionary"), table(found, "sentences of flores200")
     assert words.title == "German, words of the test dictionary: P@1/CSLS P@1 per layer"
     assert words.columns == ("Arm", "Stage", "emb", "1", "2", "3", "4", "out", "Chance")
     assert [cells[:2] for cells in words.rows] == [
-        (results.arm_label(arm), stage)
+        (Results(made()).label(arm), stage)
         for arm in ARMS
         for stage in ("at start", "after stage 1", "after stage 2")
         if (arm, stage) != ("joint", "after stage 1")
@@ -97,36 +99,39 @@ def test_a_table_a_kind_with_both_measures_per_layer() -> None:
 
 
 def test_seeds_are_averaged() -> None:
-    words = table(unseen.retrieval_tables(made([0, 1, 2])), "test dictionary")
+    words = table(external.retrieval_tables(Results(made([0, 1, 2]))), "test dictionary")
     assert words.rows[-1][2] == "0.41/0.46" and "over 3 seeds" in words.note
 
 
 def test_other_tables_are_what_they_were() -> None:
     """Scores of test dictionaries have the task of word retrieval: no table or figure of that may take them in."""
-    plain, more = synthetic.results(ARMS, [0], language="de"), made()
-    for make in (tables.retrieval, tables.language_modelling):
+    plain, more = Results(synthetic.results(ARMS, [0], language="de")), Results(made())
+    for make in (retrieval, language_modelling):
         assert make(more) == make(plain)
-    assert results.mean_p_at_1(more, "prealign", "de", "pretrain", "seen") == results.mean_p_at_1(
-        plain, "prealign", "de", "pretrain", "seen"
+    assert more.mean_p_at_1("prealign", "de", "pretrain", "seen") == plain.mean_p_at_1(
+        "prealign", "de", "pretrain", "seen"
     )
-    assert figures.alignment(more) == figures.alignment(plain)
-    assert not unseen.retrieval_tables(plain) and not unseen_pictures.retrieval_pictures(plain)
-    assert not unseen.asked_dictionaries(plain) and not amounts.mixture(plain)
+    assert alignment(more) == alignment(plain)
+    assert not external.retrieval_tables(plain) and not external_retrieval(plain)
+    assert not external.tested_dictionaries(plain) and not budget.mixture(plain)
 
 
 def test_the_figure_says_in_words_where_arms_end() -> None:
-    (picture,) = [own for own in figures.pictures(made()) if own.name == "unseen-de"]
-    assert "PreAlign, words of the test dictionary, best layer: 0.25 CSLS P@1." in picture.alt
-    assert "Joint training, sentences of flores200, best layer: 0.10 MEXA." in picture.alt
+    (picture,) = [own for own in pictures(Results(made())) if own.name == "unseen-de"]
+    assert picture.alt == (
+        "Retrieval with German by layer. Best layer: "
+        "words of the test dictionary, P@1/CSLS P@1: Joint training 0.02/0.07, PreAlign 0.20/0.25. "
+        "sentences of flores200, P@1/MEXA: Joint training 0.20/0.10, PreAlign 0.38/0.28."
+    )
     for name in ("Joint training", "PreAlign, anchored", "at start"):
         assert len(re.findall(f">{name}<", picture.svg)) == 4, "a line a panel, named at its end"
 
 
 def test_what_was_asked_and_what_was_read() -> None:
-    (asked,) = unseen.asked_dictionaries(made())
+    (asked,) = external.tested_dictionaries(Results(made()))
     assert asked.rows == (("German", "1,500", "1,203", "1,790", "1,990", "297 fewer than 5 times in the en text"),)
     assert asked.note.startswith("37 words of the training dictionaries were left out")
-    (read,) = amounts.mixture(made())
+    (read,) = budget.mixture(Results(made()))
     assert read.rows[0] == ("Joint training", "English", "800 k", "80.00 %", "80.10 %", "1.25")
     assert len(read.rows) == 2 * len(ARMS)
 
@@ -136,10 +141,10 @@ def test_switching_is_told_by_language_where_there_are_several_ways() -> None:
     rates = {"expected": 0.03, "realised": 0.0306, "switched_words": 306, "words": 10_000}
     for own in found["switching"]:
         own["switched"] = {"en": {"de": rates}}
-    assert amounts.switching_by_language(found) == []
+    assert budget.switching_by_language(Results(found)) == []
     for own in found["switching"]:
         own["switched"]["de"] = {"en": {**rates, "realised": 0.015, "switched_words": 150}}
-    (told,) = amounts.switching_by_language(found)
+    (told,) = budget.switching_by_language(Results(found))
     assert told.rows[:2] == (
         ("PreAlign", "English → German", "3.00 %", "3.06 %", "1.02×", "+0.4", "306"),
         ("PreAlign", "German → English", "3.00 %", "1.50 %", "0.50×", "-8.8", "150"),
@@ -149,20 +154,24 @@ def test_switching_is_told_by_language_where_there_are_several_ways() -> None:
 def test_standard_errors_are_those_of_binomial_draws() -> None:
     rows = [{"expected": p, "realised": k / n, "switched_words": k} for p, k, n in ((0.03, 306, 10_000), (0.1, 8, 40))]
     far, spread = 306 - 300 + 8 - 4, math.hypot(binom.std(10_000, 0.03), binom.std(40, 0.1))
-    assert amounts.standard_errors(rows) == pytest.approx(far / spread)
+    assert budget.standard_errors(rows) == pytest.approx(far / spread)
     nothing = {"expected": 0.03, "realised": 0.0, "switched_words": 0, "source_words": 10_000}
-    assert amounts.standard_errors([nothing]) == pytest.approx(-300 / binom.std(10_000, 0.03))
-    assert amounts.standard_errors([{"expected": 0.0, "realised": 0.0, "switched_words": 0}]) is None
+    assert budget.standard_errors([nothing]) == pytest.approx(-300 / binom.std(10_000, 0.03))
+    assert budget.standard_errors([{"expected": 0.0, "realised": 0.0, "switched_words": 0}]) is None
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
 def test_the_pages_show_them(tmp_path: Path, seeds: list[int]) -> None:
     write_json(tmp_path / "results.json", made(seeds))
-    found = read_results(tmp_path / "results.json")
+    found = Results(read_results(tmp_path / "results.json"))
     write_report(found, tmp_path / "report.html")
     write_markdown(found, tmp_path / "page.md", tmp_path / "figures")
     page = (tmp_path / "page.md").read_text()
-    for title in ("Alignment with German on what was never trained on", "Test dictionaries", "What stage 2 read"):
+    for title in (
+        "Alignment with German on words and sentences that were never trained on",
+        "Test dictionaries",
+        "What stage 2 read",
+    ):
         assert f"## {title}" in page and title in (tmp_path / "report.html").read_text()
     assert page.index("never trained on") < page.index("## Language modelling"), "it leads, beside word alignment"
     assert (tmp_path / "figures" / "unseen-de.svg").exists()

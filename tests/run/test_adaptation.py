@@ -17,7 +17,9 @@ from prealign.methods.alignment.words import word_forms
 from prealign.methods.vocabulary.anchored import export_plain
 from prealign.recipe.arms import with_settings
 from prealign.recipe.sections import Recipe
-from prealign.report.tables.budget import budget, tokenizer
+from prealign.report.results import Results
+from prealign.report.tables.budget import budget
+from prealign.report.tables.data import tokenizer
 from prealign.run.data import Prepared
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
@@ -180,8 +182,8 @@ def test_budgets_match_and_results_tell_what_was_extended_and_frozen(arms: dict[
     assert f"{NEW} tokens are new" in table.note and arm.new_rows is not None
     for count in arm.new_rows.as_dict().values():
         assert f"({count}" in table.note
-    (spending,) = budget(results)
-    assert "all but the embeddings, did not train in 1 · align of PreAlign." in spending.note
+    (spending,) = budget(Results(results))
+    assert "all but the embeddings, were frozen in 1 · align of PreAlign." in spending.note
     assert "2 · pretrain" not in spending.note
 
 

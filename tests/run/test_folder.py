@@ -273,7 +273,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         }
         for section in sections
     }
-    templates = (package_files("prealign") / "text" / "facts" / "facts.yaml").read_text(encoding="utf-8")
+    templates = (package_files("prealign") / "recipe" / "facts.yaml").read_text(encoding="utf-8")
     assert (
         FORMAT,
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),

@@ -21,13 +21,13 @@ from prealign.cli.main import app
 from prealign.evaluation.knowledge.questions import tokenise_question
 from prealign.files import read_json
 from prealign.recipe.measures import KnowledgeSection
+from prealign.recipe.templates import read_templates
 from prealign.run.experiment import run_experiment
 from prealign.run.export.harness import harness_command, harness_item, harness_tokenizer, reads_as
 from prealign.run.export.harness_scoring import per_token
 from prealign.run.folder import RunFolder
 from prealign.text.clone import clone_language
 from prealign.text.facts.facts import Question, make_world, questions
-from prealign.text.facts.templates import read_templates
 
 LANGUAGES = ("en", "en-clone")
 

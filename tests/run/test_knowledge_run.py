@@ -19,6 +19,7 @@ from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import with_settings
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
+from prealign.recipe.templates import read_templates
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
@@ -28,7 +29,6 @@ from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words
 from prealign.text.facts.corpus import FACTS, split_names
 from prealign.text.facts.facts import make_world
-from prealign.text.facts.templates import read_templates
 
 TEMPLATES = (
     toy_experiment.TEMPLATES
@@ -126,7 +126,7 @@ def test_the_data_are_those_of_a_single_stage(data: Prepared) -> None:
         ({"knowledge": None}, set()),
         ({"split.test": 7}, {"tokens", "lexicon", "facts"}),
     ],
-    ids=str,
+    ids=["lexicon", "seed", "templates", "no-facts", "split"],
 )
 def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
     recipe, run = toy_recipe(tmp_path), RunFolder(tmp_path / "run")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,44 @@ def test_a_document_is_a_file_or_a_line(tmp_path: Path) -> None:
 def test_jsonl_has_a_document_a_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"text": "one\\ntwo", "n": 1}\n\n{"text": "Haus"}\n{"text": " "}\n')
     assert read(path) == [("a.jsonl:1", "one\ntwo"), ("a.jsonl:3", "Haus")]
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "one"}\n{"text": "Häuser"}\n'),
+        ("a.txt", "one\n\ntwo\n"),
+        ("a.html", "<p>one</p><p>two</p>"),
+    ],
+)
+def test_gzipped_text_is_the_text_that_was_packed(tmp_path: Path, name: str, content: str, documents: str) -> None:
+    plain = read(write(tmp_path / "plain" / name, content), documents=documents)
+    write(tmp_path / "packed" / f"{name}.gz", gzip.compress(content.encode()))
+    packed = read(str(tmp_path / "packed"), documents=documents)  # the folder: its suffix must be known
+    assert len(plain) > 0 and [text for _, text in packed] == [text for _, text in plain]
+
+
+def test_damaged_and_endless_gzipped_text_is_an_error(tmp_path: Path) -> None:
+    packed = gzip.compress(b"one two three " * 1000)
+    with pytest.raises(CorpusError, match=r"cut\.txt\.gz: cannot be read"):
+        read(write(tmp_path / "cut.txt.gz", packed[:40]))
+    with pytest.raises(CorpusError, match=r"bomb\.jsonl\.gz: cannot be read: it unpacks to more than 64,000,000 bytes"):
+        read(write(tmp_path / "bomb.jsonl.gz", gzip.compress(b"x" * 70_000_000)))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("the ladder is old\n".encode("utf-16-le"), r"looks like UTF-16LE without .*iconv -f utf-16le -t utf-8"),
+        ("the ladder is old\n".encode("utf-16"), r"is UTF-16; .*iconv -f utf-16 -t utf-8"),
+        (b"\x28\xb5\x2f\xfd....", r"packed by Zstandard, not text; unpack it by `zstd -d`"),
+    ],
+)
+def test_text_of_another_encoding_or_packing_is_told_with_its_remedy(tmp_path: Path, content: bytes, told: str) -> None:
+    for name in ("a.txt", "a.jsonl", "a.html"):
+        with pytest.raises(CorpusError, match=told):
+            read(write(tmp_path / name, content))
 
 
 def test_sources_are_files_folders_and_globs(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from prealign.errors import RecipeError
 from prealign.recipe.checks import knowledge_problems
 from prealign.recipe.measures import KnowledgeSection
+from prealign.recipe.templates import BUILT_IN, OBJECT, SUBJECT, read_templates
 from prealign.text.facts.facts import (
     LEXICON,
     OUTSIDE,
@@ -27,7 +28,6 @@ from prealign.text.facts.facts import (
     questions,
     save_questions,
 )
-from prealign.text.facts.templates import BUILT_IN, OBJECT, SUBJECT, read_templates
 
 BUILT = read_templates(None, ["en", "en-clone"], two_hop=True)
 

@@ -50,6 +50,11 @@ Turned = Annotated[
     bool, typer.Option("--turned", help="The files have two columns in the opposite order: target word, source word.")
 ]
 
+ColumnNames = Annotated[
+    str | None,
+    typer.Option("--columns", help="Two columns of a table, source word first: numbers (1,3) or header names."),
+]
+
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A dictionary or a lexicon file.", metavar="FILE")],
@@ -59,9 +64,10 @@ def inspect(
     ] = None,
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Show a dictionary: its format, the entries read, dropped and cleaned (with examples), and some entries."""
-    lexicon = read_lexicon(file, source, target, format, turned)
+    lexicon = read_lexicon(file, source, target, format, turned, columns)
     assert lexicon.report is not None
     say(lexicon.report.text)
     count = sum(len(senses) for group in lexicon for senses in group.translations.values())
@@ -81,6 +87,7 @@ def merge(
     source: Source = "en",
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Join dictionaries of one source language: each source word gets its translations in all target languages."""
     check_writable(out)
@@ -88,7 +95,7 @@ def merge(
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
         path, target = (Path(named[2]), named[1]) if named else (Path(name), None)
-        dictionary = read_lexicon(path, source, target, format, turned, name_it=True)
+        dictionary = read_lexicon(path, source, target, format, turned, columns, name_it=True)
         say(str(dictionary.report))
         merged = merged.merge(dictionary)
     merged.save(out)
@@ -107,11 +114,12 @@ def coverage(
     ] = None,
     format: Format = None,
     turned: Turned = False,
+    columns: ColumnNames = None,
 ) -> None:
     """Measure the share of the words of a text that a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
 
-    lexicon = read_lexicon(file, source, target, format, turned)
+    lexicon = read_lexicon(file, source, target, format, turned, columns)
     counts = count_text(text, source)
     say(found_in_corpus(lexicon, counts, file))
     for language, share in lexicon.coverage(counts).items():
@@ -130,21 +138,24 @@ def read_lexicon(
     target: str | None,
     format: str | None = None,
     turned: bool = False,
+    columns: str | None = None,
     *,
     name_it: bool = False,
 ) -> Lexicon:
     """Read a lexicon file or a dictionary. Without `target`, a lexicon file keeps all its target languages.
 
-    name_it: a dictionary without `target` is a LexiconError.
+    columns: the two columns of a table, as "1,3" or names of its header. name_it: a dictionary without `target` is a
+    LexiconError.
     """
-    name = resolve_format(path, format)
+    pair = [int(name) if name.isdecimal() else name.strip() for name in columns.split(",")] if columns else []
+    name = resolve_format(path, format, pair)
     if name == OWN_FORMAT and target is None:
         if turned:
             check_turned(path, name)
         return Lexicon.load(path)
     if target is None and name_it:
         raise LexiconError(f"{path}: name the language that the dictionary translates into, as in `de={path}`")
-    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN, turned=turned)
+    return Lexicon.read(path, format=name, source=source, target=target or UNKNOWN, turned=turned, columns=pair)
 
 
 def count_text(text: list[str], language: str) -> Counter[str]:

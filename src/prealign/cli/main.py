@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -21,6 +21,9 @@ from prealign.cli import lexicon_making as lexicon_making_cli
 from prealign.cli.terminal import Watch, console, plain_console, print_tables
 from prealign.errors import PrealignError, RecipeError, RunFolderError
 from prealign.training import launch
+
+if TYPE_CHECKING:
+    from prealign.report.results import Results
 
 # Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -104,6 +107,7 @@ def _what_it_saw(error: Exception) -> str:
 def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
     """Run every arm and seed of a recipe: prepare, align, pretrain, evaluate, report."""
     from prealign.report.page import write_report
+    from prealign.report.results import Results
     from prealign.run.experiment import run_experiment
     from prealign.run.folder import RunFolder
     from prealign.training.precision import precision
@@ -119,18 +123,19 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
         soft_wrap=True,
     )
     with Watch(console) as watch:
-        results = run_experiment(
+        content = run_experiment(
             settings, folder, watch.show, command=shlex.join(["prealign", *sys.argv[1:]]), force=force
         )
     if launch.is_first():
+        results = Results(content)
         write_report(results, folder.report)
         _print_results(results)
     console.print(f"\nresults {folder.results}\nreport  {folder.report}")
 
 
-def _print_results(results: dict[str, Any]) -> None:
-    from prealign.report.figures.sweeps import sweep_tables
+def _print_results(results: Results) -> None:
     from prealign.report.page import main_tables
+    from prealign.report.tables.sweeps import sweep_tables
 
     print_tables([*main_tables(results), *sweep_tables(results)])
 
@@ -172,7 +177,7 @@ def plan(
 @_guarded
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
-    from prealign.report.tables.budget import tokenizer
+    from prealign.report.tables.data import tokenizer
 
     settings = _load(recipe, overrides)
     prepared, _ = _prepare(settings, out)
@@ -183,9 +188,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
     if held_out := settings.lexicon.held_out:
-        console.print(
-            f"an arm has {1 - held_out:.1%} of the groups, drawn by its seed: the others are held out"
-        )
+        console.print(f"an arm has {1 - held_out:.1%} of the groups, drawn by its seed: the others are held out")
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
@@ -286,11 +289,12 @@ def report(
     ] = None,
 ) -> None:
     """Write the report (report.html beside results.json) and print its tables."""
-    from prealign.evaluation.results import read_results
     from prealign.report.page import write_markdown, write_report
+    from prealign.report.results import Results
+    from prealign.report.results_file import read_results
 
     path = results / "results.json" if results.is_dir() else results
-    content = read_results(path)
+    content = Results(read_results(path))
     write_report(content, path.with_name("report.html"))
     _print_results(content)
     console.print(f"report  {path.with_name('report.html')}")
@@ -305,9 +309,9 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="The results.json to write, or its folder.")],
 ) -> None:
     """Join several results of one recipe: seeds from other machines, or arms that were added later."""
-    from prealign.evaluation.merging import merge_results
-    from prealign.evaluation.results import read_results
     from prealign.files import write_json
+    from prealign.report.results_file import read_results
+    from prealign.run.merging import merge_results
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
     merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))

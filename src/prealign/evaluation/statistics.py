@@ -1,15 +1,14 @@
-"""Intervals and paired tests, all at 95 % and two-sided.
+"""Confidence intervals at 95 % and two-sided paired tests.
 
-Which one when:
 1. A ratio of sums over documents (perplexity, bits per byte): percentile bootstrap over documents.
-2. Two arms on the same documents: the same bootstrap, both arms resampled together.
-3. A share of hits: Wilson's interval. Two arms on the same items: McNemar's exact test, its interval by bootstrap;
-   items that come in documents count as one draw a document, as in 2.
+2. Two arms on the same documents: the same bootstrap, with both arms resampled together.
+3. A share of hits: Wilson's interval. Two arms on the same items: McNemar's exact test, and an interval by bootstrap.
+   Items of documents: bootstrap over documents, as in 2.
 4. Several seeds: Student's t over seeds, paired where two arms are compared.
-5. Many p-values at once: Holm's step-down correction.
-6. Two shares of hits on different items: the two intervals combined.
+5. Several p-values: Holm's step-down correction.
+6. Two shares of hits on different items: the combination of their intervals.
 
-An interval that the data cannot give (one document, one seed) is None, which JSON writes as null.
+An interval that the data do not determine (one document, one seed) is None, null in JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Arm minus baseline, its 95 % interval, and the two-sided p-value of there being no difference."""
+    """Arm minus baseline, its 95 % interval, and the two-sided p-value of no difference."""
 
     difference: float
     low: float | None
@@ -50,9 +49,9 @@ class Difference(NamedTuple):
 def bootstrap_ratio(
     numerators: FloatArray, denominators: FloatArray, transform: Transform, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Interval of transform(sum of numerators / sum of denominators), items (N,) drawn with replacement.
+    """Return transform(sum of numerators / sum of denominators) and its interval, items (N,) drawn with replacement.
 
-    Perplexity is numerators = nats, denominators = tokens, transform = exp. Denominators must be positive.
+    For perplexity: numerators = nats, denominators = tokens, transform = exp. Denominators must be positive.
     """
     columns = _columns(numerators, denominators)  # (N, 2)
     value = _ratio(columns.sum(axis=0, keepdims=True), transform, 0).item()
@@ -71,11 +70,11 @@ def paired_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Difference:
-    """Arm minus baseline in transform(ratio of sums), the same items (N,) drawn for both arms.
+    """Return arm minus baseline in transform(ratio of sums), the same items (N,) drawn for both arms.
 
-    Both arms share the denominators: perplexities over different tokens do not compare. p inverts the
-    interval: twice the smaller share of draws on either side of 0, counting the observed sample as a draw
-    on both (Davison & Hinkley 1997, 4.2), so it is never below 2 / (1 + resamples).
+    Both arms share the denominators: perplexities over different tokens are not comparable. p inverts the interval: twice
+    the smaller share of draws on either side of 0, with the observed sample as a draw on both sides (Davison & Hinkley 1997,
+    4.2). It is at least 2 / (1 + resamples).
     """
     columns = _columns(numerators, baseline_numerators, denominators)  # (N, 3)
     total = columns.sum(axis=0, keepdims=True)
@@ -91,7 +90,7 @@ def paired_bootstrap(
 
 
 def wilson(hits: float, n: int) -> Interval:
-    """Wilson's (1927) score interval of a share; `hits` may be a fraction (of a tie)."""
+    """Return Wilson's (1927) score interval of a share; `hits` may be a fraction, of ties."""
     assert 0 <= hits <= n and n > 0, (hits, n)
     z = float(stats.norm.ppf(TAILS[1]))
     share = hits / n
@@ -101,7 +100,7 @@ def wilson(hits: float, n: int) -> Interval:
 
 
 def sums_by(documents: Sequence[Hashable], values: ArrayLike) -> FloatArray:
-    """Sum values (N,) of items over their documents (N): one number a document, in order of appearance."""
+    """Return the sums of the items' values (N,) over each of their documents (N), in order of appearance."""
     places: dict[Hashable, int] = {}
     index = np.array([places.setdefault(document, len(places)) for document in documents])
     return np.bincount(index, weights=np.asarray(values, dtype=np.float64)).astype(np.float64)
@@ -114,11 +113,11 @@ def paired_items(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Difference:
-    """Accuracy of the arm minus that of the baseline, on the same items (N,).
+    """Return the accuracy of the arm minus that of the baseline, on the same items (N,).
 
-    Items without documents: the interval is a percentile bootstrap over items, p is McNemar's (1947) in its exact
-    form, the sign test on the items that only one arm gets right. With documents, items of one document are drawn
-    together and p comes from the bootstrap.
+    Items without documents: the interval is a percentile bootstrap over items; p is McNemar's (1947) exact test, the sign
+    test on the items that only one arm gets right. With documents, items of one document are drawn together, and p is that
+    of the bootstrap.
     """
     ours, theirs = np.asarray(correct, dtype=np.float64), np.asarray(baseline_correct, dtype=np.float64)
     assert len(ours) == len(theirs) > 0, "both arms answer the same items"
@@ -128,7 +127,7 @@ def paired_items(
     gaps = ours - theirs
     wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())
     p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    # A gap takes few values (-1, 0, 1): a resample is how often each is drawn.
+    # A gap has few values (-1, 0, 1): a resample is the number of draws of each.
     values, counts = np.unique(gaps, return_counts=True)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(gaps), counts / len(gaps), size=resamples) @ values / len(gaps)
@@ -137,9 +136,9 @@ def paired_items(
 
 
 def independent_difference(one: Interval, other: Interval) -> Interval:
-    """Difference of two independent estimates with the intervals of both (Zou & Donner 2008).
+    """Return the difference of two independent estimates, with an interval from both intervals (Zou & Donner 2008).
 
-    With Wilson's intervals of two shares this is Newcombe's (1998) method 10.
+    For Wilson's intervals of two shares this is Newcombe's (1998) method 10.
     """
     value = one.value - other.value
     if one.low is None or one.high is None or other.low is None or other.high is None:
@@ -150,7 +149,7 @@ def independent_difference(one: Interval, other: Interval) -> Interval:
 
 
 def seed_interval(values: Sequence[float]) -> Interval:
-    """Mean over seeds and its Student-t interval; one seed has no interval (None, None)."""
+    """Return the mean over seeds and its Student-t interval; one seed has no interval (None, None)."""
     mean = float(np.mean(values))
     if len(values) == 1:
         return Interval(mean, None, None)
@@ -159,10 +158,10 @@ def seed_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_seeds(arm: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """Mean of arm - baseline over paired seeds, its t interval and the paired t-test's p.
+    """Return the mean of arm - baseline over paired seeds, its t interval and the p-value of the paired t-test.
 
-    One seed has neither interval nor p (None). Differences that are all alike have no spread to test
-    against, so they have no interval, and no p unless they are 0 (p is 1).
+    One seed has neither interval nor p (None). Equal differences have no variance to test against: they have no interval,
+    and no p unless they are 0 (p is 1).
     """
     gaps = [ours - theirs for ours, theirs in zip(arm, baseline, strict=True)]
     mean, low, high = seed_interval(gaps)
@@ -175,7 +174,7 @@ def paired_seeds(arm: Sequence[float], baseline: Sequence[float]) -> Difference:
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values, in the order given: reject those below the family-wise level."""
+    """Return Holm's (1979) adjusted p-values in the order given: reject those below the family-wise level."""
     order = np.argsort(pvalues, kind="stable")
     factors = np.arange(len(pvalues), 0, -1)
     adjusted = np.empty(len(pvalues))
@@ -184,21 +183,21 @@ def holm(pvalues: Sequence[float]) -> list[float]:
 
 
 def _columns(*columns: FloatArray) -> FloatArray:
-    """Columns (N,) side by side; the last one is the denominator."""
+    """Return columns (N,) side by side; the last one is the denominator."""
     table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
     assert len(table) > 0 and (table[:, -1] > 0).all(), "every item needs a positive denominator"
     return table
 
 
 def _ratio(sums: FloatArray, transform: Transform, column: int) -> FloatArray:
-    """The statistic of `column` from sums (R, C) whose last column is the denominator."""
+    """Return the statistic of `column` (R,) from sums (R, C) whose last column is the denominator."""
     return transform(sums[:, column] / sums[:, -1])  # (R,)
 
 
 def _resampled_sums(columns: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Column sums (R, C) of bootstrap resamples of the N rows.
+    """Return the column sums (R, C) of bootstrap resamples of the N rows.
 
-    How often each row is drawn is multinomial, so a resample is one row of weights times the columns.
+    The numbers of draws of the rows are multinomial: a resample is one row of weights times the columns.
     """
     rng = np.random.default_rng(seed)
     n = len(columns)

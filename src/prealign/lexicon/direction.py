@@ -6,6 +6,7 @@ not tokens: a few short ones (die, in, was) are words of several languages, and 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,9 +46,25 @@ def found_in_corpus(
             f"{path}: {said}, but {translations:.1%} of the translations; did you swap the columns? The dictionary has to "
             f"be from `{first}` to `{second}`{advice}"
         )
+    if other := in_other_form(lexicon, word_counts):
+        return (
+            f"{said}; {sum(other.values()):,} words of the text are in another Unicode form than the dictionary's (NFC), "
+            f"such as {next(iter(other))}: normalise the text, as by `uconv -x any-nfc`"
+        )
     if words < FEW:
         return f"{said}; did you swap the columns, or is the text of another kind?"
     return said
+
+
+def in_other_form(lexicon: Lexicon, word_counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the words of the corpus that the lexicon has in NFC only, with their frequencies."""
+    other = {}
+    for word, count in word_counts.items():
+        # Words are found by their characters, and dictionaries are read as NFC.
+        same = word if word.isascii() else unicodedata.normalize("NFC", word)
+        if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
+            other[word] = count
+    return other
 
 
 def _share(words: Iterable[str], known: set[str]) -> float:

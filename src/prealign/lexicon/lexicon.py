@@ -37,7 +37,7 @@ from prealign.lexicon.formats.own import Own, one_target, read_own
 from prealign.lexicon.group import Group, union
 from prealign.lexicon.normalise import fold
 from prealign.lexicon.read import read_pairs
-from prealign.lexicon.reading_report import ReadReport
+from prealign.lexicon.reading_report import Columns, ReadReport
 from prealign.lexicon.sampling import derangement, draw
 
 
@@ -79,6 +79,7 @@ class Lexicon:
         source: str,
         target: str,
         turned: bool = False,
+        columns: Columns = (),
         keep_identical: bool = False,
     ) -> Lexicon:
         """Read a dictionary from `source` to `target`; `.report` tells what became of its lines.
@@ -86,16 +87,19 @@ class Lexicon:
         format: one of `prealign.lexicon.formats.FORMATS`; None: recognised from the content.
         A format that names its languages is turned where it goes from `target` to `source`; of a lexicon file (`jsonl`)
         the translations into `target` are taken. turned: a file of two columns goes from `target` to `source`.
+        columns: the two columns of a table (`csv`), source first, by number (from 1) or by header.
         LexiconError if the file is missing or empty, the format unknown, the languages others, too many of the lines
         malformed (see `readers`), or no entry left.
         """
         path = Path(path)
-        name = resolve_format(path, format)
+        name = resolve_format(path, format, columns)
         if turned:
             check_turned(path, name)
         if name == OWN_FORMAT:
             return cls._of(one_target(read_own(path), path, source, target))
-        pairs, report = read_pairs(path, name, source, target, turned=turned, keep_identical=keep_identical)
+        pairs, report = read_pairs(
+            path, name, source, target, turned=turned, columns=columns, keep_identical=keep_identical
+        )
         origin = (f"{name}:{path.name}",)
         groups = (Group(word, {target: tuple(senses)}, None, origin) for word, senses in pairs.items())
         return cls(groups, source=source, targets=(target,), report=report)

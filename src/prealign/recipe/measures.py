@@ -27,7 +27,7 @@ class KnowledgeSection(Section):
     two_hop: Count = 0
     """Number of exposures of the second fact of a two-hop chain, in target training text. 0: no two-hop questions."""
     templates: str | None = None
-    """YAML file of templates in the form of `prealign/text/facts/facts.yaml`. null: that file, which is English."""
+    """YAML file of templates in the form of `prealign/recipe/facts.yaml`. null: that file, which is English."""
     seed: Seed = 0
     """Seed of the names and facts."""
 
@@ -48,6 +48,8 @@ class TestDictionary(Section):
     format: str | None = None
     """As in `lexicon.files`."""
     turned: bool = False
+    """As in `lexicon.files`."""
+    columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
     """As in `lexicon.files`."""
 
 

@@ -24,8 +24,9 @@ class SourceText(Section):
     language: str = "en"
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`),
-    `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see `prealign.text.hub`)."""
+    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
+    gzipped), `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see
+    `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """Whether each text or HTML file is one document, or each line of it (in HTML: each paragraph)."""
 
@@ -96,10 +97,12 @@ class LexiconFile(Section):
     target: str
     """Target language of the dictionary: one of `targets`."""
     format: str | None = None
-    """muse, tsv, panlex, ding, cedict, dictd, kaikki, paper_pairs, paper_words, paper_indexed or jsonl. null: detect
-    the format from the content."""
+    """muse, tsv, csv, panlex, ding, cedict, edict, dictd, stardict, tmx, dix, kaikki, paper_pairs, paper_words,
+    paper_indexed or jsonl. null: detect the format from the content."""
     turned: bool = False
     """Whether the file has the opposite direction, from `target` to the source. Only for formats with two columns."""
+    columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
+    """The two columns of a table, source word first: numbers from 1, or names of the header. null: the first two."""
     reverse: str | None = None
     """Path of a second dictionary, from `target` to the source. A translation is kept only if this dictionary
     translates it back. null: no such check."""

@@ -1,50 +1,57 @@
-"""Numbers as text, the same in tables, figures and sentences; what is missing is a dash."""
+"""Numbers as text, the same in tables, figures and sentences. A missing number (None or NaN) is a dash.
+
+Every function rounds the exact value once.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import TypeGuard
 
-from prealign.evaluation.results import Estimate
+from prealign.report.estimates import Estimate
 
 NONE = "–"
 
 
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether a value is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
 def number(value: float | None) -> str:
     """Four significant digits, at most three decimals, a true minus sign: 75.64, 1,234, −0.120."""
-    if value is None or not math.isfinite(value):
+    if not is_number(value):
         return NONE
-    rounded = float(f"{value:.4g}")
-    magnitude = math.floor(math.log10(abs(rounded))) if rounded else 0
-    return f"{rounded:,.{min(max(3 - magnitude, 0), 3)}f}".replace("-", "−")
+    magnitude = int(f"{value:.3e}".partition("e")[2])  # the power of ten after rounding: 9.9999 counts as 10
+    digits = min(3 - magnitude, 3)
+    return f"{round(value, digits):,.{max(digits, 0)}f}".replace("-", "−")
 
 
 def with_interval(estimate: Estimate | None) -> str:
     """`349.2 [330.1, 368.4]`; without an interval the value alone."""
-    if estimate is None:
-        return NONE
-    return number(estimate.value) + interval(estimate.low, estimate.high)
+    return number(estimate.value) + interval(estimate.low, estimate.high) if isinstance(estimate, Estimate) else NONE
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """` [low, high]`, or nothing where there is no interval."""
-    return "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    """` [low, high]`, or nothing without an interval."""
+    return f" [{number(low)}, {number(high)}]" if is_number(low) and is_number(high) else ""
 
 
 def quantity(value: float | None) -> str:
     """Three significant digits with an SI prefix: 1.23e13 -> `12.3 T`."""
-    if value is None:
+    if not is_number(value):
         return NONE
-    rounded = float(f"{value:.3g}")
+    rounded = float(f"{value:.3g}")  # decides the prefix alone
     for scale, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if rounded >= scale:
-            return f"{rounded / scale:#.3g}".rstrip(".") + f" {prefix}"
-    return f"{rounded:.3g}"
+            return f"{value / scale:#.3g}".rstrip(".") + f" {prefix}"
+    return f"{value:.3g}"
 
 
 def duration(seconds: float | None) -> str:
     """`35.2 s`, `2 min 35 s`, `1 h 05 min`."""
-    if seconds is None:
+    if not is_number(seconds):
         return NONE
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
@@ -55,19 +62,24 @@ def duration(seconds: float | None) -> str:
 
 def p_value(p: float | None) -> str:
     """Three decimals, `<0.001` below that."""
-    if p is None or not math.isfinite(p):
+    if not is_number(p):
         return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def share(value: float | None) -> str:
-    """Percent with two decimals: switch shares are small."""
-    return NONE if value is None else f"{100 * value:.2f} %"
+def percent(value: float | None) -> str:
+    """A share as a percentage with two decimals: shares of switched words are small."""
+    return f"{100 * value:.2f} %" if is_number(value) else NONE
 
 
 def times(ratio: float | None) -> str:
     """`0.85×`."""
-    return NONE if ratio is None else f"{ratio:.2f}×"
+    return f"{ratio:.2f}×" if is_number(ratio) else NONE
+
+
+def two_decimals(estimate: Estimate | None) -> str:
+    """`0.85`: the value of an estimate, for tables with many cells."""
+    return f"{estimate.value:.2f}" if isinstance(estimate, Estimate) else NONE
 
 
 def span(counts: Collection[int]) -> str:

@@ -2,7 +2,7 @@
 
 1. Both pages are filled from one context: finding, pictures, tables, provenance. Nothing is computed here.
 2. In HTML the figures are inline and their ink and paper become CSS variables, so they follow light and dark.
-3. Files are written aside and renamed (`runfolder.write_text`): a reader never sees half a page.
+3. Files are written under a temporary name and renamed (`files.write_text`), so a reader never sees half a page.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from pandas import DataFrame
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results
 from prealign.files import write_text
-from prealign.report.figures import drawing
-from prealign.report.figures.alignment import pictures
+from prealign.report.figures import alignment, curves, drawing, dynamics, perplexity, sweeps
+from prealign.report.figures import external_retrieval as external_figures
+from prealign.report.figures.drawing import Picture
 from prealign.report.finding import finding
-from prealign.report.tables import budget as amounts
-from prealign.report.tables import parity
-from prealign.report.tables import table as tables
-from prealign.report.tables import tasks as applied
-from prealign.report.tables import unseen_words as unseen
-from prealign.report.tables.table import Table
+from prealign.report.results import Results, language_label
+from prealign.report.results_file import Content
+from prealign.report.tables import budget, data, language_modelling, parity, retrieval, tasks
+from prealign.report.tables import external_retrieval as external
+from prealign.report.tables.table import Table, to_markdown
 
 _LEAD = ("dynamics", "alignment", "unseen", "perplexity")
 """Figures that come before the tables."""
@@ -40,12 +39,12 @@ _VARIABLES = {
 
 
 def write_report(results: Results, path: Path) -> None:
-    """Write the one-file HTML report: no script, no request, readable on screen, on paper and by ear."""
+    """Write the one-file HTML report: no scripts, no network requests, for screens, paper and screen readers."""
     write_text(path, _templates(escape=True).get_template("report.html.j2").render(_context(results)))
 
 
 def write_markdown(results: Results, path: Path, figures_dir: Path) -> None:
-    """Write the same report as markdown, its figures as SVG files in `figures_dir` that it links to."""
+    """Write the same report as markdown that links to its figures, SVG files in `figures_dir`."""
     context = _context(results)
     links = {}
     for picture in context["pictures"]:
@@ -56,7 +55,7 @@ def write_markdown(results: Results, path: Path, figures_dir: Path) -> None:
 
 
 def inline_svg(svg: str, label: str) -> Markup:
-    """SVG for an HTML page: scaled by the page, in its colours, named by `label` for screen readers."""
+    """Return an SVG for an HTML page: scaled by the page, in its colours, with `label` for screen readers."""
     pattern = re.compile("|".join(_VARIABLES))
     svg = pattern.sub(lambda found: _VARIABLES[found[0]], svg)
     svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
@@ -73,49 +72,58 @@ def _templates(*, escape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"inline_svg": inline_svg, "markdown": tables.to_markdown}
+    environment.filters |= {"inline_svg": inline_svg, "markdown": to_markdown}
     return environment
 
 
-def main_tables(results: Results) -> list[Table]:
-    """The tables that answer the question, in order: what the page shows first, and the terminal."""
+def pictures(results: Results) -> list[Picture]:
+    """Return every figure that the results have data for, alignment during training first; equal results, equal bytes."""
     makers = (
-        tables.language_modelling, tables.inside_outside, applied.transfer, applied.knowledge, tables.retrieval,
-        unseen.retrieval_tables, unseen.asked_dictionaries, parity.tokens_to_parity, amounts.budget, amounts.switching,
-        amounts.switching_by_language,
+        dynamics.dynamics, alignment.alignment, external_figures.external_retrieval, perplexity.perplexities,
+        curves.validation, curves.losses, sweeps.sweep_curves,
+    )  # fmt: skip
+    with drawing.style():
+        return [picture for make in makers for picture in make(results)]
+
+
+def main_tables(results: Results) -> list[Table]:
+    """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
+    makers = (
+        language_modelling.language_modelling, language_modelling.inside_outside, tasks.transfer, tasks.knowledge,
+        retrieval.retrieval, external.retrieval_tables, external.tested_dictionaries, parity.tokens_to_parity,
+        budget.budget, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
 
 
 def _context(results: Results) -> dict[str, Any]:
-    drawn = pictures(results)
+    drawn, content = pictures(results), results.content
     return {
-        "name": results["name"],
+        "name": content["name"],
         "finding": finding(results),
         "pictures": drawn,
         "lead": sum(picture.name.startswith(_LEAD) for picture in drawn),
         "arms": [
-            (arm, ask.arm_label(arm), ask.arm_description(arm, results)) for arm in ask.all_arms(results)
+            (arm, results.label(arm), results.description(arm), results.citation(arm)) for arm in results.all_arms
         ],
         "main_tables": main_tables(results),
         "more_tables": [
-            *tables.retrieval(results, "csls_p_at_1"), *tables.retrieval_by_subwords(results),
-            *amounts.mixture(results), *amounts.corpus(results), *amounts.tokenizer(results), *amounts.lexicon(results),
+            *retrieval.retrieval(results, "csls_p_at_1"), *retrieval.retrieval_by_subwords(results),
+            *budget.mixture(results), *data.corpus(content), *data.tokenizer(content), *data.lexicon(content),
         ],
-        "provenance": [*_provenance(results), *_signatures(results)],
-        "recipe": yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
+        "provenance": [*_provenance(content), *_signatures(results)],
+        "recipe": yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
     }  # fmt: skip
 
 
-def _provenance(results: Results) -> list[Table]:
-    parts = results.get("parts", [])
-    seeds = sorted({row["seed"] for row in results["scores"]})
-    made = [_origin(results | {"seeds": seeds}), *map(_origin, parts)]
-    names = dict.fromkeys(name for facts in made for name in facts)
-    rows = [(name, *("" if facts.get(name) is None else str(facts[name]) for facts in made)) for name in names]
+def _provenance(content: Content) -> list[Table]:
+    parts = content.get("parts", [])
+    seeds = sorted({row["seed"] for row in content["scores"]})
+    made = [_origin(content | {"arms": [], "seeds": seeds}), *map(_origin, parts)]
+    facts = DataFrame(made, dtype=object).fillna("").astype(str).T
+    rows = facts[facts.ne("").any(axis=1)].itertuples(name=None)
     columns = ("All", *(f"Part {i}" for i in range(1, len(made)))) if parts else ("Value",)
-    shown = tuple(row for row in rows if any(row[1:]))
-    return [Table("How these numbers were made", ("What", *columns), shown, labels=1)]
+    return [Table("How these numbers were made", ("Fact", *columns), tuple(rows))]
 
 
 def _origin(made: dict[str, Any]) -> dict[str, Any]:
@@ -130,10 +138,12 @@ def _origin(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signatures(results: Results) -> list[Table]:
-    scores = [row for row in results["scores"] if row.get("signature")]
+    columns = ["task", "language", "signature"]
+    counts = results.scores.groupby(columns, sort=False, observed=True).size()
     rows = tuple(
-        (str(task), ask.language_label(str(language)), str(signature), f"{len(own):,}")
-        for (task, language, signature), own in ask.group(scores, "task", "language", "signature").items()
+        (task, language_label(language), signature, f"{count:,}")
+        for (task, language, signature), count in counts.items()
     )
-    columns = ("Task", "Language", "Signature", "Scores")
-    return [Table("Signatures of the scores", columns, rows, labels=3)] if rows else []
+    return (
+        [Table("Signatures of the scores", ("Task", "Language", "Signature", "Scores"), rows, labels=3)] if rows else []
+    )

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -19,7 +18,7 @@ from typing import Any
 from prealign.errors import LexiconError
 from prealign.evaluation.retrieval.queries import DictionaryQueries, select_queries
 from prealign.lexicon import Lexicon
-from prealign.lexicon.direction import found_in_corpus
+from prealign.lexicon.direction import found_in_corpus, in_other_form
 from prealign.lexicon.normalise import key_of, keyed
 from prealign.lexicon.reading_report import Tallies, Tally, told_of
 from prealign.lexicon.spelling import as_written
@@ -42,7 +41,13 @@ def read_dictionaries(
     """
     return [
         Lexicon.read(
-            f.path, format=f.format, source=source, target=f.target, turned=f.turned, keep_identical=keep_identical
+            f.path,
+            format=f.format,
+            source=source,
+            target=f.target,
+            turned=f.turned,
+            columns=f.columns or (),
+            keep_identical=keep_identical,
         )
         for f in files
     ]
@@ -208,11 +213,8 @@ def _count_not_found(
             left_out.add(
                 rare if single else "phrases and words with signs: switching looks up single words", group.word
             )
-    for word, number in counts.items():
-        # Words are looked up by their tokens, and dictionaries are read as NFC.
-        same = word if word.isascii() else unicodedata.normalize("NFC", word)
-        if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
-            left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
+    for word, number in in_other_form(lexicon, counts).items():
+        left_out.add(f"words of the {source} text that the dictionaries have in another Unicode form", word, number)
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:

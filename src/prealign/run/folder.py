@@ -1,7 +1,7 @@
 """The layout of a run folder, and how a stage becomes complete. The only module that knows the names of its folders.
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
-    RUN/hashes.json: content hashes of the files that the recipe names (`prealign.run.contents`)
+    RUN/hashes.json: content hashes of the files that the recipe names (`prealign.contents`)
     RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
     RUN/data/tokens/: tokenizer/, LANGUAGE/SPLIT/, words.json, segmented-words.json, new-tokens.json
     RUN/data/lexicon/: lexicon.jsonl, tests.jsonl, target-words.json
@@ -31,14 +31,14 @@ from typing import Any
 import xxhash
 from filelock import FileLock, Timeout
 
+from prealign.contents import ContentCache
 from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json, write_text
-from prealign.run.contents import ContentCache
 
 STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
-FORMAT = 3
+FORMAT = 4
 """Part of every fingerprint: raised when a stage makes something else of the same inputs."""
 
 

@@ -22,14 +22,15 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from prealign import __version__
+from prealign.contents import Contents, hash_contents
 from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.events import OnProgress, step_counter
 from prealign.files import read_json, write_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
-from prealign.lexicon.formats.dictd import dictionary_files
+from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
-from prealign.run.contents import Contents, hash_contents
+from prealign.recipe.templates import Templates, read_templates
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
 from prealign.run.dictionaries import (
     count_targets,
@@ -46,7 +47,6 @@ from prealign.run.tokens import make_tokens
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words
 from prealign.text.facts.corpus import teach
-from prealign.text.facts.templates import Templates, read_templates
 from prealign.text.segment import Segmenter, segmenter_version, target_segmenters
 from prealign.text.sources import source_files
 from prealign.text.words import Tokenizer

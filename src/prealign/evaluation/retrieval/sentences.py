@@ -34,7 +34,7 @@ from prealign.evaluation.statistics import wilson
 from prealign.languages import is_clone
 from prealign.methods.alignment.states import measured
 from prealign.text.clone import clone_language
-from prealign.text.encode import encode_texts
+from prealign.text.encode import text_ids
 from prealign.text.words import Tokenizer
 
 # N sentences, T tokens, L transformer blocks, D width
@@ -83,7 +83,7 @@ class SentenceRetrieval:
             )
         sides, cut = [], 0
         for texts, twins in ((sources, False), (targets, is_clone(language))):
-            rows = encode_texts(tokenizer, texts)
+            rows = text_ids(tokenizer, texts)
             empty = [text for text, row in zip(texts, rows, strict=True) if not row]
             if empty:
                 raise DataError(f"the sentence {empty[0]!r} has no tokens. Remove it and its translation.")

@@ -21,7 +21,6 @@ from prealign.evaluation.transfer.files import Row, read_task
 from prealign.evaluation.transfer.passages import Passage
 from prealign.recipe.measures import TransferTask
 from prealign.text.clone import clone_language
-from prealign.text.encode import encode_texts
 from prealign.text.words import Tokenizer
 
 IntArray = NDArray[np.int64]
@@ -142,7 +141,10 @@ def without_test_rows(train: list[Row], tests: Iterable[Sequence[Row]]) -> list[
 
 def _encode(rows: Sequence[Row], tokenizer: Tokenizer) -> Texts:
     """Tokenise every text. Raises DataError for one without tokens, or with the separator in it."""
-    columns = [encode_texts(tokenizer, texts) for texts in zip(*(row.texts for row in rows), strict=True)]
+    columns = [
+        tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        for texts in zip(*(row.texts for row in rows), strict=True)
+    ]
     encoded = [tuple(np.asarray(ids, dtype=np.int64) for ids in example) for example in zip(*columns, strict=True)]
     for row, example in zip(rows, encoded, strict=True):
         # A separator within a text would make three texts of a pair.

@@ -1,10 +1,10 @@
-"""Labelled text in files, read strictly: what is wrong is told with file, line and remedy.
+"""Files of labelled text, read strictly: an error gives file, line and remedy.
 
-1. A `.jsonl` file holds an object a line; any other file is tab-separated text without quoting. If its first line holds
-   the names of the columns that are needed, that is the header; otherwise the task's `columns` name them.
-2. Every row has a label and a text (two for pairs), none of them empty. Lines of white space alone are passed over.
-3. The classes are the labels of the training file; a test with another one is an error, and so are files that are said
-   to be parallel and are not.
+1. A `.jsonl` file has one object a line; any other file is tab-separated text without quoting. The first line is the header
+   if it names the required columns; otherwise the task's `columns` name them.
+2. Every row has a label and a text (two for pairs), none of them empty. Skip blank lines.
+3. The classes are the labels of the training file. A test file with another label is an error, and so are test files
+   declared parallel whose rows differ in number or label.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """A task's data as written: `classes` in order of name, `tests` by language."""
+    """The rows of a task's files: `classes` sorted by name, `tests` by language."""
 
     classes: list[str]
     train: list[Row]
@@ -54,7 +54,7 @@ def read_task(task: TransferTask, source: str) -> LabelledFiles:
 
 
 def read_rows(path: str, task: TransferTask) -> list[Row]:
-    """Read one file. Raises DataError for what is missing, empty, ragged or not UTF-8."""
+    """Read one file. Raises DataError if it is missing, empty, ragged or not UTF-8."""
     lines = _numbered_lines(path)
     records = _json_records(path, lines) if Path(path).suffix == ".jsonl" else _table_records(path, lines, task)
     columns = [task.text] if task.pair is None else [task.text, task.pair]
@@ -77,7 +77,7 @@ def _numbered_lines(path: str) -> list[tuple[int, str]]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8. Convert it, as with `iconv -f ENCODING -t utf-8`.") from None
-    # Not splitlines: it also splits at line separators inside of sentences.
+    # Not splitlines: Unicode line separators occur within sentences.
     return [(i, line.rstrip("\r")) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
@@ -120,7 +120,7 @@ def _cell(record: Mapping[str, object], column: str, place: str) -> str:
             f"{place}: no value {column!r}, only {', '.join(record)}. Set text, pair and label to their names."
         )
     value = record[column]
-    # Labels are often numbers; a nested value has no one way to be written as text.
+    # Labels are often numbers; a nested value has no unique text.
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise DataError(f"{place}: {column!r} is empty or no text ({value!r}). Fill it in, or remove the row.")
     try:
@@ -140,7 +140,7 @@ def _refuse_new_classes(rows: Sequence[Row], classes: Sequence[str], train: str)
 
 
 def _refuse_unequal(source: Sequence[Row], target: Sequence[Row]) -> None:
-    """Rows are the same items only if there are as many and they have the same labels."""
+    """Raise DataError if parallel test files differ in their number of rows or in a label."""
     files = [rows[0].place.rpartition(":")[0] for rows in (target, source)]
     remedy = "Mend the files, or set parallel: false if their rows are not the same items."
     if len(source) != len(target):

@@ -1,8 +1,8 @@
-"""How figures look: colours, matplotlib settings, SVG text, labels at line ends.
+"""How figures look: colours, matplotlib settings, SVG text, lines with intervals and labels at their ends.
 
-1. An arm keeps its colour and dash in every figure; the colours, Okabe and Ito's, suit colour-blind eyes.
-2. Text stays text (small, searchable). Lines carry their names at their ends: no legend to look up.
-3. Ink, muted, grid and paper are the constants below; `page` swaps them for CSS variables in its own HTML.
+1. An arm keeps its colour and dash in every figure. The palette (Okabe and Ito) is safe for colour-blind readers.
+2. Text stays text (small, searchable). Lines carry their names at their ends, instead of a legend.
+3. Ink, muted, grid and paper are the constants below; `page` replaces them by CSS variables in the HTML page.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from pandas import DataFrame
 from scipy.optimize import isotonic_regression
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Results
+from prealign.report.estimates import Estimate
+from prealign.report.results import Results
 from prealign.report.tables.table import Table
 
 INK, MUTED, GRID, PAPER = "#1b2733", "#5b6874", "#dde3e9", "#ffffff"
@@ -32,6 +34,10 @@ FONTS = "system-ui, -apple-system, &quot;Segoe UI&quot;, Roboto, Helvetica, Aria
 HEAT = LinearSegmentedColormap.from_list("heat", ("#eef3f8", "#9cc7e4", "#3a8cc1", "#08436f"))
 ON_LIGHT, ON_DARK = "#13212e", "#fdfdfd"
 """Text on heat-map cells, which keep their colours on a dark page too."""
+ALT_LENGTH = 300
+"""Characters of an alternative text, which a screen reader reads in one go."""
+FEW_ARMS = 4
+"""More arms than this share heat maps, or have panels of full width without intervals, which would cover each other."""
 WIDTH = 10.0
 """Inches; pages scale a figure to their own width."""
 
@@ -68,7 +74,7 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: a name for its file, a title, words for who cannot see it, a caption, the SVG text, its numbers."""
+    """A figure: file name, title, alternative text, caption, SVG text and, if it has one, a table of its numbers."""
 
     name: str
     title: str
@@ -78,34 +84,40 @@ class Picture:
     table: Table | None = None
 
 
-@dataclass(frozen=True)
-class Look:
-    """How an arm is drawn."""
-
-    colour: str
-    dash: Any
-
-
-def looks(results: Results) -> dict[str, Look]:
-    """Colour and dash of every arm: the baseline grey, the others in recipe order."""
-    base = ask.baseline(results)
-    others = [arm for arm in ask.arm_order(results) if arm != base]
+def looks(results: Results) -> dict[str, dict[str, Any]]:
+    """Return how matplotlib draws every arm's line: the baseline grey, the others in recipe order."""
+    others = [arm for arm in results.arms if arm != results.baseline]
     styles = {
-        arm: Look(_COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)])
+        arm: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
         for i, arm in enumerate(others)
     }
-    return {base: Look(_BASELINE_COLOUR, "-"), **styles}
+    return {results.baseline: {"color": _BASELINE_COLOUR, "linestyle": "-"}, **styles}
+
+
+def picture(
+    figure: Figure, name: str, title: str, caption: str, summary: str, facts: Iterable[str], table: Table | None = None
+) -> Picture:
+    """Return a figure as a picture; its alternative text is the summary and as many facts as there is room for."""
+    return Picture(name, title, alt_text(summary, facts), caption, svg_text(figure, name), table)
+
+
+def alt_text(summary: str, facts: Iterable[str]) -> str:
+    """Return the alternative text of a figure: its summary, then facts as long as `ALT_LENGTH` allows."""
+    texts = list(accumulate([summary, *facts], "{} {}".format))
+    rest = " The tables have more."
+    fitting = [text for text in texts if len(text) + len(rest) <= ALT_LENGTH]
+    return texts[-1] if len(texts[-1]) <= ALT_LENGTH else fitting[-1] + rest
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib settings of all figures, put back afterwards."""
+    """Matplotlib settings of all figures, restored afterwards."""
     with matplotlib.rc_context(_STYLE):
         yield
 
 
 def svg_text(figure: Figure, name: str) -> str:
-    """SVG of a figure without prolog, date or style sheet; `name` keeps its ids apart from other figures'."""
+    """Return the SVG of a figure without prolog, date or style sheet; `name` makes its ids unique on the page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -116,11 +128,6 @@ def svg_text(figure: Figure, name: str) -> str:
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     text = re.sub(r"font-family: 'DejaVu Sans'[^;\"]*", f"font-family: {FONTS}", text)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def tint(colour: str, strength: float) -> str:
-    """The colour mixed with white: strength 1 is the colour itself."""
-    return to_hex([1 - strength * (1 - part) for part in to_rgb(colour)])
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
@@ -161,15 +168,37 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
         )
 
 
-def band(axes: Axes, xs: Sequence[float], bounds: Sequence[tuple[float | None, float | None]], colour: str) -> None:
-    """Shade the intervals of a line, if all its points have one."""
-    if all(low is not None and high is not None for low, high in bounds):
+def curve(axes: Axes, xs: Sequence[float], line: Sequence[Estimate], *, shade: bool = True, **look: Any) -> None:
+    """Draw a line through estimates and, if all have one, shade their intervals."""
+    axes.plot(xs, [estimate.value for estimate in line], **look)
+    bounds = [(e.low, e.high) for e in line if e.low is not None and e.high is not None]
+    if shade and len(bounds) == len(line):
         lows, highs = zip(*bounds, strict=True)
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(xs, lows, highs, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def layer_axis(axes: Axes, layers: Mapping[Any, str]) -> None:
+    """Make the x axis one of layers, by name."""
+    axes.set(xlim=(min(layers) - 0.2, max(layers) + 0.2), xlabel="layer")
+    axes.set_xticks(list(layers), list(layers.values()))
+    axes.grid(axis="x", visible=False)
+
+
+def chance_lines(axes: Axes, rows: DataFrame) -> None:
+    """Draw a dotted line at each chance value of the rows."""
+    for chance in sorted(rows["chance"].dropna().unique()):
+        axes.axhline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.5)))
+
+
+def log_limits(estimates: Iterable[Estimate], margin: float) -> tuple[float, float]:
+    """Return the ends of a log axis that holds values and intervals, with a margin on both sides."""
+    ends = [end for e in estimates for end in (e.value, e.low, e.high) if end is not None and end > 0]
+    factor = 1.02 * (max(ends) / min(ends)) ** margin
+    return min(ends) / factor, max(ends) * factor
 
 
 def off_scale(reference: float | None) -> float:
-    """The value above which an arm is only pointed at: three times the baseline; without one, nothing is."""
+    """Return the value above which an arm is only marked by an arrow: three times the baseline; infinity without one."""
     return math.inf if reference is None else 3 * reference
 
 

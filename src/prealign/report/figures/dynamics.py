@@ -1,22 +1,25 @@
-"""Alignment in the course of training: P@1 of every layer through both stages, one heat map an arm."""
+"""Alignment during training: P@1 of every layer through both stages, one heat map for each arm and split."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import SPLITS, Results
 from prealign.report.figures import drawing as draw
 from prealign.report.figures.drawing import Picture
 from prealign.report.formats import quantity, span
+from prealign.report.results import SPLITS, Results, language_label
 from prealign.report.tables.table import layer_names
+
+_STAGES = ("align", "pretrain")
 
 
 class Moment(NamedTuple):
@@ -28,78 +31,86 @@ class Moment(NamedTuple):
 
 
 def moments(results: Results, arm: str, language: str) -> list[Moment]:
-    """An arm's measurements in order. Seeds meet by their place in the stage: matched budgets shift a step or two."""
+    """Return an arm's measurements in order.
+
+    Measurements of seeds are paired by their place in the stage: matched budgets shift steps by one or two.
+    """
     made = []
-    runs = ask.select(results.get("dynamics", []), arm=arm, language=language)
-    for stage in ("align", "pretrain"):
+    runs = [run for run in results.section("dynamics") if (run["arm"], run["language"]) == (arm, language)]
+    for stage in _STAGES:
         for points in zip(*(run["points"] for run in runs if run["stage"] == stage), strict=False):
+            splits = [split for split in SPLITS if all(point.get(split) for point in points)]
             layers = {
-                split: [ask.mean([v for v in values if ask.finite(v)]) or 0.0 for values in zip(*own, strict=True)]
-                for split in SPLITS
-                if all(own := [point.get(split) for point in points])
+                split: DataFrame([point[split] for point in points]).mean().fillna(0.0).tolist() for split in splits
             }
-            made.append(Moment(stage, ask.mean([point["step"] for point in points]) or 0.0, layers))
+            made.append(Moment(stage, fmean(point["step"] for point in points), layers))
     return made
 
 
 def dynamics(results: Results) -> list[Picture]:
-    """P@1 of every layer over the course of both stages, the baseline next to the main arm, then the others."""
-    first = [arm for arm in (ask.baseline(results), ask.main_arm(results)) if arm]
+    """Return P@1 of every layer over both stages, a picture for each language: baseline, main arm, then the others."""
+    arms = list(dict.fromkeys([results.baseline, *filter(None, [results.main_arm]), *results.arms]))
     pictures = []
-    for language in dict.fromkeys(run["language"] for run in results.get("dynamics", [])):
-        arms = list(dict.fromkeys([*first, *ask.arm_order(results)]))
+    for language in dict.fromkeys(run["language"] for run in results.section("dynamics")):
         found = {arm: made for arm in arms if (made := moments(results, arm, language))}
         if found:
-            pictures.append(_dynamics_picture(results, language, found))
+            pictures.append(_picture(results, language, found))
     return pictures
 
 
-def _dynamics_picture(results: Results, language: str, found: dict[str, list[Moment]]) -> Picture:
+def _picture(results: Results, language: str, found: dict[str, list[Moment]]) -> Picture:
     splits = [split for split in SPLITS if any(split in moment.layers for own in found.values() for moment in own)]
+    target, name = language_label(language), f"dynamics-{language}"
+    title = f"Word alignment with {target} during training"
+    facts = [
+        f"{results.label(arm)}, {SPLITS[split]} pairs: {_ends(own, split)}."
+        for arm, own in found.items()
+        for split in splits
+        if split in own[-1].layers
+    ]
+    runs = [(run["arm"], run["language"], run["stage"]) for run in results.section("dynamics")]
+    seeds = {runs.count((arm, language, "pretrain")) for arm in found}
+    caption = (
+        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; the line is the border "
+        f"between stage 1 and stage 2. Mean over seeds ({span(seeds)})."
+    )
+    summary = f"{title}: mean P@1 over layers."
+    return draw.picture(_figure(results, found, splits), name, title, caption, summary, facts)
+
+
+def _figure(results: Results, found: dict[str, list[Moment]], splits: Sequence[str]) -> Figure:
     columns = min(3, len(found))
     lines = math.ceil(len(found) / columns) * len(splits)
     figure = Figure(figsize=(draw.WIDTH, 0.4 + 1.75 * lines))
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_visible(False)
-    seeds = {len(ask.select(results["dynamics"], arm=arm, language=language, stage="pretrain")) for arm in found}
     for i, (arm, own) in enumerate(found.items()):
         for j, split in enumerate(splits):
             axes = grid[i // columns * len(splits) + j, i % columns]
             shown = [moment for moment in own if split in moment.layers]
             axes.set_visible(bool(shown))
             if shown:
-                axes.set_title("" if j else ask.arm_label(arm))
+                axes.set_title("" if j else results.label(arm))
                 axes.set_ylabel("" if i % columns else f"{SPLITS[split]} pairs")
-                _dynamics_map(axes, results, shown, split)
+                _heat_map(axes, results, shown, split)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), draw.HEAT), ax=grid, boundaries=[i / 20 for i in range(21)],
         ticks=[0, 0.25, 0.5, 0.75, 1], aspect=40, label="P@1",
     )  # fmt: skip
     bar.outline.set_visible(False)
     figure.supxlabel("training step, log-spaced", fontsize=9, color=draw.MUTED)
-    target, name = ask.language_label(language), f"dynamics-{language}"
-    means = " ".join(
-        f"{ask.arm_label(arm)}, mean P@1 over layers of {SPLITS[split]} pairs: {_course_in_words(own, split)}."
-        for arm, own in found.items()
-        for split in splits
-        if split in own[-1].layers
-    )
-    caption = (
-        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; the line is the border "
-        f"between stage 1 and stage 2. Mean over seeds ({span(seeds)})."
-    )
-    title = f"Word alignment with {target} in the course of training"
-    return Picture(name, title, f"{title}. {means}", caption, draw.svg_text(figure, name))
+    return figure
 
 
-def _course_in_words(own: Sequence[Moment], split: str) -> str:
+def _ends(own: Sequence[Moment], split: str) -> str:
+    """P@1, mean over layers, at the first measurement and at the end of each stage."""
     last = {moment.stage: moment for moment in own}
-    shown = [("first", own[0]), *((f"end of stage {('align', 'pretrain').index(s) + 1}", m) for s, m in last.items())]
-    return ", ".join(f"{when} {ask.mean(m.layers[split]) or 0.0:.2f}" for when, m in shown if split in m.layers)
+    shown = [("first", own[0]), *((f"end of stage {_STAGES.index(stage) + 1}", m) for stage, m in last.items())]
+    return ", ".join(f"{when} {fmean(m.layers[split]):.2f}" for when, m in shown if split in m.layers)
 
 
-def _dynamics_map(axes: Axes, results: Results, own: Sequence[Moment], split: str) -> None:
+def _heat_map(axes: Axes, results: Results, own: Sequence[Moment], split: str) -> None:
     """Columns are measurements, rows layers with the embedding at the bottom."""
     values = list(zip(*(moment.layers[split] for moment in own), strict=True))
     layers = layer_names(range(len(values)), results)

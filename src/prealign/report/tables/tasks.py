@@ -1,145 +1,126 @@
-"""Tables of what the model can do: zero-shot transfer and knowledge, each next to the baseline.
+"""Zero-shot transfer and knowledge: accuracy of every arm next to the baseline.
 
-The `condition` of a score names its data: the task of a transfer score; of a knowledge score how often a fact was
-taught and to whom, `k=64|names=lexicon`.
+The `condition` of a score names its data set. For transfer it is the task; for knowledge it says how often a fact was in the
+training text, and which names the fact has: `k=64|names=lexicon`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from pandas import Categorical, DataFrame, MultiIndex, isna, to_numeric
 
-from prealign.evaluation import results as ask
-from prealign.evaluation.results import Estimate, Results, Row
-from prealign.report.formats import span, with_interval
-from prealign.report.tables.table import Table, chance, differences, interval_note, make_table, seed_counts, test_note
+from prealign.report.estimates import Estimate, by_seed, estimates
+from prealign.report.formats import span
+from prealign.report.results import Results, language_label, select
+from prealign.report.tables.table import (
+    Table,
+    chance,
+    differences,
+    interval_note,
+    seed_column,
+    test_note,
+    text_table,
+)  # fmt: skip
 
 
 def gap_share(results: Results, arm: str, language: str, condition: str | None) -> Estimate | None:
-    """Return 1 - transfer gap of the arm / that of the baseline, paired by seed; None where the baseline has no gap."""
-    rows = ask.select(results["scores"], task="transfer", metric="transfer_gap", language=language, condition=condition)
-    return ask.by_seed(rows, (ask.baseline(results), arm), lambda base, own: 1 - own / base if base > 0 else None)
+    """Return 1 − transfer gap of the arm / that of the baseline, paired by seed; None where the baseline has no gap."""
+    keys = {"task": "transfer", "metric": "transfer_gap", "language": language, "condition": condition}
+    rows = select(results.scores, **keys)
+    return by_seed(rows, (results.baseline, arm), lambda base, own: 1 - own / base if base > 0 else None)
 
 
 def transfer(results: Results) -> list[Table]:
     """Return accuracy by language, gap and difference to the baseline of every arm, a table for each transfer task."""
-    scores = ask.select(results["scores"], task="transfer")
-    return [_transfer_table(results, condition, rows) for (condition,), rows in ask.group(scores, "condition").items()]
+    return [_transfer_table(results, task, rows) for task, rows in transfer_tasks(results)]
 
 
-def _transfer_table(results: Results, condition: str | None, rows: list[Row]) -> Table:
-    arms = [arm for arm in ask.arm_order(results) if ask.select(rows, arm=arm)]
-    accuracies = ask.select(rows, metric="accuracy")
-    found = {cell: ask.estimate(own) for cell, own in ask.group(rows, "metric", "language", "arm").items()}
-    source, base = ask.source_language(results), ask.arm_label(ask.baseline(results))
-    tags = list(dict.fromkeys(row["language"] for row in accuracies))
-    tags.sort(key=lambda tag: (">" in tag, tag != source))
+def transfer_tasks(results: Results) -> list[tuple[str | None, DataFrame]]:
+    """Return the scores of each transfer task that has accuracies, in order of first appearance."""
+    rows = select(results.scores, arm=results.arms, task="transfer")
+    groups = rows.groupby("condition", sort=False, dropna=False)
+    return [(None if isna(task) else task, own) for task, own in groups if "accuracy" in set(own["metric"])]
+
+
+def _transfer_table(results: Results, task: str | None, rows: DataFrame) -> Table:
+    accuracies = select(rows, metric="accuracy")
+    source, base = results.source, results.label(results.baseline)
+    tags = sorted(accuracies["language"].unique(), key=lambda tag: (">" in tag, tag != source))
     targets = [tag for tag in tags if tag != source and ">" not in tag]
-    cells = [[found.get(("accuracy", tag, arm)) for arm in arms] for tag in tags]
-    columns = {"Arm": [ask.arm_label(arm) for arm in arms]}
-    for tag, own in zip(tags, cells, strict=True):
-        columns[ask.language_label(tag)] = [with_interval(estimate) for estimate in own]
+    wanted = [*(("accuracy", tag) for tag in tags), *(("transfer_gap", tag) for tag in targets)]
+    found = estimates(rows, "arm", "metric", "language").unstack(["metric", "language"])
+    found = found.reindex(columns=MultiIndex.from_tuples(wanted))
+    columns = {language_label(tag): [*found["accuracy", tag]] for tag in tags}
+    compared = results.compared(task="transfer", metric="accuracy", condition=task)
     for tag in targets:
-        of = f"{ask.language_label(tag)}: " if len(targets) > 1 else ""
-        gaps = [found.get(("transfer_gap", tag, arm)) for arm in arms]
-        closed = [gap_share(results, arm, tag, condition) for arm in arms]
-        cells += [gaps]
-        columns[f"{of}Gap"] = [with_interval(gap) for gap in gaps]
-        if any(closed):
-            columns[f"{of}Gap closed"] = [with_interval(share) for share in closed]
-        columns |= differences(
-            [accuracy_difference(results, "transfer", arm, tag, condition) for arm in arms], base, of=of
-        )
-    columns |= seed_counts(list(zip(*cells, strict=True)))
-    unit = "documents" if all("over:documents" in str(row.get("signature")) for row in accuracies) else "items"
+        of = f"{language_label(tag)}: " if len(targets) > 1 else ""
+        closed = [gap_share(results, arm, tag, task) for arm in found.index]
+        columns[f"{of}Gap"] = [*found["transfer_gap", tag]]
+        columns |= {f"{of}Gap closed": closed} if any(closed) else {}
+        columns |= differences(compared, MultiIndex.from_product([[tag], found.index]), base, of=of)
+    documents = accuracies["signature"].astype(str).str.contains("over:documents", regex=False).all()
     note = [
-        f"Accuracy, chance {chance(accuracies)}; fine-tuned on {ask.language_label(source)} alone. Gap: accuracy in "
-        f"{ask.language_label(source)} less that in the target; gap closed: 1 − gap / gap of {base}, paired by seed.",
-        *interval_note([estimate for own in cells for estimate in own], unit),
+        f"Accuracy, chance {chance(accuracies)}; fine-tuned on {language_label(source)} alone. Gap: accuracy in "
+        f"{language_label(source)} minus accuracy in the target; gap closed: 1 − gap / gap of {base}, paired by seed.",
+        *interval_note(found, "documents" if documents else "items"),
         *test_note(results, "transfer"),
-        *_examples_note(results, condition),
+        *_examples_note(results, task),
     ]
-    return make_table(f"Zero-shot transfer, {condition}" if condition else "Zero-shot transfer", columns, note)
+    title = f"Zero-shot transfer, {task}" if task else "Zero-shot transfer"
+    return text_table(results, title, found.index, columns | seed_column(found), note)
 
 
 def _examples_note(results: Results, task: str | None) -> list[str]:
-    """Return sentences on examples that were left out or cut, over arms and seeds; none where there was no such."""
-    rows = ask.select(results.get("transfer", []), task=task)
+    """Sentences on examples that were left out or cut, over arms and seeds; none if there are no such examples."""
+    rows = [row for row in results.section("transfer") if row.get("task") == task]
     tested = [row["tested"] for row in rows if "tested" in row]
     cut: dict[str, list[int]] = {}
     for row in rows:
         for part, count in row.get("truncated", {}).items():
-            cut.setdefault("training" if part == "train" else f"test in {ask.language_label(part)}", []).append(count)
+            cut.setdefault("training" if part == "train" else f"test in {language_label(part)}", []).append(count)
     parts = ", ".join(f"{span(counts)} of the {part}" for part, counts in cut.items() if any(counts))
-    left_out = f"Training examples left out, as a test has them: {span(tested)}." if any(tested) else ""
-    return [*([left_out] if left_out else []), *([f"Examples cut at the end: {parts}."] if parts else [])]
-
-
-def accuracy_difference(results: Results, task: str, arm: str, language: str, condition: str | None) -> Row | None:
-    """Return the row that compares an arm's accuracy with the baseline's."""
-    return ask.comparison(results, arm, language, task=task, metric="accuracy", condition=condition)
+    left_out = f"Training examples left out because a test set has them: {span(tested)}." if any(tested) else ""
+    return [*([left_out] if left_out else []), *([f"Truncated examples: {parts}."] if parts else [])]
 
 
 # --- knowledge --------------------------------------------------------------------------------------------
 
 
-def split_condition(condition: str | None) -> tuple[str, str | None]:
-    """Return (what was taught, whose names): `k=64|names=lexicon` is ("k=64", "lexicon")."""
-    parts = (condition or "").split("|")
-    names = next((part.removeprefix("names=") for part in parts if part.startswith("names=")), None)
-    return "|".join(part for part in parts if not part.startswith("names=")), names
+def knowledge_scores(results: Results) -> list[tuple[str | None, DataFrame]]:
+    """Return knowledge accuracies by the kind of names in the facts, in order of first appearance.
+
+    Column `taught` is how the facts were taught (`k=64`, `control`, `two_hop`), `k` how often, NaN without a number.
+    """
+    rows = select(results.scores, arm=results.arms, task="knowledge", metric="accuracy")
+    parts = rows["condition"].astype(str).str.extract(r"^(?P<taught>.*?)(?:\|names=(?P<names>.*))?$")
+    rows = rows.join(parts.assign(k=to_numeric(parts["taught"].str.extract(r"^k=(\d+)$")[0])))
+    groups = rows.groupby("names", sort=False, dropna=False)
+    return [(None if isna(names) else names, own) for names, own in groups]
 
 
-def repetitions(taught: str) -> int:
-    """Return how often facts were written, 0 for what is no such condition."""
-    found = re.fullmatch(r"k=(\d+)", taught)
-    return int(found[1]) if found else 0
-
-
-def most_taught(rows: Sequence[Row]) -> str | None:
-    """Return the condition with the largest k among the rows, None if none has a k."""
-    conditions = {row.get("condition"): repetitions(split_condition(row.get("condition"))[0]) for row in rows}
-    best = max(conditions, key=lambda condition: conditions[condition], default=None)
-    return best if conditions.get(best) else None
+def most_taught(rows: DataFrame) -> DataFrame:
+    """Return the rows of the facts that were taught most often; none if no row has a k."""
+    return rows[rows["k"] == rows["k"].max()]
 
 
 def knowledge(results: Results) -> list[Table]:
-    """Return accuracy by arm and asked language over how often a fact was taught, a table for each kind of names."""
-    by_names: dict[str | None, list[Row]] = {}
-    for row in ask.select(results["scores"], task="knowledge", metric="accuracy"):
-        by_names.setdefault(split_condition(row.get("condition"))[1], []).append(row)
-    return [_knowledge_table(results, names, rows) for names, rows in by_names.items()]
+    """Return accuracy by arm and question language over how often a fact was taught, a table for each kind of names."""
+    return [_knowledge_table(results, names, rows) for names, rows in knowledge_scores(results)]
 
 
-def _knowledge_table(results: Results, names: str | None, rows: list[Row]) -> Table:
-    conditions = list(dict.fromkeys(row.get("condition") for row in rows))
-    taught = {condition: split_condition(condition)[0] for condition in conditions}
-    ordered = ["control", "two_hop"]
-    conditions.sort(  # k = 1, 4, …, then the control, two hops, and what else there is
-        key=lambda c: (
-            repetitions(taught[c]) or 1_000_000 + (ordered.index(taught[c]) if taught[c] in ordered else len(ordered))
-        )
-    )
-    found = {cell: ask.estimate(own) for cell, own in ask.group(rows, "condition", "arm", "language").items()}
-    keys = [
-        (arm, language)
-        for arm in ask.arm_order(results)
-        for language in dict.fromkeys(row["language"] for row in rows)
-        if ask.select(rows, arm=arm, language=language)
+def _knowledge_table(results: Results, names: str | None, rows: DataFrame) -> Table:
+    language = Categorical(rows["language"], list(dict.fromkeys(rows["language"])), ordered=True)
+    other = rows["taught"].map({"control": 1, "two_hop": 2}).fillna(3)  # after k = 1, 4, …
+    rows = rows.assign(language=language, other=other).sort_values(["k", "other"])
+    found = estimates(rows, "arm", "language", "taught").unstack("taught")
+    columns = {taught.replace("_", " "): [*found[taught]] for taught in rows["taught"].unique()}
+    note = [
+        f"Accuracy, chance {chance(rows)}. k: how often a fact is in the training text, in the source language alone."
     ]
-    columns = {
-        "Arm": [ask.arm_label(arm) for arm, _ in keys],
-        "Asked in": [ask.language_label(language) for _, language in keys],
-    }
-    cells = [[found.get((condition, *key)) for key in keys] for condition in conditions]
-    for condition, own in zip(conditions, cells, strict=True):
-        columns[taught[condition].replace("_", " ")] = [with_interval(estimate) for estimate in own]
-    note = [f"Accuracy, chance {chance(rows)}. k: how often a fact was written, in the source language alone."]
-    largest = most_taught(rows)
-    if largest is not None:
-        compared = [accuracy_difference(results, "knowledge", arm, language, largest) for arm, language in keys]
-        columns |= differences(compared, ask.arm_label(ask.baseline(results)))
-        note += [f"Differences are at {taught[largest]}."] * any(compared)
-    columns |= seed_counts(list(zip(*cells, strict=True)))
-    note += [*interval_note([e for own in cells for e in own], "items"), *test_note(results, "knowledge")]
-    return make_table(f"Knowledge, names: {names}" if names else "Knowledge", columns, note, 2)
+    for condition, taught in most_taught(rows)[["condition", "taught"]].drop_duplicates().itertuples(index=False):
+        compared = results.compared(task="knowledge", metric="accuracy", condition=condition)
+        added = differences(compared, found.index.swaplevel(), results.label(results.baseline))
+        columns |= added
+        note += [f"Differences are at {taught}."] * bool(added)
+    note += [*interval_note(found, "items"), *test_note(results, "knowledge")]
+    title = f"Knowledge, names: {names}" if names else "Knowledge"
+    return text_table(results, title, found.index, columns | seed_column(found), note, language="Asked in")

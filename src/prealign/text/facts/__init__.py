@@ -1,1 +1,1 @@
-"""Made-up facts: templates, facts and questions, and the training text that teaches them."""
+"""Made-up facts: facts and questions by the templates of `prealign.recipe.templates`, and the text that teaches them."""

@@ -14,10 +14,10 @@ from datasets import Dataset
 
 from prealign.lexicon import Group, Lexicon
 from prealign.recipe.measures import KnowledgeSection
+from prealign.recipe.templates import Templates
 from prealign.text.corpus import tokenise_splits
 from prealign.text.encode import encode_words
 from prealign.text.facts.facts import LEXICON, documents, make_world, questions, save_questions
-from prealign.text.facts.templates import Templates
 from prealign.text.segment import Segmenter
 from prealign.text.words import Tokenizer
 

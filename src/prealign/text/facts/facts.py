@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
 from prealign.recipe.measures import KnowledgeSection
-from prealign.text.facts.templates import OBJECT, SUBJECT, Templates, wording
+from prealign.recipe.templates import OBJECT, SUBJECT, Templates, wording
 
 Generator = np.random.Generator
 

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import synthetic_results as synthetic
 import toy_experiment
 from prealign.cli.main import app
-from prealign.evaluation.merging import merge_results
-from prealign.evaluation.results import Results, ResultsError, read_results, select, unfinished_runs
+from prealign.errors import ResultsError
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings
 from prealign.report.page import write_markdown
+from prealign.report.results import Results
+from prealign.report.results_file import Content, read_results
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
+from prealign.run.merging import merge_results
 
-Collect = Callable[..., tuple[Path, Results]]
+Collect = Callable[..., tuple[Path, Content]]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def collect(tmp_path_factory: pytest.TempPathFactory) -> Collect:
     whole = {"arms": ["joint", "prealign", "merged_ids"], "seeds": [0, 1]}
     recipe = toy_experiment.recipe(folder, **whole)
 
-    def results(**settings: Any) -> tuple[Path, Results]:
+    def results(**settings: Any) -> tuple[Path, Content]:
         command = f"prealign run toy.yaml {settings}"
         chosen = with_settings(recipe, whole | settings)
         run = RunFolder(folder / "run")
@@ -41,7 +44,7 @@ def collect(tmp_path_factory: pytest.TempPathFactory) -> Collect:
     return results
 
 
-def without_origin(results: Results) -> Results:
+def without_origin(results: Content) -> Content:
     return {key: part for key, part in results.items() if key not in ("created", "command", "environment", "parts")}
 
 
@@ -66,8 +69,8 @@ def test_parts_add_up_to_what_one_command_would_have_written(collect: Collect, p
 
 
 def test_one_common_seed_keeps_its_interval_over_documents_and_holm_counts_all_arms(collect: Collect) -> None:
-    def perplexities(results: Results) -> list[dict[str, Any]]:
-        return select(results["comparisons"], metric="perplexity", language="en-clone")
+    def perplexities(results: Content) -> list[dict[str, Any]]:
+        return synthetic.matching(results["comparisons"], metric="perplexity", language="en-clone")
 
     parts = [collect(arms=["joint", arm], seeds=[0]) for arm in ("prealign", "merged_ids")]
     merged, (_, whole) = merge_results(parts, ""), collect(seeds=[0])
@@ -89,7 +92,7 @@ def test_merged_results_merge_again_and_their_page_names_every_command(collect: 
     assert without_origin(merged) == without_origin(merge_results([first, second, third], "three"))
     assert [part["command"] for part in merged["parts"]] == [part["command"] for _, part in (first, second, third)]
     assert "cpu" not in merged["environment"]
-    write_markdown(merged, tmp_path / "README.md", tmp_path)
+    write_markdown(Results(merged), tmp_path / "README.md", tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert all(part["command"] in page for part in merged["parts"])
     assert "another" in page and "| Part 3 |" in page.replace("  ", " ")
@@ -100,16 +103,16 @@ def test_what_was_planned_and_is_not_finished_stays_planned(collect: Collect) ->
     other[1]["recipe"] |= {"seeds": [1, 2], "arms": ["prealign", "anchored"]}
     merged = merge_results([one, other], "")
     assert (merged["recipe"]["seeds"], merged["recipe"]["arms"]) == ([0, 1, 2], ["joint", "prealign", "anchored"])
-    assert ("anchored", 2) in unfinished_runs(merged)
+    assert ("anchored", 2) in Results(merged).unfinished_runs
 
 
 def test_diverged_runs_merge_and_are_no_part_of_the_family(collect: Collect) -> None:
     (path, own), other = copy.deepcopy(collect(arms=["joint", "merged_ids"])), collect(arms=["joint", "prealign"])
-    for row in select(own["scores"], arm="merged_ids"):
+    for row in synthetic.matching(own["scores"], arm="merged_ids"):
         row["value"] = None
     merged = merge_results([(path, own), other, (path, own)], "")
-    rows = select(merged["comparisons"], metric="perplexity", language="en-clone")
-    whole = select(other[1]["comparisons"], metric="perplexity", language="en-clone")
+    rows = synthetic.matching(merged["comparisons"], metric="perplexity", language="en-clone")
+    whole = synthetic.matching(other[1]["comparisons"], metric="perplexity", language="en-clone")
     assert {row["arm"]: row["p_holm"] for row in rows} == {"prealign": whole[0]["p"], "merged_ids": None}
 
 

@@ -7,11 +7,14 @@ import math
 from pathlib import Path
 
 import pytest
+from pandas import DataFrame
 
 import synthetic_results as synthetic
 from prealign.errors import PrealignError
-from prealign.evaluation import results as ask
 from prealign.recipe.arms import ARMS
+from prealign.report.estimates import Estimate, estimate, estimates
+from prealign.report.results import Results, language_label, select
+from prealign.report.results_file import read_results
 
 
 def score(arm: str, seed: int, value: float | None, language: str = "en-clone", **more: object) -> dict[str, object]:
@@ -25,10 +28,14 @@ def small(*scores: dict[str, object], **sections: object) -> dict[str, object]:
     return {"schema": 1, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
 
 
+def scores(*rows: dict[str, object]) -> DataFrame:
+    return Results(small(*rows)).scores
+
+
 def test_a_written_file_reads_back_unchanged(tmp_path: Path) -> None:
     made = synthetic.results()
     (tmp_path / "results.json").write_text(json.dumps(made), encoding="utf-8")
-    assert ask.read_results(tmp_path / "results.json") == made
+    assert read_results(tmp_path / "results.json") == made
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: b
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(PrealignError) as caught:
-        ask.read_results(path)
+        read_results(path)
     assert str(path) in str(caught.value)
     assert says in str(caught.value)
 
@@ -61,11 +68,11 @@ def test_the_same_score_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(small(score("joint", 0, 2.0), score("joint", 0, 3.0))), encoding="utf-8")
     with pytest.raises(PrealignError, match="2 scores for"):
-        ask.read_results(path)
+        read_results(path)
 
 
 def test_three_seeds_give_the_t_interval_of_their_mean() -> None:
-    found = ask.estimate([score("joint", seed, value) for seed, value in enumerate((1.0, 2.0, 3.0))])
+    found = estimate(scores(*(score("joint", seed, value) for seed, value in enumerate((1.0, 2.0, 3.0)))))
     assert found is not None
     assert (found.value, found.seeds) == (2.0, 3)
     # t(0.975, 2) = 4.302653 and the standard error is 1 / sqrt(3)
@@ -73,29 +80,37 @@ def test_three_seeds_give_the_t_interval_of_their_mean() -> None:
 
 
 def test_one_seed_keeps_its_interval_over_items() -> None:
-    assert ask.estimate([score("joint", 0, 5.0)]) == ask.Estimate(5.0, 1.0, 9.0, 1)
+    assert estimate(scores(score("joint", 0, 5.0))) == Estimate(5.0, 1.0, 9.0, 1)
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
 def test_a_diverged_seed_leaves_the_mean_and_is_told(bad: float | None) -> None:
     rows = [score("joint", 0, 4.0), score("joint", 1, 6.0), score("joint", 2, bad)]
-    found = ask.estimate(rows)
+    found = estimate(scores(*rows))
     assert found is not None
     assert (found.value, found.seeds) == (5.0, 2)
-    assert ask.unfinished_runs(small(*rows)) == [("joint", 2)]
-    assert ask.estimate([rows[2]]) is None
+    assert Results(small(*rows)).unfinished_runs == [("joint", 2)]
+    assert estimate(scores(rows[2])) is None
 
 
 def test_a_planned_run_without_scores_is_unfinished() -> None:
     made = small(score("joint", 0, 4.0))
     made["recipe"] = {"arms": ["joint", "prealign"], "seeds": [0]}
-    assert ask.unfinished_runs(made) == [("prealign", 0)]
+    assert Results(made).unfinished_runs == [("prealign", 0)]
 
 
 def test_select_treats_an_absent_key_as_none() -> None:
-    rows = [{"a": 1}, {"a": 1, "b": 2}, {"a": 3, "b": 2}]
-    assert ask.select(rows, a=1, b=None) == [{"a": 1}]
-    assert ask.group(rows, "b") == {(None,): [rows[0]], (2,): rows[1:]}
+    rows = DataFrame([{"a": 1}, {"a": 1, "b": 2}, {"a": 3, "b": 2}])
+    assert list(select(rows, a=1, b=None).index) == [0]
+    assert list(select(rows, a=[1, 3], b=2).index) == [1, 2]
+
+
+def test_cells_come_in_the_order_of_the_recipe_and_diverged_ones_stay() -> None:
+    made = small(score("b", 0, 1.0), score("a", 0, math.nan), score("a", 0, 4.0, "en"))
+    made["recipe"] = {"arms": ["b", "a"]}
+    found = estimates(Results(made).scores, "language", "arm")
+    assert list(found.index) == [("en-clone", "b"), ("en-clone", "a"), ("en", "a")]
+    assert [cell and cell.value for cell in found] == [1.0, None, 4.0]
 
 
 def test_half_the_log_gap_closed() -> None:
@@ -105,7 +120,7 @@ def test_half_the_log_gap_closed() -> None:
         for seed, scale in ((0, 1.0), (1, 3.0))
         for arm, value in (("joint", 400.0), ("prealign", 200.0), ("merged_ids", 100.0))
     ]
-    values = {arm: ask.gap_closed(small(*rows), arm, "en-clone") for arm in ("joint", "prealign", "merged_ids")}
+    values = {arm: Results(small(*rows)).gap_closed(arm, "en-clone") for arm in ("joint", "prealign", "merged_ids")}
     assert {arm: found and round(found.value, 12) for arm, found in values.items()} == {
         "joint": 0.0, "prealign": 0.5, "merged_ids": 1.0,
     }  # fmt: skip
@@ -115,8 +130,8 @@ def test_half_the_log_gap_closed() -> None:
 
 def test_no_gap_without_a_bound_or_with_one_that_is_no_better() -> None:
     bounds = [score("joint", 0, 100.0), score("prealign", 0, 90.0)]
-    assert ask.gap_closed(small(*bounds), "prealign", "en-clone") is None
-    assert ask.gap_closed(small(*bounds, score("merged_ids", 0, 100.0)), "prealign", "en-clone") is None
+    assert Results(small(*bounds)).gap_closed("prealign", "en-clone") is None
+    assert Results(small(*bounds, score("merged_ids", 0, 100.0))).gap_closed("prealign", "en-clone") is None
 
 
 def test_a_seed_that_stopped_after_stage_1_does_not_lower_the_mean_budget() -> None:
@@ -126,18 +141,19 @@ def test_a_seed_that_stopped_after_stage_1_does_not_lower_the_mean_budget() -> N
     ]
     rows.append({"arm": "joint", "seed": 0, "stage": "pretrain", "flops": 4.0})
     made = small(budget=rows)
-    assert ask.total_flops(made, "prealign") == 8.0
-    assert ask.budget_ratio(made, "prealign") == 2.0
+    total = select(Results(made).budget, arm="prealign", stage="total")
+    assert list(total["flops"]) == [8.0], "of seed 0 alone"
+    assert Results(made).budget_ratio("prealign") == 2.0
 
 
 def test_arms_keep_the_recipes_order_and_no_run_is_lost() -> None:
     made = small(score("late", 0, 1.0), score("prealign", 0, 1.0), score("joint", 0, 1.0))
     made["recipe"] = {"arms": ["joint", "prealign", "never_ran"]}
-    assert ask.arm_order(made) == ["joint", "prealign", "late"]
+    assert Results(made).arms == ["joint", "prealign", "late"]
 
 
 def test_every_named_arm_has_a_label_of_its_own() -> None:
-    labels = {arm: ask.arm_label(arm) for arm in ARMS}
+    labels = {arm: Results(small()).label(arm) for arm in ARMS}
     assert len(set(labels.values())) == len(ARMS)
     assert [arm for arm, label in labels.items() if arm == label] == []
 
@@ -145,16 +161,24 @@ def test_every_named_arm_has_a_label_of_its_own() -> None:
 def test_a_variant_is_described_by_what_it_changes() -> None:
     made = small()
     made["recipe"] = {"variants": {"loud": {"extends": "prealign", "set": {"switch.ratio": 0.5}}}}
-    assert ask.arm_description("loud", made) == "PreAlign with switch.ratio = 0.5"
-    assert ask.arm_description("joint", made) == ARMS["joint"].description
+    assert Results(made).description("loud") == "PreAlign with switch.ratio = 0.5"
+    assert Results(made).description("joint") == ARMS["joint"].description
+
+
+def test_what_the_file_says_of_an_arm_goes_before_what_this_version_knows() -> None:
+    about = {"label": "PreAlign!", "description": "aligned first", "citation": "Li et al. 2024", "phases": []}
+    made = Results(small(arms={"prealign": about}))
+    assert (made.label("prealign"), made.description("prealign")) == ("PreAlign!", "aligned first")
+    assert (made.citation("prealign"), made.citation("joint")) == ("Li et al. 2024", "")
+    assert made.label("joint") == "Joint training"
 
 
 def test_the_main_arm_is_not_the_best_but_the_one_asked_about() -> None:
-    assert ask.main_arm(synthetic.results(["joint", "prealign_sustained", "prealign"])) == "prealign"
-    assert ask.main_arm(synthetic.results(["merged_ids", "joint", "anchored"])) == "anchored"
-    assert ask.main_arm(synthetic.results(["joint", "merged_ids"])) is None
+    assert Results(synthetic.results(["joint", "prealign_sustained", "prealign"])).main_arm == "prealign"
+    assert Results(synthetic.results(["merged_ids", "joint", "anchored"])).main_arm == "anchored"
+    assert Results(synthetic.results(["joint", "merged_ids"])).main_arm is None
 
 
 def test_targets_come_before_the_source_and_have_names() -> None:
-    assert ask.languages(synthetic.results()) == ["en-clone", "en"]
-    assert [ask.language_label(tag) for tag in ("en-clone", "de", "xx")] == ["English-Clone", "German", "xx"]
+    assert Results(synthetic.results()).languages == ["en-clone", "en"]
+    assert [language_label(tag) for tag in ("en-clone", "de", "xx")] == ["English-Clone", "German", "xx"]

@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from prealign.run.contents import ContentCache, hash_contents
+from prealign.contents import ContentCache, hash_contents
 
 
 def test_equal_bytes_have_equal_hashes_whatever_their_times(tmp_path: Path) -> None:
