@@ -102,7 +102,7 @@ class LexiconFile(Section):
     turned: bool = False
     """Whether the file has the opposite direction, from `target` to the source. Only for formats with two columns."""
     columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
-    """The two columns of a table, source word first: numbers from 1, or names of the header. null: the first two."""
+    """The two columns of a table, source word first: numbers from 1, or names of its header. null: detect them."""
     reverse: str | None = None
     """Path of a second dictionary, from `target` to the source. A translation is kept only if this dictionary
     translates it back. null: no such check."""

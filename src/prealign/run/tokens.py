@@ -1,7 +1,7 @@
 """The stage `tokens`: the text of all languages as token ids, their tokenizer, and the words of the source.
 
-1. Read the text of each language into scratch. An attempt that goes on does not read it again. It is not kept: a copy of the
-   raw text would take as much disk as the tokens, and reading is cheap beside tokenising.
+1. Read the text of each language into scratch. A resumed attempt does not read it again. A finished stage does not keep
+   it: a copy of the raw text takes as much disk as the tokens, and reading is cheap compared with tokenising.
 2. Hold out documents for validation and test, and give the clone its share.
 3. Load the tokenizer, and extend it if the recipe says so, or train a byte-level BPE on all training text.
 4. Tokenise. A clone's documents are also written in twin ids. For scripts without spaces, store where words begin.
@@ -37,7 +37,7 @@ _Text = dict[str, dict[str, Dataset]]
 def make_tokens(
     recipe: Recipe, segmenters: dict[str, Segmenter], folder: Path, on_progress: OnProgress, spread: Spread
 ) -> dict[str, Any]:
-    """Write the stage into `folder`; return its record."""
+    """Write the stage into `folder` and return its record. Raises CorpusError or TokenizerError."""
     began = time.monotonic()
     text, left_out, notes = _read_text(recipe, folder / SCRATCH / "text", on_progress)
     tell = step_counter("tokens", 2 + len(text), on_progress)
@@ -66,9 +66,9 @@ def make_tokens(
 
 
 def _read_text(recipe: Recipe, scratch: Path, on_progress: OnProgress) -> tuple[_Text, dict[str, int], list[str]]:
-    """Return the text, how many documents `split.train` leaves out of each language, and notes on what was read.
+    """Return the text, the number of documents that `split.train` leaves out per language, and notes on the reading.
 
-    A clone has the source's held-out documents. The documents left out of its share are counted at the source.
+    A clone has the source's held-out documents. Documents left out of its share count for the source.
     """
     clone = next((target for target in recipe.targets if target.is_clone), None)
     sizes: dict[str, Any] = recipe.split.model_dump()
