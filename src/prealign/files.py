@@ -107,23 +107,28 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """
     try:
         with opened(path) as file:
-            _check_line_ends(path, file)
+            if fault := encoding_fault(file):
+                raise LexiconError(f"{path}: {fault}")
             yield from _cut(file)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _check_line_ends(path: Path, file: IO[bytes]) -> None:
+def encoding_fault(file: IO[bytes]) -> str | None:
+    """Return why a file is no text in lines of UTF-8, and the command that mends it: archives, UTF-16, carriage
+    returns.
+
+    None if it may be such text; a byte that is not UTF-8 may still come. The file is rewound.
+    """
     try:
         beginning = check_beginning(file)
     except ValueError as error:
-        raise LexiconError(f"{path}: {error}") from None
+        return str(error)
     first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
     file.seek(0)
     if b"\n" not in first and len(first) < LONGEST_LINE:
-        raise LexiconError(
-            f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
-        )
+        return "the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
+    return None
 
 
 def check_beginning(file: IO[bytes]) -> bytes:

@@ -443,6 +443,14 @@ def test_merged_ids_needs_a_clone(tmp_path: Path) -> None:
             "trainer.dataloader_workers: not a field of TrainingArguments; did you mean 'dataloader_num_workers'?",
         ),
         (
+            ["trainer.report_to=kubeflow"],
+            "trainer.report_to: the package of 'kubeflow' is not installed: install it, or leave the setting out",
+        ),
+        (
+            ["trainer.report_to=[none, tensorbord]"],
+            "trainer.report_to: 'tensorbord' is unknown; did you mean 'tensorboard'?",
+        ),
+        (
             ["trainer.learning_rate=1"],
             "trainer.learning_rate: cannot be set here: set pretrain.learning_rate or align.learning_rate",
         ),

@@ -122,7 +122,7 @@ def align(
     text = read_parallel(files)
     say(text.text)
     with Meter() as meter:
-        counted = count_links(text.pairs, cutters, meter.show)
+        counted = count_links(text.pairs, (source, target), cutters, meter.show)
     said = f"{counted.pairs:,} pairs of sentences aligned: {sum(counted.links.values()):,} links"
     say("\n".join([f"{said} of {len(counted.links):,} pairs of words", *told_of("dropped", counted.dropped)]))
     lexicon, dropped = probable(counted, source, target, thresholds, f"aligned:{files[-1].name}")
@@ -210,7 +210,7 @@ def _words_to_translate(
         raise LexiconError("name the words to translate by either --words FILE or --text FILES")
     counts = count_text(text or [], task.source) if words is None else read_word_counts(words, minimum_count)
     lexicons = [read_lexicon(path, task.source, task.target) for path in known]
-    asked, left = untranslated(counts, lexicons, task.target, minimum_count, limit)
+    asked, left = untranslated(counts, lexicons, (task.source, task.target), minimum_count, limit)
     say("\n".join([f"{len(asked):,} words to translate into {task.target}", *told_of("left out", left)]))
     if not asked:
         raise LexiconError("no word is left to translate; lower --minimum-count, or give other words")

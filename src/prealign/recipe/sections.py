@@ -81,6 +81,9 @@ class TokenizerSection(Section):
     """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
     vocab_size: Positive = 4000
     """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
+    bos: bool | None = None
+    """Whether every document begins with the tokenizer's BOS, in training, perplexity and sentences alike. null: only
+    if the tokenizer itself puts BOS before a text, as those of Llama and Gemma do."""
     extend: Count = 0
     """Number of new tokens to add to the tokenizer of `path`, which must be a BPE. They are learned on the targets'
     training text; source text keeps its tokens. 0 adds none."""

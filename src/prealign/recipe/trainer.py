@@ -77,3 +77,23 @@ def _trainer(recipe: Recipe) -> Iterator[Problem]:
             yield ("trainer", name), f"cannot be set here: {ours[name]}"
         elif name not in fields:
             yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+    yield from _report_to(recipe.trainer.get("report_to"))
+
+
+def _report_to(setting: Any) -> Iterator[Problem]:
+    """Yield a problem for each service of `report_to` that is unknown or whose package is not installed."""
+    if setting is None:
+        return
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    names = setting if isinstance(setting, list) else [setting]
+    known = [*INTEGRATION_TO_CALLBACK, "all", "none"]
+    for name in names:
+        if name not in known:
+            yield ("trainer", "report_to"), f"{name!r} is unknown{did_you_mean(name, known)}"
+        elif name not in ("all", "none", *get_available_reporting_integrations()):
+            yield (
+                ("trainer", "report_to"),
+                f"the package of {name!r} is not installed: install it, or leave the setting out",
+            )

@@ -27,7 +27,7 @@ from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
 from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
 from prealign.text.facts.facts import Question, load_questions
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, rows
 
 TOKENIZER, NEW_TOKENS = "tokenizer", "new-tokens.json"
 WORDS, SEGMENTED_WORDS = "words.json", "segmented-words.json"
@@ -138,10 +138,20 @@ class Prepared:
         return int(self.tokenizer.eos_token_id)
 
     @property
+    def bos(self) -> int | None:
+        """The BOS id at the start of every document; None without BOS (`tokenizer.bos`)."""
+        return self.record.get("bos")
+
+    @property
+    def before(self) -> int:
+        """The id before a document's first token: its BOS, or else the EOS of the previous document."""
+        return self.eos if self.bos is None else self.bos
+
+    @property
     def vocab_size(self) -> int:
         """The number of embedding rows that the data need, including twin ids of a clone."""
         clone = any(is_clone(language) for language in self.languages)
-        return clone_language(self.tokenizer).vocab_size if clone else len(self.tokenizer)
+        return clone_language(self.tokenizer).vocab_size if clone else rows(self.tokenizer)
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -162,10 +172,11 @@ class Prepared:
         return concatenate_datasets([self.tokens(language, split, source_ids=source_ids) for split in splits])
 
     def training_size(self, language: str) -> int:
-        """Return the number of tokens in `training_tokens`, with one EOS per document."""
+        """Return the number of tokens in `training_tokens`, with EOS (and BOS, if used) of each document."""
         facts = self.record.get("knowledge", {"text": {}})["text"].get(language)
         parts = [self.record["corpus"][language]["train"], *([facts] if facts else [])]
-        return sum(part["tokens"] + part["documents"] for part in parts)
+        frame = 1 if self.bos is None else 2
+        return sum(part["tokens"] + frame * part["documents"] for part in parts)
 
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in the training text of a language."""
@@ -211,4 +222,4 @@ class Prepared:
         tokens = {language: self.training_tokens(language, source_ids=source_ids) for language in chosen}
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
-        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)
+        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares, bos=self.bos)

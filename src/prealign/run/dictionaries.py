@@ -133,7 +133,7 @@ def make_lexicon(
     if section.case == "text":
         used = as_written(used, counted, keys)
     if section.sense_order == "frequency":
-        used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
+        used = used.order_senses(counted, keys)
     for group in used:
         for senses in group.translations.values():
             for sense in senses[section.maximum_senses :]:

@@ -176,6 +176,7 @@ class ArmInputs:
                 blocks=section.validation_blocks,
                 context=section.context,
                 eos=prepared.eos,
+                bos=prepared.bos,
             )
             for language in prepared.languages
         }

@@ -36,6 +36,7 @@ from prealign.run.inputs import REFERENCE
 from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases
 from prealign.run.prepare import data_marks
 from prealign.text.tokenizers import get_tokenizer
+from prealign.text.words import rows
 from prealign.training.forward import fused_loss
 from prealign.training.models import freeze_body, frozen_share, model_shapes
 from prealign.training.precision import precision
@@ -242,7 +243,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
     vocabulary = recipe.tokenizer.vocab_size
     if recipe.tokenizer.path is not None:
         trust = recipe.model.trust_remote_code
-        vocabulary = len(get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)) + recipe.tokenizer.extend
+        tokenizer = get_tokenizer(recipe.tokenizer, iter(()), trust_remote_code=trust)
+        vocabulary = rows(tokenizer) + recipe.tokenizer.extend
     if any(target.is_clone for target in recipe.targets):
         vocabulary = 2 * vocabulary - 1  # a twin of every token except the separator
     note = (

@@ -4,13 +4,16 @@
    it: a copy of the raw text takes as much disk as the tokens, and reading is cheap compared with tokenising.
 2. Hold out documents for validation and test, and give the clone its share.
 3. Load the tokenizer, and extend it if the recipe says so, or train a byte-level BPE on all training text.
-4. Tokenise. A clone's documents are also written in twin ids. For scripts without spaces, store where words begin.
+4. Tokenise. Special tokens in the text are read as characters, and counted. A clone's documents are also written in
+   twin ids. For scripts without spaces, store the first token of each word.
 5. Count the words of the source's training text, and of each language with a segmenter: tokens do not show those.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,19 @@ from prealign.recipe.sections import Recipe, SourceText, TargetText
 from prealign.run.data import NEW_TOKENS, SEGMENTED_WORDS, TOKENIZER, WORDS
 from prealign.run.folder import SCRATCH, finished, run_stage
 from prealign.text.arrow import load_arrow
-from prealign.text.corpus import SPLITS, count_segmented, count_words, load_text, split_documents, tokenise_splits
+from prealign.text.corpus import (
+    SPLITS,
+    count_segmented,
+    count_special,
+    count_words,
+    load_text,
+    split_documents,
+    tokenise_splits,
+)
 from prealign.text.extension import extend_tokenizer
 from prealign.text.segment import Segmenter
-from prealign.text.tokenizers import balanced_texts, get_tokenizer, written
-from prealign.text.words import Tokenizer
+from prealign.text.tokenizers import balanced_texts, document_start, get_tokenizer, written
+from prealign.text.words import Tokenizer, rows
 from prealign.workers import Spread
 
 _Text = dict[str, dict[str, Dataset]]
@@ -42,7 +53,11 @@ def make_tokens(
     text, left_out, notes = _read_text(recipe, folder / SCRATCH / "text", on_progress)
     tell = step_counter("tokens", 2 + len(text), on_progress)
     tokenizer, tokenizer_record = _make_tokenizer(recipe, text, folder)
+    bos = document_start(tokenizer, recipe.tokenizer.bos)
     tell()
+    for note in _special_tokens(text, tokenizer, spread):
+        on_progress(Progress("tokens", 1, 2 + len(text), note=note))
+        notes.append(note)
     corpus = {}
     for language, splits in text.items():
         corpus[language] = tokenise_splits(splits, tokenizer, folder / language, segmenters.get(language), spread)
@@ -60,7 +75,8 @@ def make_tokens(
         "segmenters": {language: segmenter.name for language, segmenter in segmenters.items()},
         "left_out": left_out,
         **({"read": notes} if notes else {}),
-        "vocabulary": len(tokenizer),
+        "vocabulary": rows(tokenizer),
+        **({} if bos is None else {"bos": bos}),
         "tokenizer": tokenizer_record,
     }
 
@@ -98,6 +114,18 @@ def _read_text(recipe: Recipe, scratch: Path, on_progress: OnProgress) -> tuple[
             text[target.language] = {name: own.select(own_parts[name]) for name in SPLITS}
             left_out[target.language] = len(own_parts["left_out"])
     return text, left_out, notes
+
+
+def _special_tokens(text: _Text, tokenizer: Tokenizer, spread: Spread) -> Iterator[str]:
+    """Yield a note for each language whose text contains special tokens, with their number."""
+    for language, splits in text.items():
+        counts = sum((count_special(rows, tokenizer, spread) for rows in splits.values()), Counter[str]())
+        if counts:
+            examples = ", ".join(f"{token} {count:,} times" for token, count in counts.most_common(3))
+            yield (
+                f"{language}: {counts.total():,} special tokens are written in the text ({examples}); they are read as "
+                "characters, and do not separate documents"
+            )
 
 
 def _load(own: SourceText | TargetText, folder: Path) -> tuple[Dataset, list[str]]:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
+from prealign.lexicon.case import lower, title, upper
 from prealign.text.encode import CONTEXTS, encode_words
 from prealign.text.ragged import IntArray, Ragged, edges, spans
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, special_ids
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,10 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
     sources: list[IntArray] = []
     rows: list[list[tuple[int, list[IntArray]]]] = []
     for cased in _CASES:
-        members = [(g, cased(g.word)) for g in groups if cased is _as_it_is or _takes_case(g.word, cased(g.word))]
+        forms = ((g, cased(g.word, lexicon.source)) for g in groups)
+        members = [(g, f) for g, f in forms if cased is _as_it_is or _takes_case(g.word, f, lexicon.source)]
         words = [word for _, word in members]
-        pairs = [(t, [cased(s) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
+        pairs = [(t, [cased(s, t) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
             encoded = _encode_translations(tokenizer, pairs, targets, context)
             for row, ids in enumerate(_encode(tokenizer, words, lexicon.source, context)):
@@ -169,23 +171,18 @@ def _encode_translations(
 
 def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
     """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
-    added = tokenizer.added_tokens_decoder
-    special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
+    special = list(special_ids(tokenizer))
     rows = encode_words(tokenizer, words, language, context)
     unknown = set(np.repeat(np.arange(len(rows)), rows.lengths)[np.isin(rows.values, special)].tolist())
     return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
 
 
-def _as_it_is(word: str) -> str:
+def _as_it_is(word: str, language: str) -> str:
     return word
 
 
-def _capitalised(word: str) -> str:
-    return word[:1].upper() + word[1:]
+_CASES: tuple[Callable[[str, str], str], ...] = (_as_it_is, title, upper)
 
 
-_CASES: tuple[Callable[[str], str], ...] = (_as_it_is, _capitalised, str.upper)
-
-
-def _takes_case(word: str, cased: str) -> bool:
-    return word == word.lower() and cased != word and cased.lower() == word
+def _takes_case(word: str, cased: str, language: str) -> bool:
+    return cased != word == lower(word, language)

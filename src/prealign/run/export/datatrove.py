@@ -38,6 +38,7 @@ from prealign.text.blocks import BLOCKS, Mixture, MixtureCounts, block_table, cu
 from prealign.text.corpus import count_words, frequent_first, read_documents, tokenise
 from prealign.text.hub import PREFIX
 from prealign.text.sources import source_files
+from prealign.text.tokenizers import document_start
 
 
 def shard(folder: str | Path, number: int) -> Path:
@@ -160,7 +161,10 @@ class SwitchAndPack(PipelineStep):
         switcher = CodeSwitcher(tokenizer, lexicon, source=lexicon.source, **self.switcher) if lexicon else None
         language = lexicon.source if lexicon else "text"
         rewriters = {language: switcher} if switcher else {}
-        mixture = Mixture({language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, rewriters)
+        bos = document_start(tokenizer, None)
+        mixture = Mixture(
+            {language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, rewriters, bos=bos
+        )
         first = sum(map(len, shards[:rank]))
         counts, left = MixtureCounts(), 0
 

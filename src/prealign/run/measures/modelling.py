@@ -36,7 +36,7 @@ def evaluate_lm(
             byte_counts=np.asarray(rows["bytes"]),
             language=language,
             context=recipe.pretrain.context,
-            prefix=prepared.eos,
+            prefix=prepared.before,
             stride=recipe.evaluate.stride,
             batch_size=recipe.evaluate.batch_size,
             words=None if language == prepared.languages[0] else _word_kinds(prepared, lexicon, language, key),
