@@ -65,7 +65,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
     baseline = str(recipes[0]["baseline"])
     numbers = [row | {"value": math.nan} if row["value"] is None else row for row in joined["scores"]]
     origins = [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
-    about = {arm: found for _, part in reversed(parts) for arm, found in part.get("arms", {}).items()}
+    about = {arm: card for _, part in reversed(parts) for arm, card in part.get("arms", {}).items()}
     return {
         "schema": first["schema"],
         "name": first["name"],
@@ -155,8 +155,8 @@ def _conditions(part: Content, recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(parts: Sequence[Part], section: str, run: Run) -> list[Row]:
     """Return the rows of an arm and seed, from the first part that has any."""
-    found = ([row for row in part.get(section, []) if (row["arm"], row["seed"]) == run] for _, part in parts)
-    return next((rows for rows in found if rows), [])
+    by_part = ([row for row in part.get(section, []) if (row["arm"], row["seed"]) == run] for _, part in parts)
+    return next((rows for rows in by_part if rows), [])
 
 
 def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
@@ -185,11 +185,11 @@ def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
 
 def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
     """Return the lexicon of a part whose first seed is `seed`; else any lexicon, without the count of held-out words."""
-    found = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
-    for first_seed, lexicon in found:
+    lexicons = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
+    for first_seed, lexicon in lexicons:
         if first_seed == seed:
             return dict(lexicon)
-    return {key: value for _, lexicon in found[:1] for key, value in lexicon.items() if key != "held_out"}
+    return {key: value for _, lexicon in lexicons[:1] for key, value in lexicon.items() if key != "held_out"}
 
 
 def _origin(part: Content) -> dict[str, Any]:

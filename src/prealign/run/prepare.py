@@ -162,19 +162,20 @@ class _Stages:
         reading_of_tests = readings_of_tests(recipe.evaluate.dictionaries, self.inputs.tests, counts)
         segmented = read_json(tokens / SEGMENTED_WORDS)
         counted = count_targets(counted_targets(recipe), tokenizer, segmented, tokens, self.spread)
-        made = make_lexicon(recipe.lexicon, recipe.targets, self.inputs.dictionaries, tokenizer, counts, counted, tests)
-        made.lexicon.save(folder / LEXICON)
+        dictionaries = self.inputs.dictionaries
+        result = make_lexicon(recipe.lexicon, recipe.targets, dictionaries, tokenizer, counts, counted, tests)
+        result.lexicon.save(folder / LEXICON)
         record: dict[str, Any] = {
             "lexicon": {
-                "groups": len(made.lexicon),
-                "coverage": made.lexicon.coverage(counts),
-                "reading": made.reading,
-                "left_out": made.left_out,
+                "groups": len(result.lexicon),
+                "coverage": result.lexicon.coverage(counts),
+                "reading": result.reading,
+                "left_out": result.left_out,
             }
         }
         if tests.targets:
             tested = _save_tests(recipe, tests, counts, counted, folder)
-            record["tests"] = {"kept_out": made.kept_out, "reading": reading_of_tests, "dictionaries": tested}
+            record["tests"] = {"kept_out": result.kept_out, "reading": reading_of_tests, "dictionaries": tested}
         advance()
         return record | {"seconds": time.monotonic() - began}
 

@@ -49,8 +49,9 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
-        for task, made in stages.get("transfer", {}).get("tasks", {}).items():
-            examples = {key: made[key] for key in ("train_examples", "tested", "truncated") if key in made}
+        for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
+            sizes = ("train_examples", "tested", "truncated")
+            examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {

@@ -170,8 +170,8 @@ class SwitchAndPack(PipelineStep):
 
         def tables() -> Iterator[pa.Table]:
             nonlocal left
-            own = np.arange(first, first + len(shards[rank]))
-            for stretch in cut_blocks([mixture.documents(self.epoch, own, counts)], self.context):
+            documents = np.arange(first, first + len(shards[rank]))
+            for stretch in cut_blocks([mixture.documents(self.epoch, documents, counts)], self.context):
                 if stretch[0].shape[1] < self.context:  # the remainder at the end
                     left = stretch[0].size
                 else:

@@ -44,9 +44,9 @@ def evaluate_lm(
         )
         total = prepared.record["corpus"][language]["test"]["tokens"]
         with autocast(recipe.trainer, model.device):
-            found = evaluator(model, on_progress=token_counter(f"evaluate {language}", total, on_progress))
-        scores += found.scores
-        items[language] = {"document": list(rows["document"])} | found.items
+            evaluation = evaluator(model, on_progress=token_counter(f"evaluate {language}", total, on_progress))
+        scores += evaluation.scores
+        items[language] = {"document": list(rows["document"])} | evaluation.items
     return Evaluation(scores, items)
 
 

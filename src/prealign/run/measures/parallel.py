@@ -39,12 +39,12 @@ class ParallelTests:
         words: dict[str, Any] = {}
         sentences: dict[str, Any] = {name: {} for name in self.sentences}
         for language, dictionary in self.dictionaries.items():
-            found, words[language] = dictionary(model, stage=stage)
-            scores += found
+            more, words[language] = dictionary(model, stage=stage)
+            scores += more
         for name, evaluators in self.sentences.items():
             for evaluator in evaluators:
-                found, sentences[name][evaluator.language] = evaluator(model, stage=stage)
-                scores += found
+                more, sentences[name][evaluator.language] = evaluator(model, stage=stage)
+                scores += more
         return Evaluation(scores, {"dictionary": words, "sentences": sentences})
 
 

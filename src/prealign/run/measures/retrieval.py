@@ -27,6 +27,6 @@ def evaluate_retrieval(
         pairs = draw_pairs(seen, held_out, language, section.retrieval_words, seed)
         if pairs.sources:  # a small share of the dictionary may leave a language out
             settings = (recipe.align.bos, section.csls_neighbours, prepared.identity)
-            found, items[language] = WordRetrieval(prepared.tokenizer, pairs, *settings)(model, stage=stage)
-            scores += found
+            more, items[language] = WordRetrieval(prepared.tokenizer, pairs, *settings)(model, stage=stage)
+            scores += more
     return Evaluation(scores, items)
