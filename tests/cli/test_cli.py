@@ -169,7 +169,7 @@ def test_the_folder_of_another_recipe_is_left_as_it_is(folder: Path) -> None:
     before = (folder / "runs/toy/recipe.yaml").read_bytes()
     assert "run folder of another recipe" in refused("run", "recipe.yaml", "name=other", "--out", "runs/toy")
     assert (folder / "runs/toy/recipe.yaml").read_bytes() == before
-    assert "no run folder" in refused("run", "recipe.yaml", "--out", "text")
+    assert "not a run folder" in refused("run", "recipe.yaml", "--out", "text")
 
 
 def test_a_dictionary_of_another_language_is_refused(folder: Path) -> None:
