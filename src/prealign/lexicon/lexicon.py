@@ -174,7 +174,7 @@ class Lexicon:
         return Lexicon(merged.values(), source=self.source, targets=union(self.targets, other.targets))
 
     def coverage(self, word_counts: Mapping[str, int]) -> dict[str, float]:
-        """Return, for each target, the share of source tokens whose word has a translation (METHOD, stage 0).
+        """Return, for each target, the share of source tokens whose word has a translation (docs/method.md, stage 0).
 
         word_counts: word of the corpus -> its frequency; found as by `lookup`. 0 for an empty corpus.
         """
