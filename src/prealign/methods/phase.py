@@ -56,12 +56,22 @@ class Objective(Protocol):
 
     A step calls `batch` where data are loaded, `encode` inside the model's one wrapped forward (DDP, FSDP and autocast need
     it there), and `loss` on what that returned.
+
+    An objective with `reads_text` is a loss on the text of the step. `of_text` is then called where data are loaded, and its
+    result joins the batch. The batch of `encode` also holds "text_states" (B, T, D), the input of the output embedding,
+    and "text_logits" (B, T, V), its output, both of the forward that computes L_LM.
     """
 
     name: str
+    reads_text: bool = False
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of its step number `step` on one rank: a function of these and its seed, of nothing else."""
+        return {}
+
+    def of_text(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return its inputs for the text of a step, both (B, T): a function of the text and its seed, of nothing else."""
+        return {}
 
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors that the loss needs, with gradients."""

@@ -5,17 +5,19 @@
    asks for it, and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into
    the modules of transformers, and so into every model of the process, also those that are measured on a CPU.
 3. `with_objectives` encodes the batches of a phase's objectives in the same call, so that there is one wrapped forward, as
-   data parallel and sharded training need it.
+   data parallel and sharded training need it. For objectives that read the text, a hook keeps the input and the output of
+   the output embedding: there is no second forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
@@ -80,12 +82,29 @@ def _fuse_loss(model: Any) -> None:
         )
 
 
+def check_fused_loss(objectives: Iterable[Objective], trainer: Mapping[str, Any]) -> None:
+    """RecipeError if an objective reads the text's logits and the loss never computes them."""
+    readers = [objective.name for objective in objectives if objective.reads_text]
+    if readers and fused_loss(trainer):
+        raise RecipeError(
+            f"trainer.{LIGER}: liger-kernel's fused loss does not compute the logits that {' and '.join(readers)} needs. "
+            f"Remove trainer.{LIGER}, or the arms with {' or '.join(readers)}."
+        )
+
+
 def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
     """Give this model instance a forward that, called with `objectives` {name: batch}, also encodes these batches.
 
     What `Objective.encode` returns for each stands under the same key of the output. Calls without it are those of the
     forward it had, and calls with nothing else have no text. Returns the model.
     """
+    kept: dict[str, Tensor] = {}
+
+    def keep(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kept["text_states"], kept["text_logits"] = inputs[0], output
+
+    if any(objective.reads_text for objective in objectives.values()):
+        model.get_output_embeddings().register_forward_hook(keep)
 
     def make(inner: Callable[..., Any]) -> Callable[..., Any]:
         # Under `trainer.torch_compile` this frame is left as it is and the inner forward is compiled, whose text always
@@ -94,9 +113,16 @@ def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             batches = kwargs.pop("objectives", None)
             if batches is None:
-                return inner(self, *args, **kwargs)
+                output = inner(self, *args, **kwargs)
+                kept.clear()
+                return output
             output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-            encoded = {name: objectives[name].encode(self, batch) for name, batch in batches.items()}
+            text = dict(kept)
+            kept.clear()  # only this forward holds the text's tensors
+            encoded = {
+                name: objectives[name].encode(self, {**batch, **text} if objectives[name].reads_text else batch)
+                for name, batch in batches.items()
+            }
             return {**output, "objectives": encoded}
 
         return forward
