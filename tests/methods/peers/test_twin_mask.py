@@ -176,7 +176,7 @@ def test_two_ranks_have_the_gradients_of_one_with_all_blocks(tmp_path: Path) -> 
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-13)
 
 
-def test_it_runs_as_an_arm_and_is_resumed_exactly(tmp_path: Path) -> None:
+def test_it_runs_as_an_arm(tmp_path: Path) -> None:
     made = toy_experiment.recipe(tmp_path / "text", arms=["joint", "joint_twin_mask"])
     run_experiment(made, RunFolder(tmp_path / "run"), lambda _: None, command="test")
     results = read_json(tmp_path / "run" / "results.json")
