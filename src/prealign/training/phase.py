@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prealign.events import OnProgress
 from prealign.methods.phase import Phase
@@ -66,27 +66,30 @@ def train(
         freeze_body(model)
     phase.check(model)
     cost = phase.cost(model, launch.count())
-    phase_trainer: Trainer
-    if phase.terms:
-        objectives = {term.objective.name: term.objective for term in phase.terms}
-        phase_trainer = PhaseTrainer(
-            with_objectives(training_forward(model, settings), objectives),
-            arguments,
-            phase=phase,
-            data_collator=collate,
-            train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
-            eval_dataset=validation,
-        )
-    else:
-        # As numpy arrays: Python lists would be collated number by number.
-        model = training_forward(model, settings)
-        phase_trainer = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
     return run_trainer(
-        phase_trainer,
+        _trainer(phase, training_forward(model, settings), arguments, blocks, validation),
         phase.name,
         on_progress,
         tokens=cost.tokens,
         flops=cost.flops,
         callbacks=callbacks,
         checkpoint=checkpoint,
+    )
+
+
+def _trainer(
+    phase: Phase, model: Any, arguments: TrainingArguments, blocks: Dataset, validation: dict[str, Dataset]
+) -> Trainer:
+    """Return the Trainer of a phase; without objectives it is the stock one."""
+    if not phase.terms:
+        # As numpy arrays: Python lists would be collated number by number.
+        return Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
+    objectives = {term.objective.name: term.objective for term in phase.terms}
+    return PhaseTrainer(
+        with_objectives(model, objectives),
+        arguments,
+        phase=phase,
+        data_collator=collate,
+        train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
+        eval_dataset=validation,
     )
