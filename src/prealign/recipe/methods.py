@@ -57,13 +57,18 @@ class SustainSection(Section):
     """Factor on the weight over the course of the stage, as [[progress, factor], …]; empty: always 1."""
 
 
-class AnchorSection(Section):
-    """Anchored vocabulary: target rows are M · source rows + residual + one vector per language."""
+class AnchorEstimate(Section):
+    """How M, the shares of source rows in the rows of their translations, is estimated from the lexicon."""
 
-    enabled: bool = False
     frequency_ratio: Rate = 20.0
     """Anchored are tokens at least this many times more frequent in target than in source text."""
     em_rounds: Positive = 3
     sources_per_row: Positive = 8
+
+
+class AnchorSection(AnchorEstimate):
+    """Anchored vocabulary: target rows are M · source rows + residual + one vector per language."""
+
+    enabled: bool = False
     residual_rate: Rate = 1.0
     """How fast the residual is learned, relative to other weights; below 1 anchored rows stay nearer to their anchors."""

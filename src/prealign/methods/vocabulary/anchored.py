@@ -22,13 +22,10 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from prealign.errors import LexiconError
-from prealign.methods.alignment.states import tied
 from prealign.methods.alignment.words import WordForms, WordSizes
-from prealign.methods.memory import FLOAT
-from prealign.methods.phase import Initialisation
+from prealign.methods.vocabulary.parametrised import ParametrisedVocabulary, parametrise
 
 # V rows of the embedding, D width, A anchored rows, P pairs
 
@@ -130,7 +127,7 @@ def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
 class Anchored(nn.Module):
     """The parametrisation: W (V, D) -> rate · W + M · W + v on anchored rows; sources are never anchored: one product does.
 
-    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate > 0.
+    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate ≥ 0.
     """
 
     rows: Tensor
@@ -167,44 +164,70 @@ def anchor_vocabulary(
 ) -> Any:
     """Tie the embeddings of `model` by M (V', V') and the rows' languages (V',); V' may be less than its rows.
 
-    rate: how fast Delta is learned, relative to other weights. fresh: start with Delta = 0, as for a random
-    initialisation; otherwise Delta is set so that no row changes. With tied embeddings both share one W and one v.
+    rate: how fast Delta is learned, relative to other weights; 0: there is no Delta. fresh: start with Delta = 0, as for a
+    random initialisation; otherwise Delta is set so that no row changes, unless there is none. With tied embeddings both
+    share one W and one v.
     """
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows, width = embedding.weight.shape
+    rows, width = model.get_input_embeddings().weight.shape
     anchors = anchors.copy()
     anchors.resize(rows, rows)
     language = np.append(language, np.full(rows - len(language), -1))
-    shared = tied(model)
-    parametrisation = None
-    for module in (embedding, head):
-        if parametrisation is None or not shared:
-            parametrisation = Anchored(anchors, language, width, rate).to(module.weight.device)
-            with torch.no_grad():
-                rows_of = parametrisation.rows
-                delta = module.weight[rows_of] - parametrisation.anchor(module.weight)
-                module.weight[rows_of] = torch.zeros_like(delta) if fresh else delta / rate
-        # A tied head still holds the same Parameter here, so registering the same module shares W as well.
-        parametrize.register_parametrization(module, "weight", parametrisation)
-    return model
+
+    def make(weight: Tensor) -> Anchored:
+        parametrisation = Anchored(anchors, language, width, rate).to(weight.device)
+        rows_of = parametrisation.rows
+        delta = weight[rows_of] - parametrisation.anchor(weight)
+        weight[rows_of] = torch.zeros_like(delta) if fresh or not rate else delta / rate
+        return parametrisation
+
+    return parametrise(model, make)
 
 
-def export_plain(model: Any) -> Any:
-    """Write the product out as ordinary weights and remove the parametrisation; the model computes the same."""
-    shared = tied(model)
-    parametrize.remove_parametrizations(model.get_input_embeddings(), "weight", leave_parametrized=True)
-    # Removing it from the embedding wrote the product into the W that a tied head shares.
-    parametrize.remove_parametrizations(model.get_output_embeddings(), "weight", leave_parametrized=not shared)
-    return model
-
-
-class AnchoredVocabulary(Initialisation):
-    """The anchored vocabulary of a lexicon: `apply` ties the embeddings, `export` writes them out plainly.
+@dataclass(frozen=True)
+class LexiconAnchors:
+    """Where M comes from. Nothing is estimated before `estimate`.
 
     words: the lexicon in tokens (`prealign.methods.alignment.words.word_forms`). counts: how often each embedding row (V,)
-    occurs in a language's text. languages: the source language, then the targets. The settings are those of the recipe's
-    `anchor`. Nothing is estimated before `apply`.
+    occurs in a language's text. languages: the source language, then the targets. The rest are the settings of
+    `prealign.recipe.methods.AnchorEstimate`.
     """
+
+    words: WordForms | WordSizes
+    counts: Mapping[str, np.ndarray]
+    languages: Sequence[str]
+    frequency_ratio: float = 20.0
+    em_rounds: int = 3
+    sources_per_row: int = 8
+
+    def row_languages(self) -> np.ndarray:
+        """Return the number of the target language that each row (V,) belongs to, -1 for the others."""
+        source, *targets = self.languages
+        target_counts = np.stack([self.counts[target] for target in targets])
+        return anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
+
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return the translation pairs in tokens, with their weights (`word_pairs`)."""
+        assert isinstance(self.words, WordForms), "made for sizes alone"
+        return word_pairs(self.words)
+
+    def estimate(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Return M (V, V) and the rows' languages (V,). LexiconError if no pair reaches a row of a target language."""
+        language = self.row_languages()
+        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
+        return estimate_anchors(self.pairs(), language >= 0, **settings), language
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {key: getattr(self, key) for key in ("frequency_ratio", "em_rounds", "sources_per_row")}
+
+
+class AnchoredVocabulary(ParametrisedVocabulary):
+    """The anchored vocabulary of a lexicon: `apply` ties the embeddings, `export` writes them out plainly.
+
+    words, counts, languages: as `LexiconAnchors` takes them. settings: those of the recipe's `anchor`.
+    """
+
+    action = "anchors the vocabulary"
 
     def __init__(
         self,
@@ -212,44 +235,20 @@ class AnchoredVocabulary(Initialisation):
         counts: Mapping[str, np.ndarray],
         languages: Sequence[str],
         *,
-        frequency_ratio: float = 20.0,
-        em_rounds: int = 3,
-        sources_per_row: int = 8,
         residual_rate: float = 1.0,
+        **settings: Any,
     ) -> None:
-        self.words, self.counts, self.languages = words, counts, languages
-        self.frequency_ratio, self.em_rounds = frequency_ratio, em_rounds
-        self.sources_per_row, self.residual_rate = sources_per_row, residual_rate
+        self.anchors = LexiconAnchors(words, counts, languages, **settings)
+        self.residual_rate = residual_rate
 
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Tie the embeddings. fresh: with residuals of 0; otherwise no row changes. LexiconError if no token can be tied."""
-        assert isinstance(self.words, WordForms), "made for sizes alone"
-        source, *targets = self.languages
-        target_counts = np.stack([self.counts[target] for target in targets])
-        language = anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
-        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
-        anchors = estimate_anchors(word_pairs(self.words), language >= 0, **settings)
-        anchor_vocabulary(model, anchors, language, rate=self.residual_rate, fresh=fresh)
-
-    def export(self, model: Any) -> None:
-        """Write the product out as ordinary weights; the model computes the same."""
-        export_plain(model)
-
-    def memory(self, model: Any) -> float:
-        """Return the bytes of the rows that are computed from others, of the input and of the output embedding."""
-        return 2.0 * FLOAT * model.get_input_embeddings().weight.numel()
-
-    @property
-    def unshardable(self) -> str | None:
-        """Rows that are computed from others are spread over devices by nothing that FSDP has."""
-        return "anchors the vocabulary, which FSDP cannot spread over devices"
+        anchor_vocabulary(model, *self.anchors.estimate(), rate=self.residual_rate, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
         return {
             "initialisation": "anchored vocabulary",
-            "frequency_ratio": self.frequency_ratio,
-            "em_rounds": self.em_rounds,
-            "sources_per_row": self.sources_per_row,
+            **self.anchors.describe(),
             "residual_rate": self.residual_rate,
         }
