@@ -3,8 +3,8 @@
 1. A `Method` turns its settings and a run's `Inputs` into phases.
 2. A `Phase` trains a model on text for some steps. Its loss is lm_weight · L_LM plus, for each `Term`, weight · loss of an
    `Objective` in every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the embeddings.
-3. `cost` adds up what a step takes, and budgets are matched by it; `describe` says what a phase is, and fingerprints, report
-   and model card take that.
+3. `cost` adds up what a step takes, `start_cost` what the initialisations take; budgets are matched by both. `describe` says
+   what a phase is, and fingerprints, report and model card take that.
 
 docs/extending.md adds a method, step by step.
 """
@@ -88,7 +88,9 @@ class Initialisation(Protocol):
     """What happens to the weights before a phase, and is undone into plain weights after it. Subclasses inherit defaults."""
 
     def apply(self, model: Any, *, fresh: bool) -> None:
-        """Change the model in place. fresh: its weights are random; otherwise its outputs must not change."""
+        """Change the model in place. fresh: its weights are random. Otherwise its outputs must not change, unless the
+        method is to give a trained model other rows.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return its settings, as JSON."""
@@ -96,6 +98,14 @@ class Initialisation(Protocol):
     def export(self, model: Any) -> None:
         """Turn the model's weights into those of its class again; its outputs do not change."""
         return
+
+    def cost(self, model: Any) -> Cost:
+        """Return the cost of `apply`, once a phase, on each device. `model` may be on the meta device."""
+        return Cost()
+
+    def step_cost(self, model: Any) -> Cost:
+        """Return what each step costs more on one device, as of rows that are computed from others."""
+        return Cost()
 
     def memory(self, model: Any) -> float:
         """Return the bytes that training takes more on one device. `model` is on the meta device."""
@@ -169,7 +179,13 @@ class Phase:
         total = Cost(flops, self.text_tokens)
         for term in self.terms:
             total += term.objective.cost(model, devices, freeze_body=self.freeze_body) / term.every
+        for initialisation in self.initialisations:
+            total += initialisation.step_cost(model)
         return total
+
+    def start_cost(self, model: Any) -> Cost:
+        """Return the cost of the initialisations, before the first step, on each device."""
+        return sum((initialisation.cost(model) for initialisation in self.initialisations), Cost())
 
     def check(self, model: Any) -> None:
         """Raise RecipeError if this model does not have what an objective reads."""
@@ -255,7 +271,8 @@ class Method(Protocol):
 
 def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1) -> list[Phase]:
     """Return the phases with the steps that `budget` FLOPs a device leave to the one that has none. RecipeError if none."""
-    fixed = sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
+    fixed = sum(phase.start_cost(model).flops for phase in phases)
+    fixed += sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
     return [
         replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
         if phase.steps is None
@@ -268,6 +285,7 @@ def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1)
     """Return the FLOPs of phases on one device, the phase without steps taking `steps`."""
     total = 0.0
     for phase in phases:
+        total += phase.start_cost(model).flops
         total += (steps if phase.steps is None else phase.steps) * phase.cost(model, devices).flops
     return total
 
@@ -278,7 +296,8 @@ def matched_steps(budget: float, spent: float, step: float) -> int:
     steps = math.floor((budget - spent) / step + 1e-6)
     if steps < 1:
         raise RecipeError(
-            f"stage 1 of this arm takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of stage 2. "
-            "The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps."
+            f"what this arm does before stage 2 takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of "
+            "stage 2. The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps, or "
+            "what its method computes before training."
         )
     return steps

@@ -140,7 +140,7 @@ def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devi
     total = Cost()
     for phase in phases:
         phase.check(model)
-        total += phase.cost(model, ranks) * _steps(phase)
+        total += phase.start_cost(model) + phase.cost(model, ranks) * _steps(phase)
     device = devices.device
     rate = device.bf16 if _bf16(own, devices) else device.fp32
     seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation

@@ -3,7 +3,7 @@
 1. Freeze the body, if the phase says so, and give the model the forward of training.
 2. Without objectives it is the stock `transformers.Trainer` on the blocks: what a rewriter does lies in their labels and
    nowhere else. With objectives it is `PhaseTrainer`, where an example is a whole step.
-3. Steps, tokens and FLOPs are those of all devices.
+3. Steps, tokens and FLOPs are those of all devices. The FLOPs include those of the initialisations.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def train(
     if phase.freeze_body:
         freeze_body(model)
     phase.check(model)
-    cost = phase.cost(model, launch.count())
+    cost, start = phase.cost(model, launch.count()), phase.start_cost(model).flops
     made: Trainer
     if phase.terms:
         objectives = {term.objective.name: term.objective for term in phase.terms}
@@ -79,7 +79,7 @@ def train(
         # As arrays: rows would be Python lists, and a batch made of them number by number.
         model = training_forward(model, settings)
         made = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
-    return run_trainer(
+    record = run_trainer(
         made,
         phase.name,
         on_progress,
@@ -88,3 +88,4 @@ def train(
         callbacks=callbacks,
         checkpoint=checkpoint,
     )
+    return record | {"flops": record["flops"] + launch.count() * start}
