@@ -20,6 +20,10 @@ from prealign.recipe.validate import Problem, did_you_mean, problems_in
 METHODS: dict[str, str] = {
     # name: module and class
     "prealign": "prealign.methods.prealign:PreAlign",
+    # rows of the vocabulary
+    "copy_rows": "prealign.methods.peers.copy_rows:CopyRows",
+    "graph": "prealign.methods.peers.graph:Graph",
+    "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
 }
 
 
