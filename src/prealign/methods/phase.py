@@ -12,7 +12,7 @@ docs/extending.md adds a method, step by step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -253,6 +253,13 @@ class Inputs(Protocol):
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """Return how often each embedding row (V,) occurs in a language's training text."""
+
+    @property
+    def training_sizes(self) -> Mapping[str, int]:
+        """Return the tokens of each language's training text; empty when a run is planned without data."""
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """Yield the token ids (T,) of each training document in a language that the arm reads; none in others."""
 
 
 class Method(Protocol):

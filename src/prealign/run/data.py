@@ -167,6 +167,11 @@ class Prepared:
         parts = [self.record["corpus"][language]["train"], *([facts] if facts else [])]
         return sum(part["tokens"] + part["documents"] for part in parts)
 
+    @property
+    def training_sizes(self) -> dict[str, int]:
+        """`training_size` of every language."""
+        return {language: self.training_size(language) for language in self.languages}
+
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in a language's training text."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)

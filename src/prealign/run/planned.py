@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class PlannedInputs:
 
     languages: Sequence[str]
     words: WordForms | WordSizes
+    training_sizes: Mapping[str, int] = field(default_factory=dict)
     tokenizer: None = None
     seed: int = 0
 
@@ -53,8 +54,17 @@ class PlannedInputs:
         """No counts."""
         return {}
 
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """No documents."""
+        return iter(())
 
-def planned_phases(recipe: Recipe, words: WordForms | WordSizes | None = None) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is; the main one has no steps yet."""
+
+def planned_phases(
+    recipe: Recipe, words: WordForms | WordSizes | None = None, sizes: Mapping[str, int] | None = None
+) -> list[Phase]:
+    """Return the phases of an arm, whose recipe this is; the main one has no steps yet.
+
+    words: sizes of the lexicon. sizes: tokens of each language's training text. Both are assumed if they are not known.
+    """
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
-    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages))))
+    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages)), sizes or {}))
