@@ -24,6 +24,7 @@ METHODS: dict[str, str] = {
     # rows of the vocabulary
     "copy_rows": "prealign.methods.peers.copy_rows:CopyRows",
     "graph": "prealign.methods.peers.graph:Graph",
+    "lexical": "prealign.methods.peers.lexical:Lexical",
     "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
 }
 

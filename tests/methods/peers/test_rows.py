@@ -11,18 +11,25 @@ from transformers import TrainerCallback
 import toy_experiment
 from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.files import read_json
+from prealign.recipe.arms import with_settings
 from prealign.run.folder import STAGE_FILE
 from prealign.run.plan import plan_recipe, use_devices
 from prealign.run.stages import ArmRun
 
-ARMS = ("copy_rows", "tied_ids", "graph")
+ARMS = ("copy_rows", "tied_ids", "graph", "lexical", "lexical_held")
 ONE_DEVICE = use_devices("cpu", 1, 0.5, 1e9)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("rows")
-    settings: dict[str, Any] = {"arms": ["joint", *ARMS], "pretrain__steps": 8, "checkpoint__every": 2}
+    settings: dict[str, Any] = {
+        "arms": ["joint", *ARMS],
+        "pretrain__steps": 20,
+        "checkpoint__every": 2,
+        "methods": {"lexical": {"rounds": 1, "candidates": 50, "window": 2, "minimum_count": 2}},
+        "variants": {"lexical_held": {"extends": "lexical", "set": {"methods.lexical.hold": 0.1}}},
+    }
     recipe = toy_experiment.recipe(folder, **settings)
     return recipe, *toy_experiment.prepared(recipe, folder / "run")
 
@@ -77,7 +84,21 @@ def test_arms_spend_the_flops_of_joint_training_to_a_step(run: Any) -> None:
         assert {"pretrain": phase.steps} == plans[name].steps, "the plan knows it"
         spent = phase.start_cost(model).flops + phase.steps * phase.cost(model).flops
         assert spent == pytest.approx(plans[name].flops)
-        assert 0 <= joint.flops - spent + 1 < phase.cost(model).flops + joint.flops / joint.steps["pretrain"]
+        assert abs(joint.flops - spent) < phase.cost(model).flops + joint.flops / joint.steps["pretrain"]
         if (folder := arm(run, name).folder("pretrain") / STAGE_FILE).exists():
             assert read_json(folder)["flops"] == pytest.approx(spent)
-    assert plans["graph"].steps["pretrain"] < joint.steps["pretrain"] == plans["copy_rows"].steps["pretrain"]
+    steps = {name: plan.steps["pretrain"] for name, plan in plans.items()}
+    assert steps["joint"] == steps["copy_rows"] == steps["tied_ids"]
+    assert steps["lexical"] == steps["lexical_held"] < steps["joint"] > steps["graph"]
+
+
+def test_methods_are_given_the_text_that_their_arm_reads(run: Any) -> None:
+    prepared, own = run[1], arm(run, "lexical")
+    for language in ("en", "en-clone"):
+        expected = prepared.tokens(language, "train")["input_ids"]
+        assert [ids.tolist() for ids in own.training_ids(language)] == expected
+        assert sum(map(len, expected)) + len(expected) == own.training_sizes[language]
+    alone = with_settings(
+        run[0], {"variants": {"target": {"extends": "lexical", "set": {"mixture.languages": "targets"}}}}
+    )
+    assert not [*ArmRun("target", 0, alone, *run[1:], lambda _: None).training_ids("en")]

@@ -78,7 +78,9 @@ class TiedIds(Method):
 
     label: ClassVar[str] = "Tied ids"
     description: ClassVar[str] = "joint training, one-to-one translations share a row, with a vector for each language"
-    citation: ClassVar[str] = "Parallel Tokenizers. arXiv:2510.06128"
+    citation: ClassVar[str] = (
+        "Al Kautsar, Koto: Parallel Tokenizers: Rethinking Vocabulary Design for Cross-Lingual Transfer. arXiv:2510.06128"
+    )
 
     class Settings(Section):
         """Which tokens are of a target language, and the sections of the recipe that the method reads."""
