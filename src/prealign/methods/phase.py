@@ -37,9 +37,9 @@ MAIN = "pretrain"
 class Cost:
     """What a step takes on one device: FLOPs, those of them that are float32 in any precision, and tokens read."""
 
-    flops: float = 0.0
-    tokens: float = 0.0
-    float32_flops: float = 0.0
+    flops: float = 0
+    tokens: float = 0
+    float32_flops: float = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.tokens + other.tokens, self.float32_flops + other.float32_flops)
