@@ -1,8 +1,17 @@
-"""The lines of a dictionary file, undecoded, and the checks that all formats share."""
+"""Strict reading of files, and atomic writing.
+
+1. Read lines as bytes (gzip is unpacked), refuse UTF-16, UTF-32 and files without line feeds, and bound the line
+   length.
+2. Decode line by line: a bad byte costs one line, not the file.
+3. Check JSON values. Checks raise ValueError with a reason; the caller adds file and line.
+4. Write to a temporary file beside the target, then rename it: a file is either old or complete.
+"""
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import json
 import os
 import zlib
@@ -14,59 +23,140 @@ from typing import IO, Any
 from prealign.errors import LexiconError, RunFolderError
 
 LONGEST_LINE = 8_000_000
-"""Bytes. A longer line is malformed; no more of it is held in memory."""
+"""Maximum length of a line in bytes. A longer line is malformed, and only this much of it is held in memory."""
 SAMPLED_LINES = 1000
+
+FREELY_UNPACKED = 64_000_000
+"""Bytes that any gzip file may unpack to. More is allowed up to `MOST_UNPACKED` times its size; text reaches about 10."""
+MOST_UNPACKED = 100
+MOST_HELD = 1_000_000_000
+"""Maximum number of bytes read into memory at once."""
+
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""Errors of reading a file from `opened`."""
 
 _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096  # bytes
-# UTF-32 first: its mark in little-endian order begins with that of UTF-16.
+_MOSTLY = 0.9  # share of printable characters in text
+# UTF-32 first: its little-endian mark begins with the mark of UTF-16.
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_ARCHIVES = {
+    b"PK\x03\x04": ("a zip archive (or a spreadsheet: .xlsx, .ods)", "unpack it by `unzip`, or save the sheet as CSV"),
+    b"\xfd7zXZ\x00": ("packed by xz", "unpack it by `xz -d`"),
+    b"BZh91AY&SY": ("packed by bzip2", "unpack it by `bunzip2`"),
+    b"\x28\xb5\x2f\xfd": ("packed by Zstandard", "unpack it by `zstd -d`"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "unpack it by `7z x`"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unpack it by `unrar x`"),
+}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes, unpacked if it is gzip or dictzip. It can be rewound.
+
+    Raises OSError if it is missing or unpacks to more than the limits above, EOFError or zlib.error if it is damaged.
+    """
+    with path.open("rb") as plain:
+        packed = plain.read(len(_GZIP)) == _GZIP
+        plain.seek(0)
+        if not packed:
+            yield plain
+            return
+        limit = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(plain.fileno()).st_size)
+        with io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=plain), limit), buffer_size=2**17) as file:
+            yield file
+
+
+class _Bounded(io.RawIOBase):
+    """A gzip stream that raises OSError beyond `limit` bytes: a small file must not fill the memory."""
+
+    def __init__(self, file: gzip.GzipFile, limit: int) -> None:
+        self._file, self._limit = file, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer)
+        if self._file.tell() > self._limit:
+            raise OSError(
+                errno.EFBIG,
+                f"it unpacks to more than {self._limit:,} bytes, {MOST_UNPACKED} times its size or more, as no text does; "
+                "if it is text, unpack it by `gunzip` and give the unpacked file",
+            )
+        return size
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, which may be gzipped; of a line that is too long, a byte more than the limit.
+    """Yield the lines of a dictionary file as bytes; gzip is unpacked. A too long line is cut to LONGEST_LINE + 1
+    bytes.
 
-    LexiconError if the file is missing or unreadable, if it is UTF-16 or UTF-32, or if its lines end in carriage returns.
+    Raises LexiconError if the file is missing, unreadable, an archive, UTF-16 or UTF-32, or ends its lines in carriage
+    returns.
     """
     try:
-        with path.open("rb") as plain:
-            packed = plain.read(len(_GZIP)) == _GZIP
-            plain.seek(0)
-            file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=plain) if packed else plain
-            _check_beginning(path, file)
-            file.seek(0)
+        with opened(path) as file:
+            if fault := encoding_fault(file):
+                raise LexiconError(f"{path}: {fault}")
             yield from _cut(file)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _check_beginning(path: Path, file: IO[bytes] | gzip.GzipFile) -> None:
+def encoding_fault(file: IO[bytes]) -> str | None:
+    """Return why a file is no text in lines of UTF-8, and the command that mends it: archives, UTF-16, carriage
+    returns.
+
+    None if it may be such text; a byte that is not UTF-8 may still come. The file is rewound.
+    """
+    try:
+        beginning = check_beginning(file)
+    except ValueError as error:
+        return str(error)
+    first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
+    file.seek(0)
+    if b"\n" not in first and len(first) < LONGEST_LINE:
+        return "the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
+    return None
+
+
+def check_beginning(file: IO[bytes]) -> bytes:
+    """Return the first bytes of a file and rewind it. ValueError (reason and remedy) for archives, UTF-16 and UTF-32."""
     beginning = file.read(_BEGINNING)
+    file.seek(0)
+    for magic, (what, remedy) in _ARCHIVES.items():
+        if beginning.startswith(magic):
+            raise ValueError(f"the file is {what}, not text; {remedy}")
     marked = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
     if marked:
-        raise LexiconError(f"{path}: the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
+        raise ValueError(f"the file is {marked}; convert it, as by `iconv -f {marked.lower()} -t utf-8`")
     if unmarked := _unmarked(beginning):
-        raise LexiconError(
-            f"{path}: the file looks like {unmarked} without a byte order mark; convert it, as by "
+        text = beginning[: len(beginning) // 4 * 4].decode(unmarked, errors="replace").replace("\ufffd", "\0")
+        if sum(map(str.isprintable, text)) + sum(map(str.isspace, text)) < _MOSTLY * len(text):
+            raise ValueError("the file is binary, not text; give it as text")
+        raise ValueError(
+            f"the file looks like {unmarked} without a byte order mark; convert it, as by "
             f"`iconv -f {unmarked.lower()} -t utf-8`"
         )
-    file.seek(0)
-    first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
-    if b"\n" not in first and len(first) < LONGEST_LINE:
-        raise LexiconError(
-            f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
-        )
+    return beginning
 
 
 def _unmarked(beginning: bytes) -> str | None:
-    """Return the encoding of text in which zeros stand beside the ASCII characters; None without such zeros.
+    """Return the UTF-16 or UTF-32 variant that the zero bytes of a text suggest; None if there are few zeros.
 
-    Of UTF-32 one half of every character is zero, mostly. One character of UTF-16 in eight is enough: a space, a line end.
+    In UTF-32 about half of the bytes are zero. In UTF-16 the ASCII characters (spaces, line ends) have one zero each;
+    one in eight characters is enough to decide.
     """
     size = len(beginning)
     first, second, third, fourth = (beginning[place::4].count(0) for place in range(4))
@@ -80,7 +170,7 @@ def _unmarked(beginning: bytes) -> str | None:
     return "UTF-16BE" if even > max(2 * odd, size / 16) else None
 
 
-def _cut(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+def _cut(file: IO[bytes]) -> Iterator[bytes]:
     while raw := file.readline(LONGEST_LINE + 1):
         yield raw
         while len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
@@ -88,22 +178,28 @@ def _cut(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's content, unpacked if it is gzipped (dictzip is); LexiconError if it cannot be read."""
+    """Return the content of a file, unpacked if it is gzipped. LexiconError if it cannot be read or is too large."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (OSError, EOFError, zlib.error) as error:
+        with opened(path) as file:
+            data = file.read(MOST_HELD + 1)
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
+    if len(data) > MOST_HELD:
+        raise LexiconError(f"{path}: the file has more than {MOST_HELD:,} bytes of text; divide it into smaller files")
+    return data
 
 
 def unreadable(path: Path, error: Exception) -> LexiconError:
-    """Return the error of a file that cannot be read."""
+    """Return the LexiconError for a dictionary file that cannot be read."""
     reason = getattr(error, "strerror", None) or error
     return LexiconError(f"{path}: cannot read the dictionary ({reason}); check the path")
 
 
 def sample_lines(path: Path, lines: Iterator[bytes]) -> list[str]:
-    """Return the first lines that are not blank or too long, as far as they can be decoded; LexiconError without any."""
+    """Return the first lines that are neither blank nor too long; undecodable bytes are replaced.
+
+    Raises LexiconError if there is no such line.
+    """
     sample: list[str] = []
     size = too_long = 0
     for raw in lines:
@@ -116,24 +212,26 @@ def sample_lines(path: Path, lines: Iterator[bytes]) -> list[str]:
         if len(sample) >= SAMPLED_LINES or size > LONGEST_LINE:
             break
     if too_long and not sample:
-        raise LexiconError(f"{path}: no line is shorter than {LONGEST_LINE:,} bytes; give a file with an entry a line")
+        raise LexiconError(
+            f"{path}: no line is shorter than {LONGEST_LINE:,} bytes; give a file with one entry per line"
+        )
     if not sample:
         raise LexiconError(f"{path}: the dictionary is empty; give a file with at least one entry")
     return sample
 
 
 class Decoder:
-    """Decodes the lines of a file one by one, so that a bad byte costs one line."""
+    """Decodes the lines of a file one by one, and counts the lines that are not UTF-8."""
 
     def __init__(self) -> None:
         self.undecoded = self.first_undecoded = self.beyond_ascii = 0
 
     def text(self, raw: bytes, line: int) -> str:
-        """Return a line without blanks around it; ValueError(reason) if it is too long or not UTF-8."""
+        """Return a line without surrounding blanks. ValueError(reason) if it is too long or not UTF-8."""
         if len(raw) > LONGEST_LINE:
             raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
         try:
-            # Not only on line 1: files joined by `cat` keep their byte order marks.
+            # On every line: files joined by `cat` have byte order marks in the middle.
             text = raw.decode().removeprefix("\ufeff").strip()
         except UnicodeDecodeError as error:
             self.undecoded += 1
@@ -144,21 +242,21 @@ class Decoder:
 
     @property
     def remedy(self) -> str:
-        """What to do about lines that are not UTF-8, in a sentence; empty if all are."""
+        """A sentence with the remedy for lines that are not UTF-8; empty if all lines are UTF-8."""
         if not self.undecoded:
             return ""
-        told = f" {self.undecoded:,} lines are not UTF-8, the first is line {self.first_undecoded:,}"
-        # To convert the whole file would spoil the others.
+        count = f" {self.undecoded:,} lines are not UTF-8, the first is line {self.first_undecoded:,}"
+        # Converting the whole file would spoil lines that are UTF-8 already.
         part = (
             f", while {self.beyond_ascii:,} others have letters beyond ASCII in it: convert only the part that is not UTF-8"
             if self.beyond_ascii
             else ": convert the file from its encoding"
         )
-        return f"{told}{part}, as by `iconv -f ENCODING -t utf-8`."
+        return f"{count}{part}, as by `iconv -f ENCODING -t utf-8`."
 
 
 def json_object(line: str) -> dict[str, Any]:
-    """Parse a line that must be one JSON object; ValueError(reason) if it is not."""
+    """Parse a line that must be one JSON object. ValueError(reason) if it is not."""
     record = json_value(line)
     if not isinstance(record, dict):
         raise ValueError(f"not a JSON object: {shown(line)}")
@@ -166,7 +264,7 @@ def json_object(line: str) -> dict[str, Any]:
 
 
 def json_value(text: str) -> Any:
-    """Parse JSON; ValueError(reason) if it is none, nested too deeply, or has a number of thousands of digits."""
+    """Parse JSON. ValueError(reason) if the text is not JSON, is nested too deeply, or has a number with too many digits."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -176,7 +274,7 @@ def json_value(text: str) -> Any:
 
 
 def check_text(value: object, what: str) -> str:
-    """Return `value` if it is text that can be written as UTF-8; ValueError(reason) if it is not."""
+    """Return `value` if it is non-empty text that UTF-8 can encode, else ValueError(reason). what: names it there."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{what} is missing, empty or not text")
     try:
@@ -188,14 +286,14 @@ def check_text(value: object, what: str) -> str:
 
 
 def check_texts(value: object, what: str) -> tuple[str, ...]:
-    """Return a list of texts as a tuple; ValueError(reason) if `value` is anything else."""
+    """Return a list of texts as a tuple. ValueError(reason) if `value` is anything else. what: names it there."""
     if not isinstance(value, list):
         raise ValueError(f"{what} is missing or not a list")
     return tuple(check_text(item, f"an item of {what}") for item in value)
 
 
 def objects(value: object, what: str) -> list[dict[str, Any]]:
-    """Return a list of JSON objects, empty for None; ValueError(reason) if `value` is anything else."""
+    """Return a list of JSON objects; None gives an empty list. ValueError(reason) if `value` is anything else."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -204,12 +302,12 @@ def objects(value: object, what: str) -> list[dict[str, Any]]:
 
 
 def shown(text: str) -> str:
-    """Return text for a message: quoted, shortened, and with everything visible."""
+    """Return text for a message: quoted, cut to 40 characters, with invisible characters escaped."""
     return repr(text if len(text) <= 40 else text[:39] + "…")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file aside and rename it."""
+    """Write a file atomically: to a temporary file, which is then renamed. Creates parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
@@ -217,12 +315,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON aside and rename it."""
+    """Write JSON atomically, as `write_text` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a file that is not JSON is a RunFolderError."""
+    """Read a JSON file of a run. RunFolderError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -230,7 +328,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file; LexiconError if that fails, and what was there before stays."""
+    """Write a lexicon's text file atomically. LexiconError if that fails; an old file then stays."""
     with _aside(path) as aside:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
@@ -238,7 +336,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """LexiconError if a file cannot be written to `path`: to ask before work that takes long, or is paid for."""
+    """Raise LexiconError if `path` cannot be written. Call it before work that takes long or costs money."""
     with _aside(path) as aside:
         aside.touch()
 
@@ -246,7 +344,7 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     try:
-        # Renaming would replace a device, such as /dev/null.
+        # Renaming would replace a device such as /dev/null.
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "no file"
             raise LexiconError(f"{path}: is {what}; name the file to write the lexicon to, such as lexicon.jsonl")

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,7 @@ def test_the_folder_of_another_recipe_is_left_as_it_is(folder: Path) -> None:
     before = (folder / "runs/toy/recipe.yaml").read_bytes()
     assert "run folder of another recipe" in refused("run", "recipe.yaml", "name=other", "--out", "runs/toy")
     assert (folder / "runs/toy/recipe.yaml").read_bytes() == before
-    assert "no run folder" in refused("run", "recipe.yaml", "--out", "text")
+    assert "not a run folder" in refused("run", "recipe.yaml", "--out", "text")
 
 
 def test_a_dictionary_of_another_language_is_refused(folder: Path) -> None:
@@ -199,6 +200,25 @@ def test_dictionaries_are_inspected_merged_and_measured(folder: Path) -> None:
     assert "`de=fr.tsv`" in refused("lexicon", "merge", "fr.tsv", "-o", "x.jsonl")
     assert "did you mean `tsv`" in refused("lexicon", "inspect", "de.tsv", "--format", "tvs")
     assert "cannot read" in refused("lexicon", "coverage", "nowhere.tsv", "--text", "text")
+
+
+def test_coverage_names_text_in_another_unicode_form(folder: Path) -> None:
+    Path("vi.tsv").write_text("nước\twater\nnhà\thouse\n", encoding="utf-8")
+    Path("vi.txt").write_text(unicodedata.normalize("NFD", "nước nhà người\n") * 10, encoding="utf-8")
+    arguments = ("vi.tsv", "--source", "vi", "--target", "en", "--text", "vi.txt")
+    measured = prealign("lexicon", "coverage", *arguments)
+    assert "20 words of the text are in another Unicode form than the dictionary's (NFC)" in measured.output
+    assert "swap the columns" not in measured.output
+
+
+def test_columns_of_a_table_are_named_on_the_command_line(folder: Path) -> None:
+    Path("three.csv").write_text("ladder,x1,Leiter\nkettle,x2,Kessel\nmoss,x3,Moos\n", encoding="utf-8")
+    arguments = ("lexicon", "inspect", "three.csv", "--source", "en", "--target", "de")
+    assert "`--columns 1,2`" in refused(*arguments)
+    assert "ladder → de: Leiter" in prealign(*arguments, "--columns", "1,3").output
+    assert (
+        "Leiter → en: ladder" in prealign(*arguments[:3], "--source", "de", "--target", "en", "--columns", "3,1").output
+    )
 
 
 def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:

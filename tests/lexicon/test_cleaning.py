@@ -11,6 +11,7 @@ from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
 
 NOTE = "parenthesised notes"
 MARK = "part-of-speech or subject marks"
+STOP = "full stops"
 INVISIBLE = "invisible characters"
 
 
@@ -46,9 +47,23 @@ INVISIBLE = "invisible characters"
         ("a\u200cb", "en", "ab", [INVISIBLE]),
         ("free \u00a0 of\u3000charge", "en", "free of charge", []),
         ("cafe\u0301", "en", "café", []),
-        ("кни\u0301га", "ru", "книга", ["stress marks"]),
+        ("кни\u0301га", "ru", "книга", ["marks of pronunciation"]),
+        ("кни\u0301га", "bg", "книга", ["stress marks"]),
         ("ќе е\u0301 ѓ", "mk", "ќе е ѓ", ["stress marks"]),
         (":(", "en", ":(", []),
+        ("merdiven.", "tr", "merdiven", [STOP]),
+        ("fazlalık .", "tr", "fazlalık", [STOP]),
+        ("bir şey.", "tr", "bir şey", [STOP]),
+        ("bakınız vb.", "tr", "bakınız vb.", []),
+        ("vb.", "tr", "vb.", []),
+        ("U.S.A.", "en", "U.S.A.", []),
+        ("at 10.", "en", "at 10.", []),
+        ("3.14", "en", "3.14", []),
+        ("梯。", "zh", "梯", [STOP]),
+        ("집.", "ko", "집", [STOP]),
+        ("सीढ़ी।", "hi", "सीढ़ी", [STOP]),
+        ("سیڑھی۔", "ur", "سیڑھی", [STOP]),
+        (".", "en", ".", []),
     ],
 )
 def test_by_hand(term: str, language: str, expected: str, changes: list[str]) -> None:

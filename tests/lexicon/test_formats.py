@@ -17,7 +17,7 @@ from prealign.languages import same
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import PAIR_FORMATS
 from prealign.lexicon.formats.dictd import _number
-from prealign.lexicon.formats.entry import ALTERNATIVES, split_outside
+from prealign.lexicon.formats.entry import ALTERNATIVES, alternatives, split_outside
 
 checked = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -182,6 +182,123 @@ def test_dictd_refuses_other_languages_bad_indices_and_a_missing_half(tmp_path: 
     (tmp_path / "freedict-eng-deu.dict.dz").unlink()
     with pytest.raises(LexiconError, match=r"no freedict-eng-deu\.dict\.dz"):
         read(path, "en", "de", "dictd")
+
+
+WIKDICT = [
+    ("00databaseshort", "00-database-short\n     English-Testish FreeDict+WikDict dictionary ver. 1\n"),
+    ("kettle", "kettle /x/ <n>\nやかん, 湯沸かし\npot for boiling water\n"),
+    ("ladder", "ladder /x/ <n>\n1. はしご\nframe with rungs, for climbing\n2. 梯子\nline of loops in a stocking\n"),
+    (
+        "successor",
+        "successor /x/ <n>\n1. 相続人\n1. next heir\n2. 後任, 後継者 2.\n3. who follows another\n 3.\n3. an heir\n3. 次\n",
+    ),
+    ("1st class", "1st class <n>\n1. クラス\n"),
+    ("10e", "10e <n>\n10.\n"),
+    ("er", "er <suffix>\n1. \nwho does\n2. \nan inhabitant\n3. っと\nthe comparative\n"),
+    ("ee", "ee <suffix>\n \nto whom an action is done\n"),
+]
+
+
+def test_definitions_of_wikdict_are_left_out_and_counted(tmp_path: Path) -> None:
+    words, lexicon = read(write_dictd(tmp_path, "freedict-eng-jpn", WIKDICT), "en", "ja")
+    assert words == {
+        "kettle": ("やかん", "湯沸かし"),
+        "ladder": ("はしご", "梯子"),
+        "successor": ("相続人", "後任", "後継者", "次"),
+        "1st class": ("1. クラス",),
+        "10e": ("10.",),
+        "er": ("っと",),
+    }
+    assert counts(lexicon) == {"definitions below the translations": 10, "entries without a translation": 1}
+
+
+def test_wikdict_is_named_anywhere_before_the_entries(tmp_path: Path) -> None:
+    late = [("00databaseinfo", "00-database-info\n" + "x " * 4000 + "Made from WikDict.\n"), WIKDICT[1]]
+    assert read(write_dictd(tmp_path, "freedict-eng-jpn", late), "en", "ja")[0] == {"kettle": ("やかん", "湯沸かし")}
+    unindexed = [("skip", WIKDICT[0][1]), WIKDICT[1]]
+    path = write_dictd(tmp_path, "freedict-eng-jpn-2", unindexed)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    assert read(path, "en", "ja")[0] == {"kettle": ("やかん", "湯沸かし")}
+
+
+def test_without_wikdict_every_line_is_a_sense(tmp_path: Path) -> None:
+    definitions = [("00databaseshort", "English-Japanese FreeDict\n"), *WIKDICT[1:3]]
+    words, lexicon = read(write_dictd(tmp_path, "freedict-eng-jpn", definitions), "en", "ja")
+    assert words["kettle"] == ("やかん", "湯沸かし")
+    kept_apart = counts(lexicon)
+    assert kept_apart["entries not in the script of Japanese"] >= 1, "pot for boiling water: a sense, in English"
+    assert "definitions below the translations" not in kept_apart
+
+
+def test_full_stops_of_definitions_go_and_those_of_abbreviations_stay(tmp_path: Path) -> None:
+    definitions = [
+        ("kettle", "kettle /x/\n1. çaydanlık.\n"),
+        ("ladder", "ladder /x/\n1. (mec.) merdiven.\n2. bir şey.\n"),
+        ("moss", "moss /x/\nyosun, bataklık .\n"),
+        ("plus", "plus /x/\n1. artı işareti, fazlalık. plus fours golf pantolonu. plus number\n2. ilave\n"),
+        ("etc", "etc /x/\nvb.\n"),
+        ("abandon sth", "abandon sth. /x/\netw. abandonnieren\nII.  <v> terk\n"),
+        ("america", "America\nA.B.D.\n"),
+    ]
+    words, lexicon = read(write_dictd(tmp_path, "freedict-eng-tur", definitions), "en", "tr")
+    assert words == {
+        "kettle": ("çaydanlık",),
+        "ladder": ("merdiven", "bir şey"),
+        "moss": ("yosun", "bataklık"),
+        "plus": ("artı işareti", "fazlalık", "ilave"),
+        "etc": ("vb.",),
+        "abandon": ("etw. abandonnieren", "terk"),
+        "America": ("A.B.D.",),
+    }
+    assert counts(lexicon)["full stops"] == 4
+    assert counts(lexicon)["examples and derived words after a full stop"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("Leiter, Stiege; Treppe", ["Leiter", "Stiege", "Treppe"]),
+        ("Leiter,Stiege|Treppe", ["Leiter", "Stiege", "Treppe"]),
+        ("Leiter/Stiege", ["Leiter", "Stiege"]),
+        ("Leiter {f} / Stiege {f}; at short / medium range", ["Leiter {f}", "Stiege {f}", "at short / medium range"]),
+        ("梯子、梯/凳；階梯", ["梯子", "梯", "凳", "階梯"]),
+        ("سلم، درج؛ مرقاة", ["سلم", "درج", "مرقاة"]),
+        ("10,000", ["10,000"]),
+        ("N,N-Dimethyl; 1,2-Diol; km/h; 24/7; Lehrer/in", ["N,N-Dimethyl", "1,2-Diol", "km/h", "24/7", "Lehrer/in"]),
+        ("sb./sth. (a/b, c)", ["sb./sth. (a/b, c)"]),
+    ],
+)
+def test_a_cell_may_list_several_words(cell: str, words: list[str]) -> None:
+    assert alternatives(cell) == words
+
+
+@pytest.mark.parametrize(
+    ("format", "line", "source", "target"),
+    [
+        ("tsv", "ladder, steps\tLeiter; Stiege", "en", "de"),
+        ("muse", "ladder;steps Leiter,Stiege", "en", "de"),
+        ("ding", "Leiter, Stiege {f} :: ladder; steps", "en", "de"),
+        ("paper_pairs", '{"src_text": "ladder, steps", "tgt_text": "Leiter/Stiege"}', "en", "de"),
+        ("paper_words", '{"words": "ladder; steps $ Leiter, Stiege"}', "en", "de"),
+    ],
+)
+def test_every_format_cuts_cells_that_list_several_words(
+    tmp_path: Path, format: str, line: str, source: str, target: str
+) -> None:
+    path = tmp_path / "dictionary.txt"
+    path.write_text(line, encoding="utf-8")
+    assert read(path, source, target, format)[0] == {"ladder": ("Leiter", "Stiege"), "steps": ("Leiter", "Stiege")}
+
+
+def test_the_commas_of_handedict_separate_words_and_those_of_references_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "hande.u8"
+    path.write_text(
+        "梯子 梯子 [ti1 zi5] /Leiter, Stiege (S)/CL:把|架[jia4],副[fu4]/\n水壺 水壶 [shui3 hu2] /Kessel/\n",
+        encoding="utf-8",
+    )
+    words, lexicon = read(path, "de", "zh")
+    assert words == {"Leiter": ("梯子",), "Stiege": ("梯子",), "Kessel": ("水壶",)}
+    assert counts(lexicon)["entries that refer to others"] == 1
 
 
 @pytest.mark.parametrize(

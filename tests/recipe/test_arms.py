@@ -28,7 +28,7 @@ def difference(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     return {key: (a[key], b[key]) for key in a if a[key] != b[key]}
 
 
-# Written from METHOD.md's list of ablations, not from ARMS: what each arm changes in the paper's PreAlign.
+# Written from the ablations of the paper's argument, not from ARMS: what each arm changes in the paper's PreAlign.
 NO_SWITCH_NO_ALIGN = {"align.steps": 0, "switch.ratio": 0}
 EXPECTED: dict[str, dict[str, Any]] = {
     "joint": NO_SWITCH_NO_ALIGN,

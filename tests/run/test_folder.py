@@ -115,7 +115,7 @@ def test_the_folder_of_another_recipe_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(RunFolderError, match="is not empty and no run folder"):
+    with pytest.raises(RunFolderError, match="is not empty and not a run folder"):
         RunFolder(tmp_path).claim("demo", recipe("demo"))
     assert files(tmp_path) == {"thesis.tex": "x"}
 

@@ -65,7 +65,7 @@ def test_before_there_is_any_text_words_are_assumed_and_it_says_so(tmp_path: Pat
     plans, _, notes = plan_recipe(made, ONE, tmp_path / "run")
     assert [found.arm for found in plans] == ["joint", "prealign"]
     assert "1,199 rows" in notes[0]  # a twin of each of 600, but for the separator
-    assert "assumed are 2 forms a translation group" in notes[1] and "2 tokens a form" in notes[1]
+    assert "assumed are 2 forms per translation group" in notes[1] and "2 tokens per form" in notes[1]
     assert not (tmp_path / "run").exists()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,44 @@ def test_a_document_is_a_file_or_a_line(tmp_path: Path) -> None:
 def test_jsonl_has_a_document_a_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"text": "one\\ntwo", "n": 1}\n\n{"text": "Haus"}\n{"text": " "}\n')
     assert read(path) == [("a.jsonl:1", "one\ntwo"), ("a.jsonl:3", "Haus")]
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "one"}\n{"text": "Häuser"}\n'),
+        ("a.txt", "one\n\ntwo\n"),
+        ("a.html", "<p>one</p><p>two</p>"),
+    ],
+)
+def test_gzipped_text_is_the_text_that_was_packed(tmp_path: Path, name: str, content: str, documents: str) -> None:
+    plain = read(write(tmp_path / "plain" / name, content), documents=documents)
+    write(tmp_path / "packed" / f"{name}.gz", gzip.compress(content.encode()))
+    packed = read(str(tmp_path / "packed"), documents=documents)  # the folder: its suffix must be known
+    assert len(plain) > 0 and [text for _, text in packed] == [text for _, text in plain]
+
+
+def test_damaged_and_endless_gzipped_text_is_an_error(tmp_path: Path) -> None:
+    packed = gzip.compress(b"one two three " * 1000)
+    with pytest.raises(CorpusError, match=r"cut\.txt\.gz: cannot be read"):
+        read(write(tmp_path / "cut.txt.gz", packed[:40]))
+    with pytest.raises(CorpusError, match=r"bomb\.jsonl\.gz: cannot be read: it unpacks to more than 64,000,000 bytes"):
+        read(write(tmp_path / "bomb.jsonl.gz", gzip.compress(b"x" * 70_000_000)))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("the ladder is old\n".encode("utf-16-le"), r"looks like UTF-16LE without .*iconv -f utf-16le -t utf-8"),
+        ("the ladder is old\n".encode("utf-16"), r"is UTF-16; .*iconv -f utf-16 -t utf-8"),
+        (b"\x28\xb5\x2f\xfd....", r"packed by Zstandard, not text; unpack it by `zstd -d`"),
+    ],
+)
+def test_text_of_another_encoding_or_packing_is_told_with_its_remedy(tmp_path: Path, content: bytes, told: str) -> None:
+    for name in ("a.txt", "a.jsonl", "a.html"):
+        with pytest.raises(CorpusError, match=told):
+            read(write(tmp_path / name, content))
 
 
 def test_sources_are_files_folders_and_globs(tmp_path: Path) -> None:
@@ -121,6 +160,30 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", b"\xef\xbb\xbfone\ntwo")
     assert read(path) == [("a.txt", "one\ntwo")]
     assert read(path, documents="line") == [("a.txt:1", "one"), ("a.txt:2", "two")]
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", "the house\nis old\n".encode("utf-16"), "the file is UTF-16; convert it, as by `iconv -f utf-16 "),
+        ("a.txt", "the house\nis old\n".encode("utf-16-le"), "looks like UTF-16LE without a byte order mark; .*iconv"),
+        ("a.jsonl", '{"text": "the house"}\n'.encode("utf-16-be"), "looks like UTF-16BE without"),
+        ("a.html", "<p>the house".encode("utf-32-le"), "looks like UTF-32LE without"),
+        ("a.txt", b"the house\ris old\r", r"the lines end in carriage returns, without a line feed; .*`tr '"),
+    ],
+)
+def test_text_of_another_encoding_or_with_other_ends_of_lines_is_refused_with_its_conversion(
+    tmp_path: Path, documents: str, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=told):
+        list(read_documents([str(tmp_path / name)], documents))
+
+
+def test_carriage_returns_of_a_page_are_white_space(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_bytes(b"<p>the house\r<p>is old")
+    assert [text for _, text in read_documents([str(tmp_path / "a.html")], "file")] == ["the house\nis old"]
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])

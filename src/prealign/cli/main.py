@@ -1,6 +1,6 @@
-"""The command line. The only module that prints or exits.
+"""The command line of prealign: its verbs, error messages and exit codes.
 
-Exit codes: 0 fine, 2 something the user can mend (one message), 1 a bug, 130 interrupted.
+Exit codes: 0 fine, 2 an error that the user can fix (one message), 1 a bug, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from prealign.training import launch
 if TYPE_CHECKING:
     from prealign.report.results import Results
 
-# Trainer, datasets and the hub client would each draw their own bars and warnings over ours.
+# Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -33,27 +33,28 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 app = typer.Typer(
     name="prealign",
-    help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only switching.",
-    epilog="--debug, anywhere, shows the traceback of an error. Exit codes: 0 fine, 2 something to mend, 1 a bug.",
+    help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only code-switching.",
+    epilog="--debug at any place shows the traceback of an error. Exit codes: 0 fine, 2 an error that you can fix, 1 a bug.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
+RecipePath = Annotated[Path, typer.Argument(help="Recipe of the experiment, a YAML file.", metavar="RECIPE")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Settings to change, such as pretrain.steps=500.", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Argument(help="Settings that replace those of the recipe, such as pretrain.steps=500.", metavar="KEY=VALUE"),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME if not given.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/NAME, with the recipe's name.")]
 Force = Annotated[bool, typer.Option("--force", help="Run stages again even if their inputs are unchanged.")]
-Arm = Annotated[str, typer.Option("--arm", help="The arm.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="The seed; the recipe's first if not given.")]
+Arm = Annotated[str, typer.Option("--arm", help="Name of an arm or variant.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the arm. Default: the first seed of the recipe.")]
 
 
 _debug = False
 
 
 def command(verb: Callable[..., None]) -> Callable[..., None]:
-    """Make a function a verb of the command line whose errors become messages and exit codes."""
+    """Register a function as a verb of the command line. Its errors become messages and exit codes."""
     return app.command()(_guarded(verb))
 
 
@@ -82,7 +83,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
 
             if not lost(error):
                 raise
-            complain = plain_console(stderr=True).print  # the first process may be the one that is gone
+            complain = plain_console(stderr=True).print  # in every process: the first one may be gone
             complain(
                 f"error: process {launch.rank()}: another process of this run is gone. What is finished is kept, and the "
                 f"checkpoints; run the same command to go on. {_what_it_saw(error)}",
@@ -95,10 +96,11 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _what_it_saw(error: Exception) -> str:
-    """The first line of an error that may have another cause, and what to do if that is time."""
-    said = (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error, with advice if it is a timeout."""
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
     late = any(word in str(error).lower() for word in ("timeout", "timed out"))
-    return f"It saw: {said}" + (" (if all are there and slow, raise trainer.ddp_timeout)" if late else "")
+    advice = " (if all processes are alive but slow, raise trainer.ddp_timeout)" if late else ""
+    return f"It saw: {first_line}{advice}"
 
 
 @command
@@ -149,13 +151,21 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
 def plan(
     recipe: RecipePath,
     overrides: Overrides = None,
-    gpus: Annotated[int, typer.Option("--gpus", help="Devices; batch sizes are of one.")] = 1,
-    gpu: Annotated[str, typer.Option("--gpu", help="Their kind; cpu needs --flops.")] = "h100",
-    utilisation: Annotated[float, typer.Option("--utilisation", help="Share of the peak that is reached.")] = 0.4,
-    flops: Annotated[float | None, typer.Option("--flops", help="Peak FLOP/s of a device, if not its own.")] = None,
+    gpus: Annotated[
+        int, typer.Option("--gpus", help="Number of devices. Batch sizes of the recipe are per device.")
+    ] = 1,
+    gpu: Annotated[
+        str, typer.Option("--gpu", help="Kind of device, such as a100 or h100. cpu needs --flops.")
+    ] = "h100",
+    utilisation: Annotated[
+        float, typer.Option("--utilisation", help="Share of the peak FLOP/s that training reaches, 0 to 1.")
+    ] = 0.4,
+    flops: Annotated[
+        float | None, typer.Option("--flops", help="Peak FLOP/s of a device. Default: from the table of devices.")
+    ] = None,
     out: Out = None,
 ) -> None:
-    """Say what each arm would take, before any data or device: steps, FLOPs, hours, memory, disk."""
+    """Estimate the cost of each arm without data or devices: steps, FLOPs, hours, memory, disk."""
     from prealign.cli.plan import plan_tables
     from prealign.run.plan import plan_recipe, use_devices
 
@@ -166,7 +176,7 @@ def plan(
 @lexicon_cli.group.command()
 @_guarded
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
-    """Stage 0: prepare text and lexicon, and show what was read, how much of the text it covers, and in how many tokens."""
+    """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
     from prealign.report.tables.data import tokenizer
 
     settings = _load(recipe, overrides)
@@ -182,7 +192,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
-        console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: test dictionaries have them")
+        console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: they are in test dictionaries")
     print_tables(tokenizer(prepared.record))
 
 
@@ -203,7 +213,7 @@ def align(
 def pretrain(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
-    """Stage 2 of one arm (and stage 1 before it, unless it is done)."""
+    """Stage 2 of one arm: pretrain on code-switched text. Runs stage 1 first if it is not finished."""
     _one_arm(recipe, overrides, arm, seed, out, "pretrain")
 
 
@@ -211,22 +221,22 @@ def pretrain(
 def evaluate(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
-    """Measure one arm (training it first, unless that is done)."""
+    """Measure one arm. Trains it first if that is not finished."""
     _one_arm(recipe, overrides, arm, seed, out, None)
 
 
 @command
 def switch(
     recipe: RecipePath,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the corpus to.")],
     overrides: Overrides = None,
     arm: Arm = "prealign",
     seed: Seed = None,
-    shards: Annotated[int, typer.Option("--shards", min=1, help="Files to spread it over.")] = 1,
-    form: Annotated[str, typer.Option("--format", help="arrow or binary.")] = "arrow",
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder; runs/NAME if not given.")] = None,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Number of files that hold the corpus.")] = 1,
+    form: Annotated[str, typer.Option("--format", help="arrow (a dataset) or binary (flat shards).")] = "arrow",
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/NAME.")] = None,
 ) -> None:
-    """Write the switched, packed corpus of stage 2 of one arm for other trainers: as Arrow, or as flat binary shards."""
+    """Export the code-switched, packed corpus of one arm's stage 2 for other trainers, as Arrow or flat binary shards."""
     from prealign.run.export.blocks import export_blocks
     from prealign.training import ranks
 
@@ -272,12 +282,13 @@ def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
 
 @command
 def report(
-    results: Annotated[Path, typer.Argument(help="A results.json, or the run folder that holds one.")],
+    results: Annotated[Path, typer.Argument(help="A results.json, or its run folder.")],
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Also write the page for docs, with its figures beside it.")
+        Path | None,
+        typer.Option("--markdown", help="Also write the report as this Markdown file, with its figures beside it."),
     ] = None,
 ) -> None:
-    """Make the report (report.html beside results.json) and print its tables."""
+    """Write the report (report.html beside results.json) and print its tables."""
     from prealign.report.page import write_markdown, write_report
     from prealign.report.results import Results
     from prealign.report.results_file import read_results
@@ -294,10 +305,10 @@ def report(
 
 @command
 def merge(
-    results: Annotated[list[Path], typer.Argument(help="The results.json files of one recipe, or their run folders.")],
+    results: Annotated[list[Path], typer.Argument(help="Several results.json of one recipe, or their run folders.")],
     out: Annotated[Path, typer.Option("--out", help="The results.json to write, or its folder.")],
 ) -> None:
-    """Join the results of one recipe that were made in several places: other seeds elsewhere, arms added later."""
+    """Join several results of one recipe: seeds from other machines, or arms that were added later."""
     from prealign.files import write_json
     from prealign.report.results_file import read_results
     from prealign.run.merging import merge_results
@@ -314,7 +325,7 @@ def merge(
 def harness(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
-    """Write what lm-evaluation-harness needs to test a trained arm, and print the command that does."""
+    """Export tokenizer and tasks for lm-evaluation-harness, and print the command that tests a trained arm."""
     from prealign.run.export.harness import harness_command, written_harness
     from prealign.run.folder import finished
 
@@ -322,23 +333,25 @@ def harness(
     checkpoint = arm_run.folder("pretrain")
     if not checkpoint.exists():
         raise RunFolderError(
-            f"{checkpoint}: not trained yet. `prealign pretrain`, with the same recipe and options, does it."
+            f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
         )
     if not finished(checkpoint, arm_run.marks()["pretrain"]):
         _warn("the model was trained with other settings, or on several devices")
     place, record = written_harness(arm_run.run, arm_run.prepared)
-    told = f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
-    console.print(f"{told}; the tokenizer for lm-eval → {place}", soft_wrap=True)
+    tasks = (
+        f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
+    )
+    console.print(f"{tasks}; the tokenizer for lm-eval → {place}", soft_wrap=True)
     if number := record["otherwise"]:
-        _warn(f"lm-eval reads {number:,} items in other tokens than `prealign evaluate`")
+        _warn(f"lm-eval splits {number:,} items into other tokens than `prealign evaluate`")
     typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
 
 
 @command
 def accelerate_config(
-    name: Annotated[str, typer.Argument(help="ddp, fsdp2 or deepspeed_zero2.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Configuration: ddp, fsdp2 or deepspeed_zero2.", metavar="NAME")],
 ) -> None:
-    """Print the path of a packaged configuration: accelerate launch --config_file "$(prealign accelerate-config ddp)" …"""
+    """Print the path of a configuration: accelerate launch --config_file "$(prealign accelerate-config ddp)" …"""
     from prealign.recipe.validate import did_you_mean
 
     folder = Path(__file__).parents[1] / "training" / "accelerate"
@@ -350,7 +363,7 @@ def accelerate_config(
 
 @command
 def env() -> None:
-    """Print versions, processor and precision: what to paste into a bug report."""
+    """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText
     from prealign.run.experiment import provenance
 
@@ -375,7 +388,7 @@ def _load(path: Path, overrides: list[str] | None) -> Any:
 
 
 def main() -> None:
-    """Entry point. `--debug` may stand anywhere."""
+    """Run the command line. `--debug` may stand at any place."""
     global _debug
     _debug = "--debug" in sys.argv
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

@@ -2,11 +2,13 @@
 
 1. Invisible characters go: zero-width characters, direction marks, soft hyphens, byte order marks. A (non-)joiner
    between letters of a script that spells with it stays.
-2. The rest is NFC with single spaces, so that equal words are equal strings. Stress marks of Cyrillic words go (кни́га):
-   dictionaries print them, running text does not.
+2. The rest is NFC with single spaces, so that equal words are equal strings. Marks of pronunciation go
+   (`prealign.lexicon.pronunciation`), and the stress marks of all Cyrillic words (кни́га): dictionaries print them, running
+   text does not.
 3. Marks go: `[pin1 yin1]`, parts of speech and subjects as in {n}, <noun>, [zool.], notes as in (to drink).
 4. Placeholders of an object go (`sb.`, `etw.`), then the infinitive's `to` and the article before a single word.
-5. What is left must be text: not empty, not too long, every character assigned.
+5. The full stop of a sentence goes; an abbreviation of up to three letters keeps its stop, as in `vb.`
+6. What is left must be text: not empty, not too long, every character assigned.
 
 Every change is told to `note(what, before, after)`; blanks and NFC are no changes.
 """
@@ -17,11 +19,19 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from prealign.lexicon.pronunciation import unmarked
+
 LONGEST_TERM = 200
 """Characters. No word or phrase is longer; a longer one would be a line of something else."""
 
 _FAR_TOO_LONG = 10 * LONGEST_TERM  # with all its notes
 _TOO_LONG = f"entries longer than {LONGEST_TERM} characters"
+
+LONGEST_ABBREVIATION = 3
+"""Letters. A longer last word ends in a full stop because its definition does, and so does one with a vowel in a phrase."""
+_VOWEL = re.compile("[aeiouyäöüåæøı]")
+_FULL_STOPS = (".", "。", "．", "।", "۔", "։", "።")
+_EAST_ASIAN = "\u2e80"  # the first character of scripts that abbreviate without a stop
 
 Note = Callable[[str, str, str], None]
 
@@ -66,18 +76,21 @@ _ARTICLES = {
 def clean(term: str, language: str, note: Note) -> str:
     """Return the word or phrase without its marks; Unusable if nothing usable is left."""
     # Most words of most files: nothing to do, and a million of them to do it to.
-    if term.isalnum() and len(term) <= LONGEST_TERM and (term.isascii() or unicodedata.is_normalized("NFC", term)):
+    if term.isalnum() and len(term) <= LONGEST_TERM and _is_plain(term, language):
         return term
     if len(term) > _FAR_TOO_LONG:
         raise Unusable(_TOO_LONG)
     if not term.isprintable():
         term = _changed(term, _INVISIBLE.sub("", term), "invisible characters", note)
     term = " ".join(unicodedata.normalize("NFC", term).split())
+    term = _changed(term, unmarked(term, language), "marks of pronunciation", note)
     if _ACUTE in term:
         term = _changed(term, _STRESS.sub("", term), "stress marks", note)
     term = _without_marks(term, note)
     if " " in term:
         term = _without_particles(term, language.split("-")[0], note)
+    if term.endswith(_FULL_STOPS):
+        term = _changed(term, _without_full_stop(term), "full stops", note)
     if not term:
         raise Unusable("entries with nothing but marks on one side")
     if len(term) > LONGEST_TERM:
@@ -86,6 +99,10 @@ def clean(term: str, language: str, note: Note) -> str:
     if not term.translate(_JOINERS).isprintable():
         raise Unusable("entries with unassigned, private or control characters")
     return term
+
+
+def _is_plain(term: str, language: str) -> bool:
+    return term.isascii() or (unicodedata.is_normalized("NFC", term) and unmarked(term, language) == term)
 
 
 def _without_marks(term: str, note: Note) -> str:
@@ -115,6 +132,15 @@ def _without_particles(term: str, language: str, note: Note) -> str:
     # With a capital it is a name (The Hague, Las Vegas), except in German, where all nouns have one.
     noun = rest and " " not in rest and (rest[0].islower() or language == "de")
     return _changed(term, rest, "articles", note) if noun and first in _ARTICLES.get(language, ()) else term
+
+
+def _without_full_stop(term: str) -> str:
+    bare = term[:-1].strip(" .") or term
+    phrase, _, last = bare.rpartition(" ")
+    if term[-1] != "." or last >= _EAST_ASIAN:
+        return bare
+    short = sum(map(str.isalpha, last)) <= LONGEST_ABBREVIATION
+    return term if "." in last or (short and not (phrase and _VOWEL.search(last))) else bare
 
 
 def _changed(before: str, after: str, what: str, note: Note) -> str:

@@ -4,10 +4,12 @@
 2. Recognise the format, unless it is named: the one that reads most of the first 1,000 lines (`prealign.lexicon.formats`).
 3. Parse each line into entries, by one small function a format. A line that cannot be parsed is kept with its number and
    the reason; more than 1 % of them is an error, in a short file more than three, or half.
-4. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
+4. Cut cells that list several words (`prealign.lexicon.formats.entry`), except where a format has one word a cell.
+5. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
-5. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
-6. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
+6. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
+7. Drop, and count, entries with a side that has letters, most of them not of its language's scripts.
+8. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
    tests, it stays beside other translations of its word: there it is a right answer.
 """
@@ -19,43 +21,57 @@ from functools import partial
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.languages import language_name, plausible_script
 from prealign.lexicon.cleaning import Unusable, clean
-from prealign.lexicon.formats import FORMATS, PAIR_FORMATS, lines_of
-from prealign.lexicon.formats.entry import Entry
-from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Account, ReadReport
+from prealign.lexicon.formats import FORMATS, PAIR_FORMATS
+from prealign.lexicon.formats.entry import Entry, alternatives
+from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Account, Columns, ReadReport
 
 __all__ = ["FORMATS", "read_pairs"]
 
 
 def read_pairs(
-    path: Path, format: str, source: str, target: str, *, turned: bool = False, keep_identical: bool = False
+    path: Path,
+    format: str,
+    source: str,
+    target: str,
+    *,
+    turned: bool = False,
+    columns: Columns = (),
+    keep_identical: bool = False,
 ) -> tuple[dict[str, list[str]], ReadReport]:
     """Gather the translations of each word from a file of one of `PAIR_FORMATS`.
 
     LexiconError if too many of the lines are malformed, if the dictionary is of other languages, or if no entry
     is left.
     """
-    account = Account(path, source, target)
-    parse = PAIR_FORMATS[format].parse
-    inverted = turned or PAIR_FORMATS[format].inverted(account)
+    account = Account(path, source, target, columns)
+    reader = PAIR_FORMATS[format]
+    account.inverted = turned or reader.inverted(account)
     gathered = _Gathered(account, keep_identical)
-    for text in account.texts(lines_of(path, format)):
+    for text in account.texts(reader.records(path)):
         try:
-            entries = parse(text, account)
+            entries = reader.parse(text, account)
+            if entries and not reader.whole:
+                entries = [(_listed(words), _listed(translations), rank) for words, translations, rank in entries]
         except ValueError as error:
             account.skip(str(error))
             continue
         if entries is None:
             account.comments += 1
         else:
-            gathered.add(_turned(entries) if inverted else entries)
+            gathered.add(_turned(entries) if account.inverted else entries)
     words = gathered.words()
-    report = account.report(format, kept=gathered.kept, phrases=gathered.phrases, inverted=inverted)
+    report = account.report(format, kept=gathered.kept, phrases=gathered.phrases)
     if not words:
         raise LexiconError(
             f"{path}: no entry of the dictionary is of use; {_why(report)}. Are `{source}` and `{target}` its languages?"
         )
     return words, report
+
+
+def _listed(terms: Sequence[str]) -> Sequence[str]:
+    return alternatives(terms[0]) if len(terms) == 1 else [one for term in terms for one in alternatives(term)]
 
 
 def _turned(entries: Iterable[Entry]) -> Iterable[Entry]:
@@ -109,6 +125,10 @@ class _Gathered:
             else:
                 self.account.drop(IDENTICAL, word)
             return
+        for term, language in ((word, self.account.source), (translation, self.account.target)):
+            if any(map(str.isalpha, term)) and not plausible_script(term, language):
+                self.account.drop(f"entries not in the script of {language_name(language)}", word, translation)
+                return
         self._add(self._senses.setdefault(word, {}), word, translation, rank)
 
     def _add(self, senses: dict[str, int], word: str, translation: str, rank: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.files import Decoder, shown
@@ -26,6 +27,7 @@ IDENTICAL = "entries identical on both sides"
 DUPLICATE = "duplicate entries"
 OTHER_LANGUAGES = "entries of other languages"
 
+Columns = Sequence[int | str]
 OnSteps = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all)"""
 
@@ -126,14 +128,18 @@ TOO_MANY = f"more than {MAXIMUM_MALFORMED:.0%} (in a short file: more than {ALLO
 
 
 class Account:
-    """The counts of a file being read from `source` to `target`."""
+    """The counts of a file being read from `source` to `target`.
 
-    def __init__(self, path: Path, source: str, target: str) -> None:
-        self.path, self.source, self.target = path, source, target
+    columns: two numbers (from 1) or names of a table's columns, if the user gives them.
+    """
+
+    def __init__(self, path: Path, source: str, target: str, columns: Columns = ()) -> None:
+        self.path, self.source, self.target, self.columns = path, source, target, columns
+        self.inverted = False  # whether the file's second side is the source
         self.line = 0
         self.empty = self.comments = 0
         self.malformed: list[MalformedLine] = []
-        self.columns: list[str] = []  # of a file that begins with a header
+        self.layout: Any = None  # what a format found out about the file at its first entry
         self._decoder, self._dropped, self._changed = Decoder(), Tallies(), Tallies()
 
     def texts(self, lines: Iterable[bytes], first: int = 1) -> Iterator[str]:
@@ -173,7 +179,7 @@ class Account:
     ) -> None:
         tallies.add(reason, f"line {line or self.line} {' → '.join(map(shown, example))}", number)
 
-    def report(self, format: str, *, kept: int, phrases: int = 0, inverted: bool = False) -> ReadReport:
+    def report(self, format: str, *, kept: int, phrases: int = 0) -> ReadReport:
         """Close the account; LexiconError if too many lines are malformed."""
         filled = self.line - self.empty - self.comments
         if too_many(len(self.malformed), filled):
@@ -191,7 +197,7 @@ class Account:
             changed=self._changed.counted(),
             comments=self.comments,
             phrases=phrases,
-            inverted=inverted,
+            inverted=self.inverted,
         )
 
     def _refuse(self, lines: int) -> None:

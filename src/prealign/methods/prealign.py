@@ -1,8 +1,9 @@
-"""PreAlign (Li et al., EMNLP 2024), the arms of its ablations, and what this project adds to it.
+"""PreAlign (Li et al., EMNLP 2024), its ablations, and the additions of this project.
 
-1. Stage 1 (`align.steps` above 0): weight · L_align + lm_weight · L_LM on unswitched text, from the initial model.
-2. Stage 2: L_LM on code-switched text; with `sustain.weight` the alignment loss stays on.
-3. With `anchor.enabled` the embeddings are tied in both stages.
+1. Stage 1 (`align.steps` above 0): train weight · L_align + lm_weight · L_LM on unswitched text, from the initial
+   model.
+2. Stage 2: train L_LM on code-switched text. `sustain.weight` above 0 keeps the alignment loss on (an addition).
+3. `anchor.enabled` ties target embedding rows to source rows in both stages (an addition).
 
 Joint training is this method without stage 1 and without switching.
 """
@@ -33,7 +34,7 @@ class PreAlign(Method):
     )
 
     class Settings(Section):
-        """The sections of the recipe that decide how it trains."""
+        """The sections of the recipe that PreAlign reads."""
 
         align: AlignSection
         switch: SwitchSection
@@ -43,7 +44,7 @@ class PreAlign(Method):
         lexicon: LexiconSection
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
-        """Return stage 1, if there is one, and stage 2."""
+        """Return stage 1 (if `align.steps` is above 0) and stage 2."""
         initialisations = _initialisations(settings, inputs)
         stage_2 = main_phase(
             settings.pretrain,
@@ -101,5 +102,5 @@ def _initialisations(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Initi
     anchor = settings.anchor
     if not anchor.enabled:
         return ()
-    amounts = anchor.model_dump(exclude={"enabled"})
-    return (AnchoredVocabulary(inputs.words, inputs.token_counts, inputs.languages, **amounts),)
+    options = anchor.model_dump(exclude={"enabled"})
+    return (AnchoredVocabulary(inputs.words, inputs.token_counts, inputs.languages, **options),)

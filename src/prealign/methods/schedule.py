@@ -1,4 +1,4 @@
-"""Schedules: a factor on a weight or a ratio as a piecewise-linear function of progress."""
+"""Schedules: a factor on a weight or a ratio, piecewise linear in the progress of a phase."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor by progress in 0..1, linear between `points` of (progress, factor) and constant outside them."""
+    """A factor as a function of progress in 0..1: linear between `points` (progress, factor), constant outside them."""
 
     points: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, points: Sequence[tuple[float, float]]) -> Schedule | None:
-        """Return the schedule of a recipe's setting; None without points: the factor is always 1."""
+        """Return the schedule of a recipe setting. None if it has no points: the factor is always 1."""
         return cls(tuple((float(at), float(factor)) for at, factor in points)) if points else None
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at `progress`, the share of the phase that is done."""
+        """Return the factor at `progress`, the finished share of the phase."""
         at, factors = zip(*self.points, strict=True)
         return float(np.interp(progress, at, factors))
 

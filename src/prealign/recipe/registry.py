@@ -1,9 +1,9 @@
-"""The methods that an arm can train by: their names, where each is defined, and their settings in a recipe.
+"""The registry of training methods: their names, their classes, and their settings in a recipe.
 
-1. `METHODS` names the class of each method; a class is imported when it is first needed, as some import torch.
-2. A method's name is an arm: `arms: [joint, NAME]`. `methods: {NAME: …}` holds its settings, and variants may change them
-   (`methods.NAME.KEY`).
-3. A method's `Settings` are validated with the recipe, so a mistake in them is told with all others.
+1. `METHODS` gives the class of each method. A class is imported at its first use, because methods import torch.
+2. The name of a method is also the name of an arm: `arms: [joint, NAME]`. `methods: {NAME: …}` holds the settings of
+   the method; variants change them with `methods.NAME.KEY`.
+3. The `Settings` of a method are validated together with the recipe, and their errors are reported together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Problem, did_you_mean, problems_in
 
 METHODS: dict[str, str] = {
-    # name: module and class
+    # name: "module:class"
     "prealign": "prealign.methods.prealign:PreAlign",
     # rows of the vocabulary
     "copy_rows": "prealign.methods.peers.copy_rows:CopyRows",
@@ -36,12 +36,12 @@ def load_method(name: str) -> Any:
 
 
 def method_settings(recipe: Recipe) -> Any:
-    """Return the settings of the recipe's method: the sections that it reads, and what `methods` has for it."""
+    """Return the `Settings` of the recipe's method: the sections it reads, and its settings in `methods`."""
     return _settings(recipe, recipe.method)
 
 
 def settings_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what is wrong in `methods`: names that do not exist, settings that do not validate."""
+    """Yield the problems of `method` and `methods`: names that do not exist, settings that do not validate."""
     if recipe.method not in METHODS:
         yield ("method",), f"unknown method {recipe.method!r}{did_you_mean(recipe.method, METHODS)}"
     for name in recipe.methods:

@@ -254,7 +254,7 @@ class Results:
         return rows.set_index(["language", "arm"])
 
     def gap_closed(self, arm: str, language: str) -> Estimate | None:
-        """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (METHOD.md).
+        """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (docs/method.md).
 
         None in the source language, where the bounds are missing, or where merged ids are not better than joint training.
         """

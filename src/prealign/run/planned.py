@@ -1,4 +1,4 @@
-"""The phases of an arm before there are any data: with sizes of words that are known or assumed."""
+"""The phases of an arm without its data, from known or assumed sizes of words: for plans and checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prealign.run.inputs import arm_phases
 
 @dataclass(frozen=True)
 class AssumedWords:
-    """`WordSizes` before there is a lexicon: groups enough for any batch."""
+    """Assumed `WordSizes`, without a lexicon. The number of groups is enough for any batch."""
 
     mean_forms_per_group: float
     mean_tokens_per_group: float
@@ -28,13 +28,13 @@ TOKENS_PER_FORM = 2
 
 
 def assumed_words(languages: int) -> AssumedWords:
-    """Return sizes of words with a form in each language and `TOKENS_PER_FORM` tokens a form."""
+    """Return word sizes with one form per language and `TOKENS_PER_FORM` tokens per form."""
     return AssumedWords(languages, languages * TOKENS_PER_FORM)
 
 
 @dataclass(frozen=True)
 class PlannedInputs:
-    """`prealign.methods.phase.Inputs` without data: enough for costs and checks, not for training."""
+    """Inputs of a method (`prealign.methods.phase.Inputs`) without data: enough for costs and checks, not for training."""
 
     languages: Sequence[str]
     words: WordForms | WordSizes
@@ -44,14 +44,14 @@ class PlannedInputs:
 
     @property
     def training_lexicon(self) -> Lexicon:
-        """A lexicon without words."""
+        """An empty lexicon."""
         return Lexicon([], source=self.languages[0], targets=[])
 
     switching_lexicon = training_lexicon
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
-        """No counts."""
+        """An empty mapping."""
         return {}
 
     def training_ids(self, language: str) -> Iterator[np.ndarray]:
@@ -62,9 +62,9 @@ class PlannedInputs:
 def planned_phases(
     recipe: Recipe, words: WordForms | WordSizes | None = None, sizes: Mapping[str, int] | None = None
 ) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is; the main one has no steps yet.
+    """Return the phases of the arm with this recipe. The main phase has no steps yet.
 
-    words: sizes of the lexicon. sizes: tokens of each language's training text. Both are assumed if they are not known.
+    words: assumed if None. sizes: the number of tokens in each language's training text, if it is known.
     """
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
     return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages)), sizes or {}))

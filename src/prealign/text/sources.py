@@ -2,8 +2,8 @@
 
 1. A file that is named is read whatever its suffix is: as objects of JSON (.jsonl), as HTML (`prealign.text.html`), or
    else as plain text.
-2. Of a folder, with all folders in it, and of a glob only files of the suffixes in `SUFFIXES` are read; how many others
-   there are is told.
+2. Of a folder, with all folders in it, and of a glob only files of the suffixes in `SUFFIXES` are read, gzipped (.gz) or
+   not; how many others there are is told.
 3. `package:NAME` names the .txt files that a Python package brings; `hub:…` is read by `prealign.text.hub`.
 """
 
@@ -42,8 +42,9 @@ def source_files(sources: Iterable[str], tell: Tell = silent) -> list[Path]:
 
 
 def suffix(path: Path) -> str:
-    """Return what says how a file is read: its suffix, in lower case."""
-    return path.suffix.lower()
+    """Return what says how a file is read: its suffix in lower case, before `.gz` if it is gzipped."""
+    found = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if found == ".gz" else found
 
 
 def _package_files(package: str) -> list[Path]:

@@ -1,9 +1,9 @@
-"""Train one phase of an arm: a model, the phase's objectives and blocks of text to a trained model and its record.
+"""Train one phase of an arm: from a model, objectives and blocks of text to a trained model and its record.
 
-1. Freeze the body, if the phase says so, and give the model the forward of training.
-2. Without objectives it is the stock `transformers.Trainer` on the blocks: what a rewriter does lies in their labels and
-   nowhere else. With objectives it is `PhaseTrainer`, where an example is a whole step.
-3. Steps, tokens and FLOPs are those of all devices. The FLOPs include those of the initialisations.
+1. Freeze the body if the phase asks for it, and install the training forward (`prealign.training.forward`).
+2. Without objectives, train with the stock `transformers.Trainer` on the blocks: their input_ids and labels already
+   hold the work of the rewriter. With objectives, train with `PhaseTrainer`, where an example is a whole step.
+3. Return the record. Its steps, tokens and FLOPs count all devices; the FLOPs include those of the initialisations.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ def train(
     validations: int = 1,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train a phase in place. Returns its record, as `run_trainer`.
+    """Train `model` in place for one phase and return the record (see `run_trainer`).
 
-    blocks: steps · batch_size · devices of input_ids and labels (context,), in the order of reading. validation: blocks by
-    language, measured `validations` times. folder: scratch space; a checkpoint of the same training there is resumed.
-    trainer: more arguments of `transformers.TrainingArguments`.
+    blocks: steps · batch_size · devices rows of input_ids and labels (context,), in reading order. validation: blocks
+    by language, measured `validations` times. folder: scratch folder; a whole checkpoint of this training in it is
+    resumed. trainer: further arguments of `transformers.TrainingArguments`. Raises RecipeError if an objective cannot
+    train this model, PrealignError if training stops early.
     """
-    assert phase.steps, "the budget has not been settled"
+    assert phase.steps, "call `settled` first: the phase has no number of steps"
     settings = dict(trainer or {})
     arguments = training_arguments(
         settings,
@@ -57,17 +58,17 @@ def train(
         seed=seed,
         eval_batch_size=eval_batch_size,
         validations=validations,
-        # An objective reaches all layers, but not, say, the bias of an output embedding.
+        # Objectives alone leave some weights without a gradient, for example the bias of an output embedding.
         every_weight_used=bool(phase.lm_weight),
     )
     if phase.freeze_body:
         freeze_body(model)
     phase.check(model)
     cost, start = phase.cost(model, launch.count()), phase.start_cost(model).flops
-    made: Trainer
+    phase_trainer: Trainer
     if phase.terms:
         objectives = {term.objective.name: term.objective for term in phase.terms}
-        made = PhaseTrainer(
+        phase_trainer = PhaseTrainer(
             with_objectives(training_forward(model, settings), objectives),
             arguments,
             phase=phase,
@@ -76,11 +77,11 @@ def train(
             eval_dataset=validation,
         )
     else:
-        # As arrays: rows would be Python lists, and a batch made of them number by number.
+        # As numpy arrays: Python lists would be collated number by number.
         model = training_forward(model, settings)
-        made = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
+        phase_trainer = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
     record = run_trainer(
-        made,
+        phase_trainer,
         phase.name,
         on_progress,
         tokens=cost.tokens,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.files import read_lines, sample_lines, shown
-from prealign.lexicon.formats.columns import muse, panlex, tsv
-from prealign.lexicon.formats.dictd import dictd, dictd_inverted, dictd_lines, is_dictd
+from prealign.lexicon.formats import kinds
+from prealign.lexicon.formats.columns import muse, panlex, table, tsv
+from prealign.lexicon.formats.dictd import dictd, dictd_files, dictd_inverted, dictd_lines
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.formats.jsonlines import kaikki, paper_indexed, paper_pairs, paper_words
-from prealign.lexicon.formats.notation import cedict, cedict_inverted, ding, ding_inverted
-from prealign.lexicon.reading_report import Account
+from prealign.lexicon.formats.markup import ROOTS, dix, dix_inverted, tmx, units
+from prealign.lexicon.formats.notation import cedict, cedict_inverted, ding, ding_inverted, edict, edict_inverted
+from prealign.lexicon.formats.stardict import stardict, stardict_files, stardict_inverted, stardict_records
+from prealign.lexicon.formats.table import NotATable
+from prealign.lexicon.reading_report import Account, Columns
 
 OWN_FORMAT = "jsonl"
 OWN_KEY = "prealign_lexicon"
@@ -26,23 +30,29 @@ LineParser = Callable[[str, Account], list[Entry] | None]
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is read: line by line, and whether its second side is the source of the languages asked for.
+    """How a format is read: record by record, and whether its second side is the source of the languages asked for.
 
+    records: what yields a file's records, undecoded; lines, if the format has no other.
     two_sides: nothing in the file tells which side is the source, so its user may have to.
+    whole: a cell holds one word or phrase, commas included.
     """
 
     parse: LineParser
     inverted: Callable[[Account], bool] = lambda account: False
     two_sides: bool = False
+    whole: bool = False
+    records: Callable[[Path], Iterator[bytes]] = read_lines
 
 
 # Where two formats read equally many lines the earlier one is recognised: phrases may come later in a file.
 _TEXT = {
-    "panlex": Format(panlex),
+    "panlex": Format(panlex, whole=True),
     "tsv": Format(tsv, two_sides=True),
-    "muse": Format(muse, two_sides=True),
     "ding": Format(ding, ding_inverted),
     "cedict": Format(cedict, cedict_inverted),
+    "edict": Format(edict, edict_inverted),
+    "csv": Format(table, two_sides=True),
+    "muse": Format(muse, two_sides=True),
 }
 _JSON = {
     "kaikki": Format(kaikki),
@@ -50,14 +60,19 @@ _JSON = {
     "paper_indexed": Format(paper_indexed, two_sides=True),
     "paper_words": Format(paper_words, two_sides=True),
 }
-_NAMED = {"dictd": Format(dictd, dictd_inverted)}
-PAIR_FORMATS: dict[str, Format] = {**_TEXT, **_NAMED, **_JSON}
+_CONTAINERS = {
+    "dictd": Format(dictd, dictd_inverted, records=dictd_lines),
+    "stardict": Format(stardict, stardict_inverted, two_sides=True, records=stardict_records),
+    "tmx": Format(tmx, records=units),
+    "dix": Format(dix, dix_inverted, two_sides=True, records=units),
+}
+PAIR_FORMATS: dict[str, Format] = {**_TEXT, **_CONTAINERS, **_JSON}
 FORMATS: tuple[str, ...] = (*PAIR_FORMATS, OWN_FORMAT)
 
 
-def lines_of(path: Path, format: str) -> Iterator[bytes]:
-    """Yield what the format's parser takes; LexiconError if the file cannot be read."""
-    return dictd_lines(path) if format == "dictd" else read_lines(path)
+def dictionary_files(path: Path) -> list[Path]:
+    """Return the files that are read under a dictionary's path: of dictd and StarDict each names all."""
+    return dictd_files(path) or stardict_files(path) or [path]
 
 
 def can_be_turned(format: str) -> bool:
@@ -74,16 +89,27 @@ def check_turned(path: Path, format: str) -> None:
         )
 
 
-def resolve_format(path: Path, format: str | None) -> str:
+def resolve_format(path: Path, format: str | None, columns: Columns = ()) -> str:
     """Check the name of a format, or recognise it from the content; LexiconError if that fails or there is none."""
     if format is not None and format not in FORMATS:
         close = difflib.get_close_matches(format, FORMATS, n=1)
         meant = f"; did you mean `{close[0]}`?" if close else ""
         raise LexiconError(f"{path}: unknown dictionary format `{format}`{meant} (there are: {', '.join(FORMATS)})")
-    if format is None and is_dictd(path):
-        format = "dictd"
-    sample = sample_lines(path, lines_of(path, format or ""))
+    if columns and format not in (None, "csv"):
+        raise LexiconError(f"{path}: `columns` is for tables (`csv`), not for `{format}`; leave one of the two out")
+    format = format or ("csv" if columns else _container(path))
+    if format not in _CONTAINERS:
+        kinds.check_kind(path)
+    records = PAIR_FORMATS[format].records if format in PAIR_FORMATS else read_lines
+    sample = sample_lines(path, records(path))
     return format or _recognise(path, sample)
+
+
+def _container(path: Path) -> str | None:
+    """Return the format of several files, or of XML; None if the file is one of lines."""
+    if dictd_files(path) or path.suffix == ".index":
+        return "dictd"
+    return "stardict" if stardict_files(path) else ROOTS.get(kinds.root_element(path) or "")
 
 
 def _recognise(path: Path, sample: Sequence[str]) -> str:
@@ -91,23 +117,51 @@ def _recognise(path: Path, sample: Sequence[str]) -> str:
     if is_json and f'"{OWN_KEY}"' in sample[0]:
         return OWN_FORMAT
     candidates = _JSON if is_json else _TEXT
-    readable = {name: _readable(path, format.parse, sample) for name, format in candidates.items()}
-    best = max(readable, key=lambda name: readable[name])
-    if not readable[best]:
+    read = {name: _readable(path, format.parse, sample) for name, format in candidates.items()}
+    best = max(read, key=lambda name: read[name].lines)
+    named = f"give a word, a tab and its translation a line, or name its `format` (there are: {', '.join(FORMATS)})"
+    if 2 * read[best].lines < len(sample):
         raise LexiconError(
             f"{path}: the dictionary's format is not recognised from its content, which begins with "
-            f"{shown(sample[0])}; name its `format` (there are: {', '.join(FORMATS)})"
+            f"{shown(sample[0])}{_undecoded(sample)}; {named}"
+        )
+    if best in ("tsv", "csv", "muse") and not kinds.are_words(read[best].pairs):
+        raise LexiconError(
+            f"{path}: not a list of words and translations: in most lines one of the two is no word. The file begins "
+            f"with {shown(sample[0])}; {named}"
         )
     return best
 
 
-def _readable(path: Path, parse: LineParser, sample: Sequence[str]) -> int:
-    """Return how many lines a format reads; comments do not speak for it."""
+def _undecoded(sample: Sequence[str]) -> str:
+    if not any("\ufffd" in line for line in sample):
+        return ""
+    return " and is not UTF-8: convert it, as by `iconv -f ENCODING -t utf-8`"
+
+
+@dataclass
+class _Read:
+    """What a format reads of a sample: how many lines, and the pairs of words in them."""
+
+    lines: int = 0
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _readable(path: Path, parse: LineParser, sample: Sequence[str]) -> _Read:
+    """Return what a format reads; comments do not speak for it."""
     account = Account(path, "und", "und")
-    read = 0
+    read = _Read()
     for line in sample:
         try:
-            read += parse(line, account) is not None
+            entries = parse(line, account)
         except ValueError:
             continue
+        except NotATable:
+            return _Read()
+        except LexiconError:
+            return _Read(
+                len(sample) - 1
+            )  # beside its header: a table whose columns the languages or the user have to tell
+        read.lines += entries is not None
+        read.pairs += [(words[0], found[0]) for words, found, _ in entries or () if words and found]
     return read

@@ -3,9 +3,8 @@
 1. A line of the index is `headword<TAB>offset<TAB>length`, numbers in base 64 (A-Z, a-z, 0-9, +, /; most significant
    digit first); a fourth column, if any, is the headword as it is spelled.
 2. They name a piece of the .dict file, which is gzipped (dictzip is gzip with a table for random access).
-3. A piece is the headword's line, `house /haʊs/ <n>`, and then translations: a line a sense, perhaps numbered, with
-   alternatives between commas and semicolons. Lines of notes, examples, synonyms and references are not translations.
-4. `00-database-…` are about the dictionary itself.
+3. A piece is a headword and its definition (`prealign.lexicon.formats.definitions`).
+4. `00-database-…` are about the dictionary itself. If they name WikDict, only a sense's first line holds translations.
 
 The direction is that of the file's name, such as freedict-eng-deu; a dictionary from target to source is turned.
 """
@@ -17,34 +16,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import read_bytes, read_lines, shown
-from prealign.languages import same
-from prealign.lexicon.formats.entry import ALTERNATIVES, Entry, split_outside
+from prealign.files import opened, read_bytes, read_lines, shown
+from prealign.lexicon.formats.definitions import translations
+from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import Account
 
 _DIGITS = {
     digit: value for value, digit in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 }
 _SUFFIXES = (".index", ".dict.dz", ".dict")
-_NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
+NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
 _ABOUT = ("00-database-", "00database")
-_NOT_TRANSLATIONS = re.compile(r'(?:Synonyms?|Antonyms?|Note|Example|[Ss]ee(?: also)?|Usage)\s*:|["“*]')
-_PRONOUNCED = re.compile(r"\S\s+/[^/]+/(?=\s|$)")
-_AFTER_HEADWORD = re.compile(r"\s+(?=[/<\[({])")
-_ENUMERATOR = re.compile(r"^(?:\d{1,2}[.)]|[a-z]\))\s+")
+_BEGINNING = 4096
+"""Bytes of the definitions in which the dictionary says what it is made from."""
 
 
-def is_dictd(path: Path) -> bool:
-    """Whether a file is one of the two by its name, and the other lies beside it."""
+def dictd_files(path: Path) -> list[Path]:
+    """Return a dictionary's index and definitions under the path of one of them; empty if it is none."""
     stem = _stem(path)
-    return stem != path and stem.with_name(f"{stem.name}.index").exists() and _content(stem) is not None
-
-
-def dictionary_files(path: Path) -> list[Path]:
-    """Return the files that are read under a dictionary's path: of dictd's two each names both."""
-    stem = _stem(path)
-    pair = [stem.with_name(f"{stem.name}.index"), _content(stem)]
-    return [file for file in pair if file is not None] if pair[1] is not None else [path]
+    index, content = stem.with_name(f"{stem.name}.index"), _content(stem)
+    return [index, content] if stem != path and content is not None and index.exists() else []
 
 
 def dictd_lines(path: Path) -> Iterator[bytes]:
@@ -70,45 +61,25 @@ def dictd(text: str, account: Account) -> list[Entry] | None:
     """A headword and its definition, as described above; ValueError for a line of the index that names none."""
     head, separator, definition = text.partition("\n")
     if head.startswith(_ABOUT):
+        account.layout = account.layout or ("wikdict" in definition.lower()) or None
         return None
     if not separator or not head.strip():
         raise ValueError(f"expected headword, offset and length in base 64, within the .dict file: {shown(head)}")
-    first, *rest = (line.strip() for line in definition.strip("\n").split("\n"))
-    if _PRONOUNCED.search(first) or _letters(first).startswith(_letters(head)):
-        # The index has lost capitals and hyphens; the definition repeats the headword with them.
-        spelled = _AFTER_HEADWORD.split(first, maxsplit=1)[0]
-        head = spelled if _letters(spelled) == _letters(head) else head
-    else:
-        rest = [first, *rest]
-    translations: list[str] = []
-    for line in rest:
-        if not _NOT_TRANSLATIONS.match(line):
-            found = split_outside(_ENUMERATOR.sub("", line, count=1), ALTERNATIVES)
-            translations += (part for part in found if part.strip(" ….,"))
-    if not translations:
-        account.drop("entries without a translation", head)
-        return []
-    return [([head], translations, 0)]
+    if account.layout is None:
+        account.layout = _is_wikdict(account.path)
+    return translations(head, definition, account, wikdict=account.layout)
+
+
+def _is_wikdict(path: Path) -> bool:
+    content = _content(_stem(path))
+    assert content is not None  # the piece comes from there
+    with opened(content) as file:
+        return b"wikdict" in file.read(_BEGINNING).lower()
 
 
 def dictd_inverted(account: Account) -> bool:
     """Whether the file's name says that it goes from target to source; LexiconError if it names other languages."""
-    found = _NAMED.search(_stem(account.path).name)
-    if not found or "und" in (account.source, account.target):
-        return False
-    one, other = found.groups()
-    if same(one, account.source) and same(other, account.target):
-        return False
-    if same(one, account.target) and same(other, account.source):
-        return True
-    raise LexiconError(
-        f"{account.path}: by its name the dictionary is from `{one}` to `{other}`, not from `{account.source}` to "
-        f"`{account.target}`; give another file, or rename it if the name is wrong"
-    )
-
-
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).casefold()
+    return named_inverted(account, NAMED.search(_stem(account.path).name))
 
 
 def _stem(path: Path) -> Path:

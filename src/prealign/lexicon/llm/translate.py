@@ -281,7 +281,7 @@ class _Asking:
         self.used = (replies + 1, sent + reply.prompt_tokens, received + reply.reply_tokens)
         found: dict[str, list[Any]] = {}
         try:
-            found = answers(reply.text, batch, self.rejected)
+            found = answers(reply.text, batch, self.task.source, self.rejected)
         except ValueError as error:
             self.troubles.add("replies without a JSON object", str(error))
         self.cache.add({word: found.get(word) for word in batch})

@@ -1,8 +1,8 @@
-"""A lexicon in tokens: which token sequences are its words, and what each may be switched into.
+"""A lexicon in token ids: the token sequences of its words, and their translations.
 
-1. Every word is written as running text has it, in each case and context, and so are its translations.
-2. A word is found by hash, bucket and exact comparison of its tokens.
-3. A target language is drawn, alike or by weight, and then a translation, uniformly. One uniform number picks both.
+1. Encode every word as it stands in running text, in each case and context, and its translations likewise.
+2. Find a word of a text by hash, bucket and exact comparison of its tokens.
+3. Draw a target language, uniformly or by weight, then a translation, uniformly. One uniform number decides both.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
+from prealign.lexicon.case import lower, title, upper
 from prealign.text.encode import CONTEXTS, encode_words
 from prealign.text.ragged import IntArray, Ragged, edges, spans
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, special_ids
 
 
 @dataclass(frozen=True)
 class SwitchTable:
-    """A lexicon in tokens. Entry e is one written form of a source word (its case and context).
+    """A lexicon in token ids. Entry e is one form of a source word, in one case and context.
 
-    `keys` sorted hashes (E,), `sources` the forms' tokens (E rows), `languages` (E + 1,) the first language slot of each
-    entry, `senses` (slots + 1,) the first translation of each slot, `slot_language` its index into `targets`,
-    `translations` their tokens. Keeps what "drawn uniformly over target languages and then over translations" needs.
+    A *slot* is one target language of an entry, with its translations: language slots e = languages[e] ..
+    languages[e+1]-1, translations of slot s = senses[s] .. senses[s+1]-1. `keys` (E,) are sorted hashes of `sources` (E
+    rows of token ids), `slot_language` (slots,) are indices into `targets`, `translations` are rows of token ids.
     """
 
     keys: NDArray[np.uint64]
@@ -39,21 +40,21 @@ class SwitchTable:
     translations: Ragged
     targets: tuple[str, ...]
     weights: tuple[float, ...] | None = None
-    """How often each target is drawn in relation to the others (above 0); None: all alike."""
+    """Relative frequency of each target (above 0); None draws all alike."""
 
     @cached_property
     def languages_of_entry(self) -> IntArray:
-        """Number of target languages each entry can be switched into (E,)."""
+        """Number of target languages of each entry (E,)."""
         return np.diff(self.languages)
 
     @cached_property
     def senses_of_slot(self) -> IntArray:
-        """Number of translations of each slot."""
+        """Number of translations of each slot (slots,)."""
         return np.diff(self.senses)
 
     @cached_property
     def _buckets(self) -> tuple[np.uint64, NDArray[np.int32], int]:
-        """Entries by the top bits of their key: the shift that leaves those, each bucket's first entry, the largest size."""
+        """Buckets of entries with equal top bits of the key: (shift to the top bits, first entry, largest bucket size)."""
         bits = len(self.keys).bit_length() + 1
         shift = np.uint64(64 - bits)
         first = np.searchsorted(self.keys, np.arange(1 << bits, dtype=np.uint64) << shift)
@@ -66,7 +67,7 @@ class SwitchTable:
         return np.concatenate([[0.0], np.cumsum(weights[self.slot_language])])
 
     def shares(self, times: IntArray) -> dict[str, float]:
-        """Return how many of the entries that occur this many times (E,) are expected to be drawn in each target."""
+        """Return the expected number of draws of each target if entry e is drawn times[e] times (E,)."""
         sums = self._weight_sums
         of_entry = sums[self.languages[1:]] - sums[self.languages[:-1]]
         entry = np.repeat(np.arange(len(self.keys)), self.languages_of_entry)
@@ -74,7 +75,7 @@ class SwitchTable:
         return dict(zip(self.targets, drawn.tolist(), strict=True))
 
     def find(self, words: Ragged) -> IntArray:
-        """Return each word's entry, -1 where the lexicon has none."""
+        """Return the entry of each word; -1 for a word that the lexicon does not have."""
         shift, first, size = self._buckets
         keys = words.hashes()
         entries = first[keys >> shift].astype(np.int64)
@@ -83,13 +84,13 @@ class SwitchTable:
         entries = np.minimum(entries, len(self.keys) - 1)
         lengths = words.lengths
         unknown = self.sources.lengths[entries] != lengths
-        # The key names the only entry that can be the word's; equal length and tokens prove that it is.
+        # At most one entry has the key. It is the word's entry if length and tokens are equal too.
         tokens = self.sources.values.take(spans(self.sources.offsets[entries], lengths), mode="clip")
         unknown[np.repeat(np.arange(len(words)), lengths)[tokens != words.values]] = True
         return np.where(unknown, -1, entries)
 
     def draw(self, entries: IntArray, u: NDArray[np.floating[Any]]) -> tuple[IntArray, IntArray]:
-        """Return (slot, translation) of each entry; u (K,) uniform in [0, 1)."""
+        """Draw and return (slot (K,), translation (K,)) for entries (K,). u (K,): uniform numbers in [0, 1)."""
         first, count = self.languages[entries], self.languages_of_entry[entries]
         if self.weights is None:
             slot = first + np.minimum((u * count).astype(np.int64), count - 1)
@@ -104,19 +105,21 @@ class SwitchTable:
 
 
 def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str]) -> SwitchTable:
-    """Write every word of the lexicon, in each case and context it may have in text, as tokens.
+    """Encode every word of the lexicon that has a translation into `targets`, in each case and context.
 
-    A word is matched as the lexicon has it; lower-case entries also match their capitalised and upper-case forms, which
-    return the translation in the same case. The first entry that claims a token sequence keeps it.
+    A word matches in the case of the lexicon. A lower-case word also matches capitalised and in upper case; its
+    translations then take the same case. If two entries have the same tokens, the first one keeps them. Raises
+    LexiconError if no word has a translation.
     """
     groups = [g for g in lexicon if any(g.translations.get(t) for t in targets)]
     claimed: set[bytes] = set()
     sources: list[IntArray] = []
     rows: list[list[tuple[int, list[IntArray]]]] = []
     for cased in _CASES:
-        members = [(g, cased(g.word)) for g in groups if cased is _as_it_is or _takes_case(g.word, cased(g.word))]
+        forms = ((g, cased(g.word, lexicon.source)) for g in groups)
+        members = [(g, f) for g, f in forms if cased is _as_it_is or _takes_case(g.word, f, lexicon.source)]
         words = [word for _, word in members]
-        pairs = [(t, [cased(s) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
+        pairs = [(t, [cased(s, t) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
             encoded = _encode_translations(tokenizer, pairs, targets, context)
             for row, ids in enumerate(_encode(tokenizer, words, lexicon.source, context)):
@@ -152,7 +155,10 @@ def _assemble(sources: Ragged, rows: list[list[tuple[int, list[IntArray]]]], tar
 def _encode_translations(
     tokenizer: Tokenizer, pairs: list[tuple[str, list[str]]], targets: Sequence[str], context: str
 ) -> list[tuple[int, list[IntArray]]]:
-    """Encode the senses of each (language, senses), one batch a language; an empty encoding is no translation."""
+    """Return (index of the language, encoded senses) for each (language, senses). Senses without tokens are dropped.
+
+    Each language is encoded as one batch.
+    """
     encoded: list[tuple[int, list[IntArray]]] = [(targets.index(language), []) for language, _ in pairs]
     for target in targets:
         where = [(i, sense) for i, (language, senses) in enumerate(pairs) if language == target for sense in senses]
@@ -165,23 +171,18 @@ def _encode_translations(
 
 def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
     """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
-    added = tokenizer.added_tokens_decoder
-    special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
+    special = list(special_ids(tokenizer))
     rows = encode_words(tokenizer, words, language, context)
     unknown = set(np.repeat(np.arange(len(rows)), rows.lengths)[np.isin(rows.values, special)].tolist())
     return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
 
 
-def _as_it_is(word: str) -> str:
+def _as_it_is(word: str, language: str) -> str:
     return word
 
 
-def _capitalised(word: str) -> str:
-    return word[:1].upper() + word[1:]
+_CASES: tuple[Callable[[str, str], str], ...] = (_as_it_is, title, upper)
 
 
-_CASES: tuple[Callable[[str], str], ...] = (_as_it_is, _capitalised, str.upper)
-
-
-def _takes_case(word: str, cased: str) -> bool:
-    return word == word.lower() and cased != word and cased.lower() == word
+def _takes_case(word: str, cased: str, language: str) -> bool:
+    return cased != word == lower(word, language)

@@ -1,15 +1,16 @@
 """Anchored vocabulary: a target token's row is tied to the rows of its translations, E_t = M · E_s + Delta_t + v_lang.
 
-1. *Anchored* are the tokens at least `frequency_ratio` times more frequent in target than in source text that the lexicon
-   can reach; they never serve as sources.
-2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation of
-   IBM model 1: p(s | t, pair) is proportional to t(t | s); a pair weighs the square root of its source word's frequency.
-   Keep the heaviest sources of each row and normalise it to 1.
-3. Register E = rate · W + M · W + v on anchored rows as a parametrisation of the input and output embedding. W holds the
-   source rows as they are and Delta / rate in the anchored rows (0 at the start), so a gradient that moves a source row
-   moves its twins. Adam moves a number by about the learning rate however small its gradient, which for rare rows is
-   mostly drift: a rate below 1 slows Delta down as a smaller learning rate of its own would.
-4. On export the product is written out and the parametrisation removed: ordinary weights.
+1. A token is *anchored* if it is at least `frequency_ratio` times more frequent in target than in source text, and a
+   translation pair of the lexicon links it to a source token. Anchored tokens never serve as sources.
+2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation
+   of IBM model 1: p(s | t, pair) is proportional to p(t | s). A pair has the square root of its source word's frequency
+   as weight. Keep the heaviest sources of each row and normalise the row to sum 1.
+3. Register a parametrisation of the input and output embedding: E = rate · W + M · W + v on anchored rows, E = W
+   elsewhere. W holds the source rows unchanged, and Delta / rate in the anchored rows (0 at the start). A gradient that
+   moves a source row also moves its target rows. Adam moves a parameter by about the learning rate however small its
+   gradient; for rare rows this is mostly drift. A rate below 1 slows Delta down, like a smaller learning rate for Delta
+   alone.
+4. `export` writes the product E out as ordinary weights and removes the parametrisation.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from prealign.methods.vocabulary.parametrised import ParametrisedVocabulary, par
 
 @dataclass(frozen=True)
 class TokenPairs:
-    """Translation pairs in subwords, crossed: entry e says that source token and target token share pair `pair[e]`."""
+    """All (source token, target token) combinations within each translation pair; entry e belongs to pair `pair[e]`."""
 
     pair: np.ndarray  # (E,)
-    source: np.ndarray  # (E,)
-    target: np.ndarray  # (E,)
-    position: np.ndarray  # (E,) running number of the target token occurrence, over all pairs
-    weight: np.ndarray  # (E,)
+    source: np.ndarray  # (E,) token id
+    target: np.ndarray  # (E,) token id
+    position: np.ndarray  # (E,) running number of the target token's occurrence, over all pairs
+    weight: np.ndarray  # (E,) weight of the pair
 
     @classmethod
     def cross(cls, pairs: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> TokenPairs:
-        """Cross the tokens of (source ids, target ids, weight) pairs."""
+        """Combine every source token with every target token of each (source ids, target ids, weight)."""
         rows = [np.meshgrid(source, target, indexing="ij") for source, target, _ in pairs]
         lengths = np.array([len(target) for _, target, _ in pairs])
         begins = np.cumsum(lengths) - lengths
@@ -66,9 +67,11 @@ def estimate_anchors(
     rounds: int = 3,
     sources_per_row: int = 8,
 ) -> sparse.csr_matrix:
-    """Return M (V, V), row-stochastic on the anchored rows that some pair covers, zero elsewhere.
+    """Return M (V, V): rows of anchored tokens that a pair covers sum to 1, all other rows are zero.
 
-    pairs: (source ids, target ids, weight); anchored (V,) bool. IBM model 1 (Brown et al. 1993) with pair weights.
+    pairs: (source ids, target ids, weight). anchored: (V,) bool. rounds: of expectation-maximisation (IBM model 1,
+    Brown et al. 1993, with weighted pairs). sources_per_row: entries kept in a row. Raises LexiconError if no pair
+    covers an anchored token.
     """
     size = len(anchored)
     pairs = [(s[~anchored[s]], t[anchored[t]], w) for s, t, w in pairs]
@@ -103,11 +106,11 @@ def _heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
 
 
 def anchored_languages(source_counts: np.ndarray, target_counts: np.ndarray, ratio: float) -> np.ndarray:
-    """Return (V,) int: the number of the target language a token is anchored for, -1 for tokens left free.
+    """Return (V,) int: the index of the target language that a token is anchored for, -1 for free tokens.
 
-    source_counts (V,), target_counts (K, V). Anchored are tokens whose share of a target's text is at least `ratio` times
-    that of the source text; one is added to the source counts, so a token that the source never uses needs to be seen in
-    the target. A token that several targets claim goes to the one that uses it most.
+    source_counts (V,), target_counts (K, V). A token is anchored if its share of a target's text is at least `ratio`
+    times its share of the source text. One is added to the source counts, so a token without source occurrences still
+    needs target occurrences. If several targets qualify, the token goes to the target with the largest share.
     """
     source_share = (source_counts + 1) / (source_counts.sum() + 1)
     target_share = target_counts / np.maximum(target_counts.sum(1, keepdims=True), 1)
@@ -116,7 +119,7 @@ def anchored_languages(source_counts: np.ndarray, target_counts: np.ndarray, rat
 
 
 def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """Return (source ids, target ids, square root of the source word's frequency) of every translation pair."""
+    """Return (source ids, target ids, weight) of every translation pair; weight: square root of the source frequency."""
     return [
         (words.ids[first], words.ids[form], float(np.sqrt(count)))
         for first, end, count in zip(words.first[:-1], words.first[1:], words.count, strict=True)
@@ -125,9 +128,10 @@ def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
 
 
 class Anchored(nn.Module):
-    """The parametrisation: W (V, D) -> rate · W + M · W + v on anchored rows; sources are never anchored: one product does.
+    """The parametrisation: W (V, D) -> E (V, D), with E = rate · W + M · W + v on anchored rows and E = W elsewhere.
 
-    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate ≥ 0.
+    Sources are never anchored, so M · W needs no recursion. anchors: M (V, V), sparse. language (V,): index of each
+    row's language vector, -1 on free rows. rate: 0 or above.
     """
 
     rows: Tensor
@@ -155,18 +159,18 @@ class Anchored(nn.Module):
         return summed.index_add(0, self.row, parts) + self.vectors[self.language].to(weight.dtype)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the embedding the model uses, (V, D)."""
+        """Return the embedding that the model uses, E (V, D)."""
         return weight.index_add(0, self.rows, self.anchor(weight) + (self.rate - 1) * weight[self.rows])
 
 
 def anchor_vocabulary(
     model: Any, anchors: sparse.csr_matrix, language: np.ndarray, *, rate: float = 1.0, fresh: bool
 ) -> Any:
-    """Tie the embeddings of `model` by M (V', V') and the rows' languages (V',); V' may be less than its rows.
+    """Tie the embeddings of `model`, in place, by M (V', V') and the rows' languages (V',). Returns the model.
 
-    rate: how fast Delta is learned, relative to other weights; 0: there is no Delta. fresh: start with Delta = 0, as for a
-    random initialisation; otherwise Delta is set so that no row changes, unless there is none. With tied embeddings both
-    share one W and one v.
+    V' may be smaller than the number of embedding rows; further rows are free. rate: learning speed of Delta relative
+    to other weights; 0 means that there is no Delta. fresh: start with Delta = 0 (random weights); otherwise Delta, if
+    there is one, is set such that no row changes. Tied embeddings share one W and one v.
     """
     rows, width = model.get_input_embeddings().weight.shape
     anchors = anchors.copy()
@@ -175,9 +179,9 @@ def anchor_vocabulary(
 
     def make(weight: Tensor) -> Anchored:
         parametrisation = Anchored(anchors, language, width, rate).to(weight.device)
-        rows_of = parametrisation.rows
-        delta = weight[rows_of] - parametrisation.anchor(weight)
-        weight[rows_of] = torch.zeros_like(delta) if fresh or not rate else delta / rate
+        anchored = parametrisation.rows
+        delta = weight[anchored] - parametrisation.anchor(weight)
+        weight[anchored] = torch.zeros_like(delta) if fresh or not rate else delta / rate
         return parametrisation
 
     return parametrise(model, make)
@@ -185,11 +189,11 @@ def anchor_vocabulary(
 
 @dataclass(frozen=True)
 class LexiconAnchors:
-    """Where M comes from. Nothing is estimated before `estimate`.
+    """The inputs and settings from which M is estimated; `estimate` does the work.
 
-    words: the lexicon in tokens (`prealign.methods.alignment.words.word_forms`). counts: how often each embedding row (V,)
-    occurs in a language's text. languages: the source language, then the targets. The rest are the settings of
-    `prealign.recipe.methods.AnchorEstimate`.
+    words: the lexicon in token ids (`prealign.methods.alignment.words.word_forms`). counts: by language, the
+    occurrences of each embedding row (V,) in its text. languages: the source language, then the targets. The other
+    fields are those of `prealign.recipe.methods.AnchorEstimate`.
     """
 
     words: WordForms | WordSizes
@@ -207,7 +211,7 @@ class LexiconAnchors:
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Return the translation pairs in tokens, with their weights (`word_pairs`)."""
-        assert isinstance(self.words, WordForms), "made for sizes alone"
+        assert isinstance(self.words, WordForms), "`apply` needs word forms, not their sizes alone"
         return word_pairs(self.words)
 
     def estimate(self) -> tuple[sparse.csr_matrix, np.ndarray]:
@@ -222,9 +226,10 @@ class LexiconAnchors:
 
 
 class AnchoredVocabulary(ParametrisedVocabulary):
-    """The anchored vocabulary of a lexicon: `apply` ties the embeddings, `export` writes them out plainly.
+    """The anchored vocabulary of a lexicon: `apply` estimates M and ties the embeddings, `export` restores plain
+    weights.
 
-    words, counts, languages: as `LexiconAnchors` takes them. settings: those of the recipe's `anchor`.
+    words, counts, languages: those of `LexiconAnchors`. The settings are those of the recipe's `anchor`.
     """
 
     action = "anchors the vocabulary"
@@ -242,11 +247,14 @@ class AnchoredVocabulary(ParametrisedVocabulary):
         self.residual_rate = residual_rate
 
     def apply(self, model: Any, *, fresh: bool) -> None:
-        """Tie the embeddings. fresh: with residuals of 0; otherwise no row changes. LexiconError if no token can be tied."""
+        """Tie the embeddings in place. fresh: residuals start at 0; otherwise no row changes.
+
+        Raises LexiconError if no token can be tied.
+        """
         anchor_vocabulary(model, *self.anchors.estimate(), rate=self.residual_rate, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings."""
+        """Return the settings as JSON values."""
         return {
             "initialisation": "anchored vocabulary",
             **self.anchors.describe(),
