@@ -4,8 +4,8 @@
 2. A `Phase` trains a model on text for a number of steps. Its loss is lm_weight · L_LM; each `Term` adds weight · loss
    of an `Objective` at every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the
    embeddings.
-3. `cost` adds up the cost of a step; budgets are matched by it. `describe` returns the settings of a phase;
-   fingerprints, report and model card use them.
+3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by both.
+   `describe` returns the settings of a phase; fingerprints, report and model card use them.
 
 docs/extending.md shows step by step how to add a method.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -39,9 +39,9 @@ MAIN = "pretrain"
 class Cost:
     """Cost of a step on one device: all FLOPs, the tokens read, and the part of the FLOPs that is always float32."""
 
-    flops: float = 0.0
-    tokens: float = 0.0
-    float32_flops: float = 0.0
+    flops: float = 0
+    tokens: float = 0
+    float32_flops: float = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.tokens + other.tokens, self.float32_flops + other.float32_flops)
@@ -106,12 +106,15 @@ class Objective(Protocol):
 class Initialisation(Protocol):
     """A change of the weights before a phase; `export` turns them back into plain weights after it.
 
-    Subclasses inherit the defaults of `export`, `memory` and `unshardable`.
+    Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
     """
 
     @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
-        """Change the model in place. fresh: the weights are random; otherwise the outputs must not change."""
+        """Change the model in place. fresh: the weights are random.
+
+        Otherwise the outputs must not change, except for a method that gives a trained model other rows.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -120,6 +123,14 @@ class Initialisation(Protocol):
     def export(self, model: Any) -> None:
         """Turn the weights into plain weights of the model's class, in place. The outputs do not change."""
         return
+
+    def cost(self, model: Any) -> Cost:
+        """Return the cost of `apply` on one device. `model` may be on the meta device."""
+        return Cost()
+
+    def step_cost(self, model: Any) -> Cost:
+        """Return the cost that it adds to each step on one device, such as that of computed rows."""
+        return Cost()
 
     def memory(self, model: Any) -> float:
         """Return the bytes that the initialisation adds to training on one device. `model` is on the meta device."""
@@ -196,7 +207,13 @@ class Phase:
         total = Cost(flops, self.text_tokens)
         for term in self.terms:
             total += term.objective.cost(model, devices, freeze_body=self.freeze_body) / term.every
+        for initialisation in self.initialisations:
+            total += initialisation.step_cost(model)
         return total
+
+    def start_cost(self, model: Any) -> Cost:
+        """Return the cost of the initialisations on one device, before the first step."""
+        return sum((initialisation.cost(model) for initialisation in self.initialisations), Cost())
 
     def check(self, model: Any) -> None:
         """Raise RecipeError if an objective cannot train this model."""
@@ -265,6 +282,13 @@ class Inputs(Protocol):
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """Return for each language how often each embedding row (V,) occurs in its training text."""
 
+    @property
+    def training_sizes(self) -> Mapping[str, int]:
+        """Return the number of tokens in each language's training text; empty in a plan without data."""
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """Yield the token ids (T,) of each training document in `language`; none if the arm does not read it."""
+
 
 class Method(Protocol):
     """A way to train an arm.
@@ -288,7 +312,8 @@ def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1
 
     Raises RecipeError, which names the arm, if the budget leaves no step for it.
     """
-    fixed = sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
+    fixed = sum(phase.start_cost(model).flops for phase in phases)
+    fixed += sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
 
     def with_steps(phase: Phase) -> Phase:
         try:
@@ -303,6 +328,7 @@ def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1)
     """Return the FLOPs of the phases on one device, with `steps` steps in the main phase."""
     total = 0.0
     for phase in phases:
+        total += phase.start_cost(model).flops
         total += (steps if phase.steps is None else phase.steps) * phase.cost(model, devices).flops
     return total
 
@@ -313,7 +339,7 @@ def matched_steps(budget: float, spent: float, step: float) -> int:
     steps = math.floor((budget - spent) / step + 1e-6)
     if steps < 1:
         raise RecipeError(
-            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, the other phases take {spent:.3g}, and "
+            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, what comes before takes {spent:.3g}, and "
             f"one step costs {step:.3g}. The budget is `align.steps` and `pretrain.steps` of the recipe: raise them, or "
             "lower what the arm adds, such as its own align.steps."
         )

@@ -74,17 +74,22 @@ class SustainSection(Section):
     """Factor on the weight over the course of the stage, as points [[progress, factor], …]. Empty: the factor is 1."""
 
 
-class AnchorSection(Section):
-    """Anchored vocabulary: an anchored target row is M · source rows + residual + language vector."""
+class AnchorEstimate(Section):
+    """How M, the shares of source rows in the rows of their translations, is estimated from the lexicon."""
 
-    enabled: bool = False
-    """Whether target rows are anchored, in both stages. The arm decides it; the other settings are the recipe's."""
     frequency_ratio: Rate = 20.0
     """Minimum ratio of a token's frequency in target text to its frequency in source text; rarer tokens stay free."""
     em_rounds: Positive = 3
     """Rounds of expectation-maximisation that estimate M."""
     sources_per_row: Positive = 8
     """Maximum number of source tokens in a row of M; the heaviest are kept."""
+
+
+class AnchorSection(AnchorEstimate):
+    """Anchored vocabulary: an anchored target row is M · source rows + residual + language vector."""
+
+    enabled: bool = False
+    """Whether target rows are anchored, in both stages. The arm decides it; the other settings are the recipe's."""
     residual_rate: Rate = 1.0
     """Learning speed of the residual relative to other weights. Below 1, anchored rows stay nearer to their sources."""
 

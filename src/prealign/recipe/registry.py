@@ -10,16 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Problem, did_you_mean, problems_in
 
 METHODS: dict[str, str] = {
     # name: "module:class"
     "prealign": "prealign.methods.prealign:PreAlign",
+    # rows of the vocabulary
+    "copy_rows": "prealign.methods.peers.copy_rows:CopyRows",
+    "graph": "prealign.methods.peers.graph:Graph",
+    "lexical": "prealign.methods.peers.lexical:Lexical",
+    "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
 }
 
 
@@ -52,7 +58,16 @@ def settings_problems(recipe: Recipe) -> Iterator[Problem]:
                 yield ("methods", name, *place), text
 
 
+def _is_section(key: str) -> bool:
+    """Whether a key of the recipe is a section, or sections: `pretrain` is, `seeds` is a list of numbers."""
+    annotation = Recipe.model_fields[key].annotation
+    types = get_args(annotation) or (annotation,)
+    return any(isinstance(one, type) and issubclass(one, Section) for one in types)
+
+
 def _settings(recipe: Recipe, name: str) -> Any:
     cls = load_method(name).Settings
-    sections = {key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields}
+    sections = {
+        key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields and _is_section(key)
+    }
     return cls.model_validate(recipe.methods.get(name, {}) | sections)

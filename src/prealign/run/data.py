@@ -178,6 +178,11 @@ class Prepared:
         frame = 1 if self.bos is None else 2
         return sum(part["tokens"] + frame * part["documents"] for part in parts)
 
+    @property
+    def training_sizes(self) -> dict[str, int]:
+        """`training_size` of every language."""
+        return {language: self.training_size(language) for language in self.languages}
+
     def token_counts(self, language: str) -> np.ndarray:
         """Return how often each embedding row (V,) occurs in the training text of a language."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)

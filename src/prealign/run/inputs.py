@@ -27,6 +27,7 @@ from prealign.recipe.arms import resolve_arm
 from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
+from prealign.text.arrow import parts, read_tokens
 from prealign.text.blocks import text_blocks
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
@@ -101,6 +102,17 @@ class ArmInputs:
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """For each language, how often each embedding row (V,) occurs in its training text."""
         return _TokenCounts(self.prepared)
+
+    @property
+    def training_sizes(self) -> Mapping[str, int]:
+        """Tokens of each language's training text, with one EOS a document."""
+        return self.prepared.training_sizes
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """Yield the token ids (T,) of each training document in a language that the arm reads; none in others."""
+        tokens = self.prepared.mixture(self.recipe).tokens.get(language)
+        for rows in parts(tokens) if tokens else ():
+            yield from (ids for ids, _ in read_tokens(tokens, rows))
 
     @cached_property
     def phases(self) -> list[Phase]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -132,18 +132,24 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
         *_frozen_bodies(recipe, model),
         *_not_modelled(recipe),
     ]
-    return [plan_arm(recipe, arm, model, by_arm[arm], devices) for arm in recipe.arms], devices, notes
+    sizes = prepared.training_sizes if prepared else {}
+    return [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes) for arm in recipe.arms], devices, notes
 
 
-def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices) -> Plan:
-    """Return the plan of one seed of an arm of the recipe `base`. `model` is on the meta device."""
+def plan_arm(
+    base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices, sizes: Mapping[str, int] | None = None
+) -> Plan:
+    """Return the plan of one seed of an arm of the recipe `base`. `model` is on the meta device.
+
+    sizes: the number of tokens in each language's training text, if it is known.
+    """
     recipe, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
     budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(recipe, words), model, budget, ranks, arm=arm)
+    phases = settled(planned_phases(recipe, words, sizes), model, budget, ranks, arm=arm)
     total = Cost()
     for phase in phases:
         phase.check(model)
-        total += phase.cost(model, ranks) * _steps(phase)
+        total += phase.start_cost(model) + phase.cost(model, ranks) * _steps(phase)
     device = devices.device
     rate = device.bf16 if _bf16(recipe, devices) else device.fp32
     seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation

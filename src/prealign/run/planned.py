@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class PlannedInputs:
 
     languages: Sequence[str]
     words: WordForms | WordSizes
+    training_sizes: Mapping[str, int] = field(default_factory=dict)
     tokenizer: None = None
     seed: int = 0
 
@@ -53,8 +54,17 @@ class PlannedInputs:
         """An empty mapping."""
         return {}
 
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """No documents."""
+        return iter(())
 
-def planned_phases(recipe: Recipe, words: WordForms | WordSizes | None = None) -> list[Phase]:
-    """Return the phases of the arm with this recipe. The main phase has no steps yet. words: assumed if None."""
+
+def planned_phases(
+    recipe: Recipe, words: WordForms | WordSizes | None = None, sizes: Mapping[str, int] | None = None
+) -> list[Phase]:
+    """Return the phases of the arm with this recipe. The main phase has no steps yet.
+
+    words: assumed if None. sizes: the number of tokens in each language's training text, if it is known.
+    """
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
-    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages))))
+    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages)), sizes or {}))

@@ -3,7 +3,7 @@
 1. Freeze the body if the phase asks for it, and install the training forward (`prealign.training.forward`).
 2. Without objectives, train with the stock `transformers.Trainer` on the blocks: their input_ids and labels already
    hold the work of the rewriter. With objectives, train with `PhaseTrainer`, where an example is a whole step.
-3. Return the record. Its steps, tokens and FLOPs count all devices.
+3. Return the record. Its steps, tokens and FLOPs count all devices; the FLOPs include those of the initialisations.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def train(
     if phase.freeze_body:
         freeze_body(model)
     phase.check(model)
-    cost = phase.cost(model, launch.count())
-    return run_trainer(
+    cost, start = phase.cost(model, launch.count()), phase.start_cost(model).flops
+    record = run_trainer(
         _trainer(phase, training_forward(model, settings), arguments, blocks, validation),
         phase.name,
         on_progress,
@@ -75,6 +75,7 @@ def train(
         callbacks=callbacks,
         checkpoint=checkpoint,
     )
+    return record | {"flops": record["flops"] + launch.count() * start}
 
 
 def _trainer(

@@ -23,13 +23,10 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from prealign.errors import LexiconError
-from prealign.methods.alignment.states import tied
 from prealign.methods.alignment.words import WordForms, WordSizes
-from prealign.methods.memory import FLOAT
-from prealign.methods.phase import Initialisation
+from prealign.methods.vocabulary.parametrised import ParametrisedVocabulary, parametrise
 
 # V rows of the embedding, D width, A anchored rows, P pairs
 
@@ -143,7 +140,7 @@ class Anchored(nn.Module):
     """The parametrisation: W (V, D) -> E (V, D), with E = rate · W + M · W + v on anchored rows and E = W elsewhere.
 
     Sources are never anchored, so M · W needs no recursion. anchors: M (V, V), sparse. language (V,): index of each
-    row's language vector, -1 on free rows. rate: above 0.
+    row's language vector, -1 on free rows. rate: 0 or above.
     """
 
     rows: Tensor
@@ -181,45 +178,70 @@ def anchor_vocabulary(
     """Tie the embeddings of `model`, in place, by M (V', V') and the rows' languages (V',). Returns the model.
 
     V' may be smaller than the number of embedding rows; further rows are free. rate: learning speed of Delta relative
-    to other weights. fresh: start with Delta = 0 (random weights); otherwise Delta is set such that no row changes.
-    Tied embeddings share one W and one v.
+    to other weights; 0 means that there is no Delta. fresh: start with Delta = 0 (random weights); otherwise Delta, if
+    there is one, is set such that no row changes. Tied embeddings share one W and one v.
     """
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows, width = embedding.weight.shape
+    rows, width = model.get_input_embeddings().weight.shape
     anchors = anchors.copy()
     anchors.resize(rows, rows)
     language = np.append(language, np.full(rows - len(language), -1))
-    shared = tied(model)
-    parametrisation = None
-    for module in (embedding, head):
-        if parametrisation is None or not shared:
-            parametrisation = Anchored(anchors, language, width, rate).to(module.weight.device)
-            with torch.no_grad():
-                anchored = parametrisation.rows
-                delta = module.weight[anchored] - parametrisation.anchor(module.weight)
-                module.weight[anchored] = torch.zeros_like(delta) if fresh else delta / rate
-        # A tied head still holds the embedding's Parameter here, so it shares W when it registers the same module.
-        parametrize.register_parametrization(module, "weight", parametrisation)
-    return model
+
+    def make(weight: Tensor) -> Anchored:
+        parametrisation = Anchored(anchors, language, width, rate).to(weight.device)
+        anchored = parametrisation.rows
+        delta = weight[anchored] - parametrisation.anchor(weight)
+        weight[anchored] = torch.zeros_like(delta) if fresh or not rate else delta / rate
+        return parametrisation
+
+    return parametrise(model, make)
 
 
-def export_plain(model: Any) -> Any:
-    """Replace the parametrisation by ordinary weights with the same values, in place. Returns the model."""
-    shared = tied(model)
-    parametrize.remove_parametrizations(model.get_input_embeddings(), "weight", leave_parametrized=True)
-    # The line above wrote the product into W, which a tied head shares; the head must not compute it again.
-    parametrize.remove_parametrizations(model.get_output_embeddings(), "weight", leave_parametrized=not shared)
-    return model
+@dataclass(frozen=True)
+class LexiconAnchors:
+    """The inputs and settings from which M is estimated; `estimate` does the work.
+
+    words: the lexicon in token ids (`prealign.methods.alignment.words.word_forms`). counts: by language, the
+    occurrences of each embedding row (V,) in its text. languages: the source language, then the targets. The other
+    fields are those of `prealign.recipe.methods.AnchorEstimate`.
+    """
+
+    words: WordForms | WordSizes
+    counts: Mapping[str, np.ndarray]
+    languages: Sequence[str]
+    frequency_ratio: float = 20.0
+    em_rounds: int = 3
+    sources_per_row: int = 8
+
+    def row_languages(self) -> np.ndarray:
+        """Return the number of the target language that each row (V,) belongs to, -1 for the others."""
+        source, *targets = self.languages
+        target_counts = np.stack([self.counts[target] for target in targets])
+        return anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
+
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return the translation pairs in tokens, with their weights (`word_pairs`)."""
+        assert isinstance(self.words, WordForms), "`apply` needs word forms, not their sizes alone"
+        return word_pairs(self.words)
+
+    def estimate(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Return M (V, V) and the rows' languages (V,). LexiconError if no pair reaches a row of a target language."""
+        language = self.row_languages()
+        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
+        return estimate_anchors(self.pairs(), language >= 0, **settings), language
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {key: getattr(self, key) for key in ("frequency_ratio", "em_rounds", "sources_per_row")}
 
 
-class AnchoredVocabulary(Initialisation):
+class AnchoredVocabulary(ParametrisedVocabulary):
     """The anchored vocabulary of a lexicon: `apply` estimates M and ties the embeddings, `export` restores plain
     weights.
 
-    words: the lexicon in token ids (`prealign.methods.alignment.words.word_forms`). counts: by language, the
-    occurrences of each embedding row (V,) in its text. languages: the source language, then the targets. The settings
-    are those of the recipe's `anchor`.
+    words, counts, languages: those of `LexiconAnchors`. The settings are those of the recipe's `anchor`.
     """
+
+    action = "anchors the vocabulary"
 
     def __init__(
         self,
@@ -227,47 +249,23 @@ class AnchoredVocabulary(Initialisation):
         counts: Mapping[str, np.ndarray],
         languages: Sequence[str],
         *,
-        frequency_ratio: float = 20.0,
-        em_rounds: int = 3,
-        sources_per_row: int = 8,
         residual_rate: float = 1.0,
+        **settings: Any,
     ) -> None:
-        self.words, self.counts, self.languages = words, counts, languages
-        self.frequency_ratio, self.em_rounds = frequency_ratio, em_rounds
-        self.sources_per_row, self.residual_rate = sources_per_row, residual_rate
+        self.anchors = LexiconAnchors(words, counts, languages, **settings)
+        self.residual_rate = residual_rate
 
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Tie the embeddings in place. fresh: residuals start at 0; otherwise no row changes.
 
         Raises LexiconError if no token can be tied.
         """
-        assert isinstance(self.words, WordForms), "`apply` needs word forms, not their sizes alone"
-        source, *targets = self.languages
-        target_counts = np.stack([self.counts[target] for target in targets])
-        language = anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
-        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
-        anchors = estimate_anchors(word_pairs(self.words), language >= 0, **settings)
-        anchor_vocabulary(model, anchors, language, rate=self.residual_rate, fresh=fresh)
-
-    def export(self, model: Any) -> None:
-        """Replace the parametrisation by ordinary weights with the same values, in place."""
-        export_plain(model)
-
-    def memory(self, model: Any) -> float:
-        """Return the bytes of the computed embedding matrices E, input and output."""
-        return 2.0 * FLOAT * model.get_input_embeddings().weight.numel()
-
-    @property
-    def unshardable(self) -> str | None:
-        """FSDP cannot shard a matrix whose rows are computed from other rows."""
-        return "anchors the vocabulary, which FSDP cannot spread over devices"
+        anchor_vocabulary(model, *self.anchors.estimate(), rate=self.residual_rate, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         return {
             "initialisation": "anchored vocabulary",
-            "frequency_ratio": self.frequency_ratio,
-            "em_rounds": self.em_rounds,
-            "sources_per_row": self.sources_per_row,
+            **self.anchors.describe(),
             "residual_rate": self.residual_rate,
         }
