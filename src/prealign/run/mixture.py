@@ -26,7 +26,16 @@ from prealign.workers import Spread
 
 @runtime_checkable
 class CountsWords(Protocol):
-    """A rewriter whose rate of replaced words can be expected, as that of code-switching."""
+    """A rewriter whose rate of replaced words can be expected, as that of code-switching.
+
+    mode: "input_only" (labels are the words that were replaced) or "vanilla" (labels are the inputs).
+    """
+
+    mode: str
+
+    @property
+    def independent(self) -> bool:
+        """Return whether each word is drawn by itself: then the number of replaced words is binomial."""
 
     @property
     def mean_ratio(self) -> float:
@@ -56,8 +65,9 @@ def rewritten_mixture(
 
 def mixture_record(
     mixture: Mixture, counts: MixtureCounts, known: dict[str, Known], sizes: dict[str, int]
-) -> dict[str, dict[str, Any]]:
-    """Return what was read of each language beside what was expected, for the record of an arm's blocks.
+) -> dict[str, Any]:
+    """Return what was read of each language beside what was expected, and how it was switched, for the record of an arm's
+    blocks.
 
     sizes: tokens of each language's text. "switched": for each language whose text is switched, the rates of its words into
     each other language.
@@ -86,7 +96,22 @@ def mixture_record(
                 "realised": own.into.get(target, 0) / max(1, own.words),
                 "switched_words": own.into.get(target, 0),
                 "words": own.words,
+                "independent": rewriter.independent,
             }
             for target, times in found.targets.items()
         }
-    return {"languages": languages, "switched": switched}
+    return {"languages": languages, "switched": switched} | _source_record(mixture, known)
+
+
+def _source_record(mixture: Mixture, known: dict[str, Known]) -> dict[str, Any]:
+    """Return how the source text is switched: its ratio, over the whole phase, mode and coverage; None where it is not."""
+    found, rewriter = known.get(mixture.source), mixture.rewriters.get(mixture.source)
+    if found is None:
+        return dict.fromkeys(("ratio", "mode", "coverage", "independent"))
+    assert isinstance(rewriter, CountsWords)
+    return {
+        "ratio": rewriter.mean_ratio,
+        "mode": rewriter.mode,
+        "coverage": found.coverage,
+        "independent": rewriter.independent,
+    }

@@ -238,11 +238,8 @@ class ArmRun(ArmInputs):
             _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
         rates = mixture_record(mixture, counts, known, sizes)
-        switched = known.get(mixture.source)
-        coverage = {"coverage": switched.coverage if switched else None}
-        settings = {key: getattr(self.recipe.switch, key) for key in ("ratio", "mode")}
-        forms = self.added_forms if switched else {}
-        return {**counts.record(mixture.source), **settings, **coverage, **forms, **rates}
+        forms = self.added_forms if mixture.source in known else {}
+        return {**counts.record(mixture.source), **forms, **rates}
 
     def _block_sizes(self, phase: Phase) -> dict[str, int]:
         assert phase.steps is not None
