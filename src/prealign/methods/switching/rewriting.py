@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import xxhash
 
@@ -19,7 +19,13 @@ from prealign.recipe.methods import SwitchSection
 
 
 class CodeSwitching:
-    """Rewrites the source's documents and, with `switch.target_ratio`, the targets'. Nothing is made before `rewriters`."""
+    """Rewrites the source's documents and, with `switch.target_ratio`, the targets'. Nothing is made before `rewriters`.
+
+    Subclasses replace words by something else: they give another `name` and class of `switcher`.
+    """
+
+    name: ClassVar[str] = "code-switching"
+    switcher: ClassVar[type[CodeSwitcher]] = CodeSwitcher
 
     def __init__(self, section: SwitchSection, inputs: Inputs, *, maximum_senses: int) -> None:
         self.section, self.inputs, self.maximum_senses = section, inputs, maximum_senses
@@ -31,7 +37,7 @@ class CodeSwitching:
         lexicon, schedule = inputs.switching_lexicon, Schedule.of(section.schedule)
         common: dict[str, Any] = {"mode": section.mode, "schedule": schedule}
         made = {
-            source: CodeSwitcher(
+            source: self.switcher(
                 inputs.tokenizer,
                 lexicon,
                 ratio=section.ratio,
@@ -46,11 +52,11 @@ class CodeSwitching:
             if len(inverted):
                 # A seed for each language, or row i of every language would be switched at the same words.
                 seed = xxhash.xxh32_intdigest(target.encode(), seed=inputs.seed)
-                made[target] = CodeSwitcher(
+                made[target] = self.switcher(
                     inputs.tokenizer, inverted, ratio=section.target_ratio, source=target, seed=seed, **common
                 )
         return made
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
-        return {"rewriting": "code-switching", **self.section.model_dump()}
+        return {"rewriting": self.name, **self.section.model_dump()}
