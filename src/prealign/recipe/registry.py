@@ -20,6 +20,9 @@ from prealign.recipe.validate import Problem, did_you_mean, problems_in
 METHODS: dict[str, str] = {
     # name: module and class
     "prealign": "prealign.methods.prealign:PreAlign",
+    # data recipes
+    "salad": "prealign.methods.peers.salad:Salad",
+    "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
 }
 
 
