@@ -27,6 +27,7 @@ from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
 from prealign.text.blocks import Rewriter
+from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
@@ -233,6 +234,12 @@ class Inputs(Protocol):
     @property
     def switching_lexicon(self) -> Lexicon:
         """Return the words for training and the forms that the recipe adds to them."""
+
+    @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """Return, by target language, source sentences and their translations in token ids without special tokens: row i
+        translates row i. Empty if the recipe has no parallel text.
+        """
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
