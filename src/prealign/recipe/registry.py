@@ -21,6 +21,7 @@ METHODS: dict[str, str] = {
     # name: module and class
     "prealign": "prealign.methods.prealign:PreAlign",
     # data recipes
+    "curriculum": "prealign.methods.peers.curriculum:Curriculum",
     "salad": "prealign.methods.peers.salad:Salad",
     "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
 }
