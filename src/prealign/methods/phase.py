@@ -29,6 +29,7 @@ from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
 from prealign.text.blocks import Rewriter
+from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
@@ -279,6 +280,12 @@ class Inputs(Protocol):
         """Return the training lexicon plus the inflected forms that the recipe adds (`lexicon.inflect`)."""
 
     @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """Return, by target language, source sentences and their translations in token ids without special tokens: row i
+        translates row i. Empty if the recipe has no parallel text.
+        """
+
+    @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """Return for each language how often each embedding row (V,) occurs in its training text."""
 
@@ -339,8 +346,8 @@ def matched_steps(budget: float, spent: float, step: float) -> int:
     steps = math.floor((budget - spent) / step + 1e-6)
     if steps < 1:
         raise RecipeError(
-            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, what comes before takes {spent:.3g}, and "
-            f"one step costs {step:.3g}. The budget is `align.steps` and `pretrain.steps` of the recipe: raise them, or "
+            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, what comes before takes {spent:.3g}, "
+            f"and one step costs {step:.3g}. The budget is `align.steps` and `pretrain.steps` of the recipe: raise them, or "
             "lower what the arm adds, such as its own align.steps."
         )
     return steps

@@ -29,6 +29,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.arrow import parts, read_tokens
 from prealign.text.blocks import text_blocks
+from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
@@ -97,6 +98,11 @@ class ArmInputs:
     def words(self) -> WordForms:
         """The word forms of the training lexicon in token ids."""
         return word_forms(self.training_lexicon, self.tokenizer)
+
+    @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """No parallel text."""
+        return {}
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
