@@ -20,7 +20,8 @@ from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
-from prealign.methods.phase import Phase, budget_of, settled
+from prealign.methods.budget import budget_of, settled
+from prealign.methods.phase import Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
