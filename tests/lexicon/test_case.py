@@ -158,7 +158,10 @@ ALLOWED = {
     ("files.py", "lower"),
     ("languages.py", "lower"),
     ("languages.py", "title"),
-    ("lexicon/formats/dictd.py", "casefold"),
+    ("lexicon/formats/definitions.py", "casefold"),  # a headword repeated in its definition, of an unknown language
+    ("lexicon/formats/dictd.py", "lower"),  # the name of a maker
+    ("lexicon/formats/stardict.py", "lower"),
+    ("lexicon/formats/table.py", "casefold"),  # headers
     *(("lexicon/llm/endpoint.py", name) for name in ("lower", "upper", "capitalize")),
     ("lexicon/formats/notation.py", "lower"),
     ("text/segment.py", "lower"),

@@ -13,6 +13,7 @@ docs/extending.md shows step by step how to add a method.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
@@ -61,21 +62,26 @@ class Objective(Protocol):
 
     name: str
 
+    @abstractmethod
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.
 
         The result depends on these arguments and the seed alone, so resume, workers and ranks cannot change it.
         """
 
+    @abstractmethod
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors that `loss` needs, with gradients."""
 
+    @abstractmethod
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the named parts of the loss as scalars. Their sum is trained; each part is logged as `NAME_loss`."""
 
+    @abstractmethod
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
         """Return the cost of one step of the objective on one of `devices`. `model` may be on the meta device."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the objective's settings as JSON values."""
 
@@ -94,9 +100,11 @@ class Initialisation(Protocol):
     Subclasses inherit the defaults of `export`, `memory` and `unshardable`.
     """
 
+    @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Change the model in place. fresh: the weights are random; otherwise the outputs must not change."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the initialisation's settings as JSON values."""
 
@@ -117,9 +125,11 @@ class Initialisation(Protocol):
 class Rewriting(Protocol):
     """The rewriting of a phase's documents: one `Rewriter` for each language whose text changes."""
 
+    @abstractmethod
     def rewriters(self) -> Mapping[str, Rewriter]:
         """Build the rewriters, by language."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the rewriting's settings as JSON values."""
 
@@ -259,22 +269,25 @@ class Method(Protocol):
     description: ClassVar[str]
     citation: ClassVar[str]
 
+    @abstractmethod
     def phases(self, settings: Any, inputs: Inputs) -> list[Phase]:
         """Return the phases in order. The main phase has `steps=None`: it gets the steps that the budget leaves."""
 
 
-def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1) -> list[Phase]:
+def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1, *, arm: str = "") -> list[Phase]:
     """Return the phases with the steps of the main phase filled in, from a budget of `budget` FLOPs per device.
 
-    Raises RecipeError if the budget leaves no step for it.
+    Raises RecipeError, which names the arm, if the budget leaves no step for it.
     """
     fixed = sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
-    return [
-        replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
-        if phase.steps is None
-        else phase
-        for phase in phases
-    ]
+
+    def with_steps(phase: Phase) -> Phase:
+        try:
+            return replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
+        except RecipeError as error:
+            raise RecipeError(f"arm {arm!r}: {error}" if arm else str(error)) from None
+
+    return [with_steps(phase) if phase.steps is None else phase for phase in phases]
 
 
 def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1) -> float:
@@ -291,7 +304,8 @@ def matched_steps(budget: float, spent: float, step: float) -> int:
     steps = math.floor((budget - spent) / step + 1e-6)
     if steps < 1:
         raise RecipeError(
-            f"stage 1 of this arm takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of stage 2. "
-            "The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps."
+            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, the other phases take {spent:.3g}, and "
+            f"one step costs {step:.3g}. The budget is `align.steps` and `pretrain.steps` of the recipe: raise them, or "
+            "lower what the arm adds, such as its own align.steps."
         )
     return steps

@@ -42,11 +42,14 @@ def settings_problems(recipe: Recipe) -> Iterator[Problem]:
         if name not in METHODS:
             yield ("methods", name), f"unknown method{did_you_mean(name, METHODS)}"
             continue
+        for key in recipe.methods[name]:
+            if key in Recipe.model_fields and key in load_method(name).Settings.model_fields:
+                yield ("methods", name, key), f"{key!r} is a section of the recipe: set it there, for all arms"
         try:
             _settings(recipe, name)
         except ValidationError as error:
-            for key, text in problems_in(error, load_method(name).Settings):
-                yield ("methods", name, *key), text
+            for place, text in problems_in(error, load_method(name).Settings):
+                yield ("methods", name, *place), text
 
 
 def _settings(recipe: Recipe, name: str) -> Any:

@@ -139,7 +139,7 @@ def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devi
     """Return the plan of one seed of an arm of the recipe `base`. `model` is on the meta device."""
     recipe, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
     budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(recipe, words), model, budget, ranks)
+    phases = settled(planned_phases(recipe, words), model, budget, ranks, arm=arm)
     total = Cost()
     for phase in phases:
         phase.check(model)
