@@ -58,16 +58,25 @@ class Objective(Protocol):
 
     A step calls `batch` where data are loaded, `encode` inside the one wrapped forward of the model (DDP, FSDP and
     autocast need it there), and `loss` on the result of `encode`.
+
+    An objective with `reads_text` is a loss on the text of the step. `of_text` is then called where data are loaded, and
+    its result joins the batch. The batch of `encode` also holds "text_states" (B, T, D), the input of the output embedding,
+    and "text_logits" (B, T, V), its output, both of the forward that computes L_LM.
     """
 
     name: str
+    reads_text: bool = False
 
-    @abstractmethod
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.
 
         The result depends on these arguments and the seed alone, so resume, workers and ranks cannot change it.
         """
+        return {}
+
+    def of_text(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the inputs for the text of a step, both (B, T): a function of the text and the seed alone."""
+        return {}
 
     @abstractmethod
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
