@@ -19,7 +19,7 @@ import pytest
 from transformers import LlamaConfig
 from typer.testing import CliRunner, Result
 
-from prealign.cli.app import app
+from prealign.cli.main import app
 from prealign.cli.terminal import Watch, plain_console, print_tables, wide
 from prealign.events import Event, Progress
 from prealign.report.tables.table import Table

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import toy_experiment
-from prealign.cli.app import app, what_it_saw
+from prealign.cli.app import what_it_saw
+from prealign.cli.main import app
 from prealign.errors import RecipeError
 from prealign.events import silent
 from prealign.files import read_json
