@@ -213,8 +213,8 @@ def test_the_last_row_adds_up_arms_and_seeds() -> None:
         (("h100", 1, 0.0), "--utilisation 0 is not a share above 0 and at most 1"),
         (("h100", 1, 40.0), "40 % is written 0.4"),
         (("h100", 1, math.nan), "--utilisation nan"),
-        (("cpu", 1, 0.4), "Give the peak: --flops 2e12"),
-        (("cpu", 1, 0.4, -1.0), "--flops -1 is no number"),
+        (("cpu", 1, 0.4), "Give the peak FLOP/s: --flops 2e12"),
+        (("cpu", 1, 0.4, -1.0), "--flops -1 is not a number"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: tuple[Any, ...], message: str) -> None:

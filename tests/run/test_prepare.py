@@ -345,7 +345,7 @@ def test_stale_data_are_replaced(tmp_path: Path) -> None:
         ({"split": {"validation": 3, "test": 3}}, {"tokens", "lexicon"}),
         ({"tokenizer": {"vocab_size": 480}}, {"tokens", "lexicon"}),
     ],
-    ids=str,
+    ids=["lexicon", "dictionary", "text", "split", "tokenizer"],
 )
 def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
     sections = corpus(tmp_path)

@@ -13,6 +13,7 @@ docs/extending.md shows step by step how to add a method.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
@@ -57,25 +58,39 @@ class Objective(Protocol):
 
     A step calls `batch` where data are loaded, `encode` inside the one wrapped forward of the model (DDP, FSDP and
     autocast need it there), and `loss` on the result of `encode`.
+
+    An objective with `reads_text` is a loss on the text of the step. `of_text` is then called where data are loaded, and
+    its result joins the batch. The batch of `encode` also holds "text_states" (B, T, D), the input of the output embedding,
+    and "text_logits" (B, T, V), its output, both of the forward that computes L_LM.
     """
 
     name: str
+    reads_text: bool = False
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.
 
         The result depends on these arguments and the seed alone, so resume, workers and ranks cannot change it.
         """
+        return {}
 
+    def of_text(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the inputs for the text of a step, both (B, T): a function of the text and the seed alone."""
+        return {}
+
+    @abstractmethod
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors that `loss` needs, with gradients."""
 
+    @abstractmethod
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the named parts of the loss as scalars. Their sum is trained; each part is logged as `NAME_loss`."""
 
+    @abstractmethod
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
         """Return the cost of one step of the objective on one of `devices`. `model` may be on the meta device."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the objective's settings as JSON values."""
 
@@ -94,12 +109,14 @@ class Initialisation(Protocol):
     Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
     """
 
+    @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Change the model in place. fresh: the weights are random.
 
         Otherwise the outputs must not change, except for a method that gives a trained model other rows.
         """
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the initialisation's settings as JSON values."""
 
@@ -128,9 +145,11 @@ class Initialisation(Protocol):
 class Rewriting(Protocol):
     """The rewriting of a phase's documents: one `Rewriter` for each language whose text changes."""
 
+    @abstractmethod
     def rewriters(self) -> Mapping[str, Rewriter]:
         """Build the rewriters, by language."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the rewriting's settings as JSON values."""
 
@@ -283,23 +302,26 @@ class Method(Protocol):
     description: ClassVar[str]
     citation: ClassVar[str]
 
+    @abstractmethod
     def phases(self, settings: Any, inputs: Inputs) -> list[Phase]:
         """Return the phases in order. The main phase has `steps=None`: it gets the steps that the budget leaves."""
 
 
-def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1) -> list[Phase]:
+def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1, *, arm: str = "") -> list[Phase]:
     """Return the phases with the steps of the main phase filled in, from a budget of `budget` FLOPs per device.
 
-    Raises RecipeError if the budget leaves no step for it.
+    Raises RecipeError, which names the arm, if the budget leaves no step for it.
     """
     fixed = sum(phase.start_cost(model).flops for phase in phases)
     fixed += sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
-    return [
-        replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
-        if phase.steps is None
-        else phase
-        for phase in phases
-    ]
+
+    def with_steps(phase: Phase) -> Phase:
+        try:
+            return replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
+        except RecipeError as error:
+            raise RecipeError(f"arm {arm!r}: {error}" if arm else str(error)) from None
+
+    return [with_steps(phase) if phase.steps is None else phase for phase in phases]
 
 
 def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1) -> float:
@@ -317,8 +339,8 @@ def matched_steps(budget: float, spent: float, step: float) -> int:
     steps = math.floor((budget - spent) / step + 1e-6)
     if steps < 1:
         raise RecipeError(
-            f"what this arm does before stage 2 takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of "
-            "stage 2. The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps, or "
-            "what its method computes before training."
+            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, the other phases and the "
+            f"initialisations take {spent:.3g}, and one step costs {step:.3g}. The budget is `align.steps` and "
+            "`pretrain.steps` of the recipe: raise them, or lower what the arm adds, such as its own align.steps."
         )
     return steps

@@ -8,7 +8,9 @@
    0, else 0.1. An amount of 0 in the recipe, such as `switch.ratio: 0`, turns the mechanism off in every arm;
    `prealign.recipe.effects.ineffective` reports arms that become equal in this way.
 4. For a variant of the recipe, resolve the arm (or variant) that it `extends`, then apply the settings of the variant.
-5. Validate the result like a recipe from a file.
+5. A section that is off where it is absent (`next_word`, `twin_mask`) is pinned to None. Arms and variants that turn it on
+   take the recipe's section, with their own settings on top.
+6. Validate the result like a recipe from a file.
 """
 
 from __future__ import annotations
@@ -29,19 +31,28 @@ PAPER: Mapping[str, Any] = {
     "switch.mode": "input_only",
     "sustain.weight": 0.0,
     "anchor.enabled": False,
+    "next_word": None,
+    "twin_mask": None,
     "mixture.languages": "all",
     "mixture.clone_ids": "twin",
 }
 """Settings that every arm pins, unless `Arm.set` changes them."""
 
+OPTIONAL = ("next_word", "twin_mask")
+"""Sections that turn a mechanism on by being there."""
+
 
 @dataclass(frozen=True)
 class Arm:
-    """A built-in arm. set: the settings (dotted keys) that differ from the paper's PreAlign."""
+    """A built-in arm.
+
+    set: the settings (dotted keys) that differ from the paper's PreAlign. citation: None stands for that of PreAlign.
+    """
 
     name: str
     description: str
     set: Mapping[str, Any]
+    citation: str | None = None
 
 
 _NO_ALIGN = {"align.steps": 0}
@@ -49,7 +60,11 @@ _JOINT = {**_NO_ALIGN, "switch.ratio": 0.0}
 _VANILLA = {"switch.mode": "vanilla"}
 _SUSTAINED = {"sustain.weight": 0.1}
 _ANCHORED = {"anchor.enabled": True}
-_DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+_WEAM = (
+    "Yang, Ma, Cui, Ye, Che, Wang: Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer. MRQA 2021. "
+    "arXiv:2106.01732 (WEAM, here for causal models)"
+)
+_DEFINED: tuple[tuple[Any, ...], ...] = (
     ("joint", "joint training: the same data, no alignment, no switching", _JOINT),
     ("joint_vanilla_cs", "joint training, switched words are labels too", {**_NO_ALIGN, **_VANILLA}),
     ("joint_input_cs", "joint training with input-only switching", _NO_ALIGN),
@@ -63,10 +78,21 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prealign_anchored", "PreAlign, target rows tied to their translations' rows", _ANCHORED),
     ("anchored", "joint training, target rows tied to their translations' rows", {**_JOINT, **_ANCHORED}),
     ("prealign_sustained_anchored", "PreAlign, sustained and anchored", {**_SUSTAINED, **_ANCHORED}),
+    (
+        "joint_next_word",
+        "joint training that also predicts translations of the next word",
+        {**_JOINT, "next_word": {}},
+        _WEAM,
+    ),
+    (
+        "joint_twin_mask",
+        "joint training whose softmax does not count translations as wrong",
+        {**_JOINT, "twin_mask": {}},
+    ),
     ("merged_ids", "the upper bound: a clone with source ids", {**_JOINT, "mixture.clone_ids": "merged"}),
     ("target_only", "target text alone, for the whole budget", {**_JOINT, "mixture.languages": "targets"}),
 )
-ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
+ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowledge")
@@ -81,7 +107,9 @@ def is_built_in(name: str) -> bool:
 def arm_card(recipe: Recipe, name: str) -> dict[str, str]:
     """Return the "label", "description" and "citation" of an arm, for report and model card."""
     if name in ARMS:
-        return {"label": name, "description": ARMS[name].description, "citation": load_method("prealign").citation}
+        arm = ARMS[name]
+        citation = arm.citation or load_method("prealign").citation
+        return {"label": name, "description": arm.description, "citation": citation}
     if name in METHODS:
         method = load_method(name)
         return {"label": method.label, "description": method.description, "citation": method.citation}
@@ -112,6 +140,10 @@ def arm_settings(recipe: Recipe, name: str) -> dict[str, Any]:
         settings["sustain.weight"] = recipe.sustain.weight
     for variant in reversed(lineage[:-1]):
         settings.update(recipe.variants[variant].set)
+    for section in OPTIONAL:
+        if settings[section] is not None or any(key.startswith(f"{section}.") for key in settings):
+            own = getattr(recipe, section)
+            settings[section] = own.model_dump(exclude_unset=True) if own else {}
     return settings
 
 

@@ -240,7 +240,10 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("source", "targets", "mixture", "switch"), _shares),
     (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("trainer",), _trainer),
-    (("methods", "align", "switch", "sustain", "anchor", "pretrain", "lexicon"), settings_problems),
+    (
+        ("methods", "align", "switch", "sustain", "anchor", "next_word", "twin_mask", "pretrain", "lexicon"),
+        settings_problems,
+    ),
     (("transfer", "source", "targets", "pretrain"), _transfer),
     (("knowledge", "source", "targets"), _knowledge),
 )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.arms import ARMS, resolve_arm
+from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
 _SWITCHED_BY: dict[str, tuple[str, ...]] = {
-    # section or setting: it has an effect only in arms where one of these is neither 0 nor false
+    # section or setting: it has an effect only in arms where one of these is neither 0, false nor absent
     "align": ("align.steps",),
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
@@ -21,6 +20,8 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "lexicon.inflect": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
+    "anchor.frequency_ratio": ("anchor.enabled", "next_word", "twin_mask"),
+    "anchor.em_rounds": ("anchor.enabled", "next_word", "twin_mask"),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
@@ -31,7 +32,13 @@ def ineffective(recipe: Recipe) -> list[str]:
     """Return a warning for each setting in the recipe that differs from its default and has no effect."""
     trained = {name: resolve_arm(recipe, name) for name in dict.fromkeys([*ARMS, *recipe.variants, *recipe.arms])}
     arms, warnings = [trained[name] for name in recipe.arms], []
+    off = [key for key in OPTIONAL if getattr(recipe, key) is not None and not any(getattr(arm, key) for arm in arms)]
+    for section in off:
+        having = ", ".join(name for name, arm in trained.items() if getattr(arm, section))
+        warnings.append(f"{section}: has no effect on the arms of this recipe, but on {having}")
     for key, value in _written(recipe):
+        if key.split(".")[0] in off:
+            continue
         needs = _SWITCHED_BY.get(key) or _SWITCHED_BY.get(key.split(".")[0], ())
         if all(_value(arm, key) != value for arm in arms):
             having = ", ".join(name for name, arm in trained.items() if _value(arm, key) == value)
@@ -55,7 +62,10 @@ def ineffective(recipe: Recipe) -> list[str]:
 
 
 def _value(recipe: Recipe, key: str) -> Any:
-    return reduce(getattr, key.split("."), recipe)
+    value: Any = recipe
+    for name in key.split("."):
+        value = getattr(value, name, None)  # a section may be absent
+    return value
 
 
 def _unused(recipe: Recipe) -> Iterator[str]:

@@ -92,3 +92,39 @@ class AnchorSection(AnchorEstimate):
     """Whether target rows are anchored, in both stages. The arm decides it; the other settings are the recipe's."""
     residual_rate: Rate = 1.0
     """Learning speed of the residual relative to other weights. Below 1, anchored rows stay nearer to their sources."""
+
+
+class NextWordSection(Section):
+    """Bilingual next word: L_LM plus weight · the loss on translations of the next word. Without the section it is off.
+
+    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are estimated.
+    """
+
+    weight: Rate = 0.3
+    level: Literal["token", "word"] = "token"
+    """token: translations of each token, by links estimated from the subwords of the lexicon. word: the first token of a
+    drawn translation of each word."""
+    translations: Positive = 4
+    """At most this many linked tokens a label, the heaviest (level: token)."""
+    symmetric: bool = True
+    """Whether target text is scored on its translations into the source too."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the labels with a translation that are scored, drawn by seed."""
+    schedule: SchedulePoints = Field(default=[])
+    """Factor on the weight over the course of the stage, as [[progress, factor], …]; empty: always 1."""
+
+
+class TwinMaskSection(Section):
+    """Twin-masked softmax: linked translations of a label count only by gamma in the denominator of L_LM. Without the
+    section it is off.
+
+    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are estimated.
+    """
+
+    gamma: Share = 0.1
+    """Factor on the probability of a translation in the denominator; 0 takes it out, 1 is the plain softmax."""
+    twins: Positive = 8
+    """At most this many linked tokens a label, the heaviest."""
+    schedule: SchedulePoints = Field(default=[])
+    """Factor on the correction of L_LM over the course of the stage, as [[progress, factor], …]; empty: always 1.
+    [[0.9, 1], [1, 0]] ends with the plain softmax."""

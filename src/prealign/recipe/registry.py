@@ -48,15 +48,20 @@ def settings_problems(recipe: Recipe) -> Iterator[Problem]:
         if name not in METHODS:
             yield ("methods", name), f"unknown method{did_you_mean(name, METHODS)}"
             continue
+        for key in recipe.methods[name]:
+            if _is_section(key) and key in load_method(name).Settings.model_fields:
+                yield ("methods", name, key), f"{key!r} is a section of the recipe: set it there, for all arms"
         try:
             _settings(recipe, name)
         except ValidationError as error:
-            for key, text in problems_in(error, load_method(name).Settings):
-                yield ("methods", name, *key), text
+            for place, text in problems_in(error, load_method(name).Settings):
+                yield ("methods", name, *place), text
 
 
 def _is_section(key: str) -> bool:
-    """Whether a key of the recipe is a section, or sections: `pretrain` is, `seeds` is a list of numbers."""
+    """Return whether a key names a section of the recipe, or several: `pretrain` does, `seeds` is a list of numbers."""
+    if key not in Recipe.model_fields:
+        return False
     annotation = Recipe.model_fields[key].annotation
     types = get_args(annotation) or (annotation,)
     return any(isinstance(one, type) and issubclass(one, Section) for one in types)
@@ -64,7 +69,5 @@ def _is_section(key: str) -> bool:
 
 def _settings(recipe: Recipe, name: str) -> Any:
     cls = load_method(name).Settings
-    sections = {
-        key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields and _is_section(key)
-    }
+    sections = {key: getattr(recipe, key) for key in cls.model_fields if _is_section(key)}
     return cls.model_validate(recipe.methods.get(name, {}) | sections)

@@ -12,7 +12,14 @@ from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
-from prealign.recipe.methods import AlignSection, AnchorSection, SustainSection, SwitchSection
+from prealign.recipe.methods import (
+    AlignSection,
+    AnchorSection,
+    NextWordSection,
+    SustainSection,
+    SwitchSection,
+    TwinMaskSection,
+)
 from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
@@ -250,6 +257,8 @@ class Recipe(Section):
     switch: SwitchSection = SwitchSection()
     sustain: SustainSection = SustainSection()
     anchor: AnchorSection = AnchorSection()
+    next_word: NextWordSection | None = None
+    twin_mask: TwinMaskSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None

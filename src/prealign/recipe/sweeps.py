@@ -37,6 +37,8 @@ def setting(recipe: Mapping[str, Any], arm: str, key: str) -> Any:
         return variant["set"][key] if key in variant["set"] else setting(recipe, variant["extends"], key)
     pinned = {**PAPER, **(ARMS[arm].set if arm in ARMS else {})}
     value: Any = recipe
+    if pinned.get(key.split(".")[0], value) is None:  # a section that the arm does not have
+        return None
     for step in key.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     amount = key == "sustain.weight" and pinned[key] and value  # the arm decides whether, the recipe how much

@@ -65,6 +65,8 @@ _LABELS = {
     "prealign_anchored": "PreAlign, anchored",
     "anchored": "Anchored vocabulary",
     "prealign_sustained_anchored": "PreAlign, sustained + anchored",
+    "joint_next_word": "Joint + bilingual next word",
+    "joint_twin_mask": "Joint + twin-masked softmax",
     "merged_ids": "Merged ids (upper bound)",
     "target_only": "Target text alone",
 }

@@ -126,7 +126,7 @@ class ArmInputs:
             phase.check(model)  # fail before any training if an objective cannot train this model
         steps = reference.recipe.pretrain.steps
         budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
-        return settled(phases, model, budget, self.devices)
+        return settled(phases, model, budget, self.devices, arm=self.arm)
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""

@@ -18,7 +18,7 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import settings_in
 from prealign.run.planned import planned_phases
 from prealign.training import launch
-from prealign.training.forward import fused_loss
+from prealign.training.forward import check_fused_loss, fused_loss
 
 
 def check_launch(recipe: Recipe) -> None:
@@ -29,6 +29,9 @@ def check_launch(recipe: Recipe) -> None:
             f"`torchrun --nproc-per-node {devices} -m prealign run RECIPE`, or make one device visible: "
             "CUDA_VISIBLE_DEVICES=0."
         )
+    for arm in recipe.arms if fused_loss(recipe.trainer) else ():
+        for phase in planned_phases(resolve_arm(recipe, arm)):
+            check_fused_loss([term.objective for term in phase.terms], recipe.trainer)
     if fused_loss(recipe.trainer) and not (is_liger_kernel_available() and torch.cuda.is_available()):
         raise RecipeError(
             "trainer.use_liger_kernel needs a GPU and a package: `pip install 'prealign[liger]'`, or leave it out."

@@ -145,7 +145,7 @@ def plan_arm(
     """
     recipe, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
     budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(recipe, words, sizes), model, budget, ranks)
+    phases = settled(planned_phases(recipe, words, sizes), model, budget, ranks, arm=arm)
     total = Cost()
     for phase in phases:
         phase.check(model)

@@ -31,7 +31,7 @@ Marks = dict[tuple[str, int], dict[str, str]]
 
 
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
-    """Return the content of results.json, from the arms and seeds whose stages are all fresh."""
+    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):

@@ -5,17 +5,19 @@
    it. A training step returns the loss alone. Other kernels of liger-kernel stay off: they patch the modules of
    transformers, and so every model of the process, also models measured on a CPU.
 3. `with_objectives` encodes the batches of the phase's objectives in the same call. Data-parallel and sharded training
-   need one wrapped forward.
+   need one wrapped forward. For objectives that read the text, a hook keeps the input and the output of the output
+   embedding: there is no second forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
@@ -81,12 +83,29 @@ def _fuse_loss(model: Any) -> None:
         )
 
 
+def check_fused_loss(objectives: Iterable[Objective], trainer: Mapping[str, Any]) -> None:
+    """RecipeError if an objective reads the text's logits and the loss never computes them."""
+    readers = [objective.name for objective in objectives if objective.reads_text]
+    if readers and fused_loss(trainer):
+        raise RecipeError(
+            f"trainer.{LIGER}: liger-kernel's fused loss does not compute the logits that {' and '.join(readers)} needs. "
+            f"Remove trainer.{LIGER}, or the arms with {' or '.join(readers)}."
+        )
+
+
 def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
     """Replace the model's forward, in place, by one that also takes `objectives` {name: batch}. Returns the model.
 
     The output holds under "objectives" {name: result of `Objective.encode`}. A call without `objectives` equals the
     previous forward. A call with `objectives` alone reads no text.
     """
+    kept: dict[str, Tensor] = {}
+
+    def keep(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kept["text_states"], kept["text_logits"] = inputs[0], output
+
+    if any(objective.reads_text for objective in objectives.values()):
+        model.get_output_embeddings().register_forward_hook(keep)
 
     def make(inner: Callable[..., Any]) -> Callable[..., Any]:
         # Under `trainer.torch_compile` only the inner forward is compiled: its text always has the same shape. A graph
@@ -95,9 +114,16 @@ def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             batches = kwargs.pop("objectives", None)
             if batches is None:
-                return inner(self, *args, **kwargs)
+                output = inner(self, *args, **kwargs)
+                kept.clear()
+                return output
             output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-            encoded = {name: objectives[name].encode(self, batch) for name, batch in batches.items()}
+            text = dict(kept)
+            kept.clear()  # only this forward holds the text's tensors
+            encoded = {
+                name: objectives[name].encode(self, {**batch, **text} if objectives[name].reads_text else batch)
+                for name, batch in batches.items()
+            }
             return {**output, "objectives": encoded}
 
         return forward

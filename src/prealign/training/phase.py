@@ -19,7 +19,7 @@ from prealign.events import OnProgress
 from prealign.methods.phase import Phase
 from prealign.recipe.sections import CheckpointSection
 from prealign.training import launch
-from prealign.training.forward import training_forward, with_objectives
+from prealign.training.forward import check_fused_loss, training_forward, with_objectives
 from prealign.training.loop import run_trainer, training_arguments
 from prealign.training.models import freeze_body
 from prealign.training.trainer import PhaseSteps, PhaseTrainer, collate
@@ -49,6 +49,7 @@ def train(
     """
     assert phase.steps, "call `settled` first: the phase has no number of steps"
     settings = dict(trainer or {})
+    check_fused_loss([term.objective for term in phase.terms], settings)
     arguments = training_arguments(
         settings,
         folder,

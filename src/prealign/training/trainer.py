@@ -40,11 +40,13 @@ class PhaseSteps(torch.utils.data.Dataset[dict[str, Any]]):
         rows = self.blocks[example * size : (example + 1) * size]
         item: dict[str, Any] = {"input_ids": rows["input_ids"].long(), "labels": rows["labels"].long()}
         step, rank = divmod(example, self.ranks)
-        batches = {
-            term.objective.name: term.objective.batch(step // term.every, rank, self.ranks)
-            for term in self.phase.terms
-            if step % term.every == 0
-        }
+        batches: dict[str, dict[str, Tensor]] = {}
+        for term in self.phase.terms:
+            if step % term.every == 0:
+                objective = term.objective
+                batch = objective.batch(step // term.every, rank, self.ranks)
+                text = objective.of_text(item["input_ids"], item["labels"]) if objective.reads_text else {}
+                batches[objective.name] = batch | text
         return item | ({OBJECTIVES: batches} if batches else {})
 
 

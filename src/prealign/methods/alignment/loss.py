@@ -60,7 +60,7 @@ class ExcludedPairs:
 
 
 class WordAlignmentLoss(nn.Module):
-    """L_align: the mean of loss_l (see the module) over the layers.
+    """L_align (docs/method.md): the mean of loss_l (see the module) over the layers.
 
     temperature: tau, above 0, else ValueError. tile: similarities in memory at once, approximately.
     """

@@ -177,6 +177,18 @@ def maxima_over_ranks(*numbers: int, device: torch.device) -> Sequence[int]:
     return [*map(int, most.tolist())]
 
 
+def mean_of_ranks(number: Tensor) -> Tensor:
+    """Return the mean of a number over ranks.
+
+    Gradients are averaged over ranks, so a sum divided by the mean count is the mean over the examples of all ranks.
+    """
+    if not _several_ranks():
+        return number
+    total = number.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
 def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Join the word forms of all ranks: pad, gather, cut the padding off.
 

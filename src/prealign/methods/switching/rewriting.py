@@ -12,13 +12,13 @@ from typing import Any
 
 import xxhash
 
-from prealign.methods.phase import Inputs
+from prealign.methods.phase import Inputs, Rewriting
 from prealign.methods.schedule import Schedule
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.methods import SwitchSection
 
 
-class CodeSwitching:
+class CodeSwitching(Rewriting):
     """Switches source documents and, with `switch.target_ratio`, target documents. `rewriters` builds the switchers.
 
     maximum_senses: translations kept for a word of target text.

@@ -69,9 +69,18 @@ def estimate_anchors(
 ) -> sparse.csr_matrix:
     """Return M (V, V): rows of anchored tokens that a pair covers sum to 1, all other rows are zero.
 
+    The arguments are those of `link_counts`. sources_per_row: entries kept in a row, the heaviest.
+    """
+    return heaviest(link_counts(pairs, anchored, rounds=rounds), sources_per_row)
+
+
+def link_counts(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray, float]], anchored: np.ndarray, *, rounds: int = 3
+) -> sparse.csr_matrix:
+    """Return the expected number of times (V, V) that a source token (column) translates an anchored token (row).
+
     pairs: (source ids, target ids, weight). anchored: (V,) bool. rounds: of expectation-maximisation (IBM model 1,
-    Brown et al. 1993, with weighted pairs). sources_per_row: entries kept in a row. Raises LexiconError if no pair
-    covers an anchored token.
+    Brown et al. 1993, with weighted pairs). Raises LexiconError if no pair covers an anchored token.
     """
     size = len(anchored)
     pairs = [(s[~anchored[s]], t[anchored[t]], w) for s, t, w in pairs]
@@ -91,10 +100,10 @@ def estimate_anchors(
         posterior = likelihood / np.bincount(crossed.position, likelihood)[crossed.position]
         counts = np.bincount(index, crossed.weight * posterior, minlength=len(cell))
         translation = counts / np.bincount(source, counts, minlength=size)[source]
-    return _heaviest(sparse.csr_matrix((counts, (target, source)), shape=(size, size)), sources_per_row)
+    return sparse.csr_matrix((counts, (target, source)), shape=(size, size))
 
 
-def _heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
+def heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
     """Keep each row's `keep` largest entries and make the rows sum to 1."""
     row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     order = np.lexsort((counts.indices, -counts.data, row))
