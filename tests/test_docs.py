@@ -15,7 +15,7 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.lexicon.formats import FORMATS
 from prealign.recipe.arms import ARMS
 from prealign.recipe.effects import ineffective

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chat_server import serving
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.lexicon import Lexicon
 
 WORDS = {f"word{letter}": 100 - i for i, letter in enumerate("abcdefgh")}

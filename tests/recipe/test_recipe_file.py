@@ -605,8 +605,8 @@ def test_presets_are_those_that_can_be_built() -> None:
             ["anchor.em_rounds=1"],
             "anchor.em_rounds: 1 has no effect: no arm of this recipe has anchor.enabled or next_word or twin_mask",
         ),
-        (["next_word={}"], "next_word: has no effect on the arms of this recipe, but on joint_next_word"),
-        (["twin_mask.gamma=0.5"], "twin_mask: has no effect on the arms of this recipe, but on joint_twin_mask"),
+        (["next_word={}"], "next_word: has no effect on the arms of this recipe, only on joint_next_word"),
+        (["twin_mask.gamma=0.5"], "twin_mask: has no effect on the arms of this recipe, only on joint_twin_mask"),
         (
             ["arms=[joint, joint_input_cs]", "align.weight=2"],
             "align.weight: 2.0 has no effect: no arm of this recipe has align.steps",

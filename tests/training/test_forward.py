@@ -16,6 +16,8 @@ import toy_experiment
 import toys
 from prealign.errors import RecipeError
 from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.phase import Term
+from prealign.training import phase as training_phase
 from prealign.training.forward import fused_loss, training_forward, with_objectives
 from prealign.training.loop import training_arguments
 
@@ -91,11 +93,20 @@ def test_the_trainer_and_the_classifier_are_not_told_of_kernels(tmp_path: Path) 
         assert (made.use_liger_kernel, made.bf16) == (False, False)
 
 
-def test_data_parallel_looks_for_unused_weights_where_there_may_be_some(tmp_path: Path) -> None:
-    recipe = toy_experiment.recipe(tmp_path)
-    without = recipe.align.model_copy(update={"lm_weight": 0.0})
-    made = [
-        training_arguments(recipe, tmp_path, section, steps=1, batch_size=1, seed=0).ddp_find_unused_parameters
-        for section in (recipe.pretrain, recipe.align, without)
-    ]
-    assert made == [False, False, True]
+def test_data_parallel_looks_for_unused_weights_where_there_may_be_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def arguments(*args: Any, **kwargs: Any) -> Any:
+        asked.append(training_arguments(*args, **kwargs).ddp_find_unused_parameters)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_phase, "training_arguments", arguments)
+    aligned = Term(WordFormAlignment(toys.forms([[1], [2]])))
+    for phase in (toys.phase(), toys.phase(aligned), toys.phase(aligned, lm_weight=0.0)):
+        with pytest.raises(KeyboardInterrupt):
+            training_phase.train(
+                phase, toys.llama(), toys.blocks(2, 12, vocabulary=9), {}, seed=0, folder=tmp_path, on_progress=print
+            )
+    assert asked == [False, False, True]

@@ -19,6 +19,7 @@ from prealign.files import check_writable
 from prealign.lexicon.reading_report import told_of
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Lexicon file to write (JSONL).")]
+Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature. Default: the model's.")]
 Target = Annotated[str, typer.Option("--target", help="Target language, as a tag such as de.")]
 Senses = Annotated[int, typer.Option("--senses", help="Maximum number of translations per word.")]
 WordCounts = Annotated[
@@ -156,9 +157,7 @@ def translate(
     ] = 60,
     retries: Annotated[int, typer.Option("--retries", help="Retries of a failed request.")] = 6,
     timeout: Annotated[float, typer.Option("--timeout", help="Time limit of one request, in seconds.")] = 60,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="Sampling temperature. Default: the model's.")
-    ] = None,
+    temperature: Temperature = None,
     prices: Prices = (0, 0),
     cache: Answers = None,
     ask_again: Annotated[
@@ -194,11 +193,15 @@ def translate(
     with Meter() as meter:
         result = ask(counts, task, service, answers, traffic, meter.show)
     result.lexicon.save(out)
+    _say_result(result, prices, task, out)
+
+
+def _say_result(result: Any, prices: tuple[float, float], task: Any, out: Path) -> None:
     say(result.text)
     if any(prices):
         say(f"cost {_cost(result, prices):,.2f} at the prices given")
     kept = sum(len(translations) for group in result.lexicon for translations in group.translations.values())
-    say(f"{len(result.lexicon):,} words of {source}, {kept:,} translations into {target} → {out}")
+    say(f"{len(result.lexicon):,} words of {task.source}, {kept:,} translations into {task.target} → {out}")
 
 
 def _words_to_translate(

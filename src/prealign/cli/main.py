@@ -8,18 +8,29 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
-from prealign.cli.terminal import Watch, console, plain_console, print_tables
-from prealign.errors import PrealignError, RecipeError, RunFolderError
+from prealign.cli.app import (
+    Arm,
+    Force,
+    Out,
+    Overrides,
+    RecipePath,
+    Seed,
+    app,
+    command,
+    guard,
+    load,
+    prepare_data,
+    run_one_arm,
+)
+from prealign.cli.terminal import Watch, console, print_tables
 from prealign.training import launch
 
 if TYPE_CHECKING:
@@ -31,77 +42,6 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
-app = typer.Typer(
-    name="prealign",
-    help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only code-switching.",
-    epilog="--debug at any place shows the traceback of an error. Exit codes: 0 fine, 2 an error that you can fix, 1 a bug.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-RecipePath = Annotated[Path, typer.Argument(help="Recipe of the experiment, a YAML file.", metavar="RECIPE")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="Settings that replace those of the recipe, such as pretrain.steps=500.", metavar="KEY=VALUE"),
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/NAME, with the recipe's name.")]
-Force = Annotated[bool, typer.Option("--force", help="Run stages again even if their inputs are unchanged.")]
-Arm = Annotated[str, typer.Option("--arm", help="Name of an arm or variant.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the arm. Default: the first seed of the recipe.")]
-
-
-_debug = False
-
-
-def command(verb: Callable[..., None]) -> Callable[..., None]:
-    """Register a function as a verb of the command line. Its errors become messages and exit codes."""
-    return app.command()(_guarded(verb))
-
-
-def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
-    @wraps(verb)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        complain = plain_console(stderr=True, quiet=not launch.is_first()).print
-        try:
-            verb(*args, **kwargs)
-            if launch.count() > 1:
-                from prealign.training import ranks
-
-                ranks.leave()
-        except PrealignError as error:
-            if _debug:
-                raise
-            complain("error:", str(error), style="red", soft_wrap=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
-            raise typer.Exit(130) from None
-        except Exception as error:
-            if launch.count() == 1 or _debug:
-                raise
-            from prealign.training.ranks import lost
-
-            if not lost(error):
-                raise
-            complain = plain_console(stderr=True).print  # in every process: the first one may be gone
-            complain(
-                f"error: process {launch.rank()}: another process of this run is gone. What is finished is kept, and the "
-                f"checkpoints; run the same command to go on. {_what_it_saw(error)}",
-                style="red",
-                soft_wrap=True,
-            )
-            raise typer.Exit(1) from None
-
-    return guarded
-
-
-def _what_it_saw(error: Exception) -> str:
-    """Return the first line of an error, with advice if it is a timeout."""
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    late = any(word in str(error).lower() for word in ("timeout", "timed out"))
-    advice = " (if all processes are alive but slow, raise trainer.ddp_timeout)" if late else ""
-    return f"It saw: {first_line}{advice}"
-
 
 @command
 def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
@@ -112,7 +52,7 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
     from prealign.run.folder import RunFolder
     from prealign.training.precision import precision
 
-    settings = _load(recipe, overrides)
+    settings = load(recipe, overrides)
     folder = RunFolder(out or Path("runs") / settings.name)
     console.print(
         Text.assemble(
@@ -143,7 +83,7 @@ def _print_results(results: Results) -> None:
 @command
 def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
-    settings = _load(recipe, overrides)
+    settings = load(recipe, overrides)
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
 
 
@@ -169,18 +109,18 @@ def plan(
     from prealign.cli.plan import plan_tables
     from prealign.run.plan import plan_recipe, use_devices
 
-    settings, devices = _load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
+    settings, devices = load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
     print_tables(plan_tables(*plan_recipe(settings, devices, out or Path("runs") / settings.name)))
 
 
 @lexicon_cli.group.command()
-@_guarded
+@guard
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
     from prealign.report.tables.data import tokenizer
 
-    settings = _load(recipe, overrides)
-    prepared, _ = _prepare(settings, out)
+    settings = load(recipe, overrides)
+    prepared, _ = prepare_data(settings, out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
         console.print(line, soft_wrap=True)
@@ -198,7 +138,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
 
 app.add_typer(lexicon_cli.group, name="lexicon")
 for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
-    lexicon_cli.group.command()(_guarded(_verb))
+    lexicon_cli.group.command()(guard(_verb))
 
 
 @command
@@ -206,7 +146,7 @@ def align(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
     """Stage 1 of one arm: align words before pretraining."""
-    _one_arm(recipe, overrides, arm, seed, out, "align")
+    run_one_arm(recipe, overrides, arm, seed, out, "align")
 
 
 @command
@@ -214,7 +154,7 @@ def pretrain(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
     """Stage 2 of one arm: pretrain on code-switched text. Runs stage 1 first if it is not finished."""
-    _one_arm(recipe, overrides, arm, seed, out, "pretrain")
+    run_one_arm(recipe, overrides, arm, seed, out, "pretrain")
 
 
 @command
@@ -222,62 +162,7 @@ def evaluate(
     recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
 ) -> None:
     """Measure one arm. Trains it first if that is not finished."""
-    _one_arm(recipe, overrides, arm, seed, out, None)
-
-
-@command
-def switch(
-    recipe: RecipePath,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the corpus to.")],
-    overrides: Overrides = None,
-    arm: Arm = "prealign",
-    seed: Seed = None,
-    shards: Annotated[int, typer.Option("--shards", min=1, help="Number of files that hold the corpus.")] = 1,
-    form: Annotated[str, typer.Option("--format", help="arrow (a dataset) or binary (flat shards).")] = "arrow",
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/NAME.")] = None,
-) -> None:
-    """Export the code-switched, packed corpus of one arm's stage 2 for other trainers, as Arrow or flat binary shards."""
-    from prealign.run.export.blocks import export_blocks
-    from prealign.training import ranks
-
-    arm_run = _one_arm(recipe, overrides, arm, seed, run, "blocks")
-    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
-    size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
-    console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
-
-
-def _one_arm(
-    path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None, last: str | None
-) -> Any:
-    from prealign.events import Event
-    from prealign.run.execution import run_arm
-
-    arm_run = _open_arm(path, overrides, arm, seed, out)
-    with Watch(console) as watch:
-        if last is not None and last not in arm_run.marks():
-            raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, arm_run.seed, stages=run_arm(arm_run, watch.show, last=last)))
-    console.print(f"→ {arm_run.folder(last or 'evaluate')}")
-    return arm_run
-
-
-def _open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None) -> Any:
-    from prealign.events import silent
-    from prealign.run.stages import ArmRun
-
-    settings = _load(path, overrides)
-    prepared, folder = _prepare(settings, out)
-    chosen = settings.seeds[0] if seed is None else seed
-    return ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
-
-
-def _prepare(settings: Any, out: Path | None) -> tuple[Any, Any]:
-    from prealign.run.experiment import open_run
-    from prealign.run.folder import RunFolder
-
-    folder = RunFolder(out or Path("runs") / settings.name)
-    with Watch(console) as watch:
-        return open_run(settings, folder, watch.show), folder
+    run_one_arm(recipe, overrides, arm, seed, out, None)
 
 
 @command
@@ -322,46 +207,6 @@ def merge(
 
 
 @command
-def harness(
-    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
-) -> None:
-    """Export tokenizer and tasks for lm-evaluation-harness, and print the command that tests a trained arm."""
-    from prealign.run.export.harness import harness_command, written_harness
-    from prealign.run.folder import finished
-
-    arm_run = _open_arm(recipe, overrides, arm, seed, out)
-    checkpoint = arm_run.folder("pretrain")
-    if not checkpoint.exists():
-        raise RunFolderError(
-            f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
-        )
-    if not finished(checkpoint, arm_run.marks()["pretrain"]):
-        _warn("the model was trained with other settings, or on several devices")
-    place, record = written_harness(arm_run.run, arm_run.prepared)
-    tasks = (
-        f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
-    )
-    console.print(f"{tasks}; the tokenizer for lm-eval → {place}", soft_wrap=True)
-    if number := record["otherwise"]:
-        _warn(f"lm-eval splits {number:,} items into other tokens than `prealign evaluate`")
-    typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
-
-
-@command
-def accelerate_config(
-    name: Annotated[str, typer.Argument(help="Configuration: ddp, fsdp2 or deepspeed_zero2.", metavar="NAME")],
-) -> None:
-    """Print the path of a configuration: accelerate launch --config_file "$(prealign accelerate-config ddp)" …"""
-    from prealign.recipe.validate import did_you_mean
-
-    folder = Path(__file__).parents[1] / "training" / "accelerate"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in known:
-        raise RecipeError(f"there is no configuration {name!r}{did_you_mean(name, known)}")
-    typer.echo(folder / f"{name}.yaml")
-
-
-@command
 def env() -> None:
     """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText
@@ -373,22 +218,10 @@ def env() -> None:
         console.print(f"{key:<14} {value}")
 
 
-def _warn(text: str) -> None:
-    console.print(Text.assemble(("warning", "yellow"), f" {text}"), soft_wrap=True)
-
-
-def _load(path: Path, overrides: list[str] | None) -> Any:
-    from prealign.recipe.effects import ineffective
-    from prealign.recipe.file import load_recipe
-
-    settings = load_recipe(path, overrides or ())
-    for warning in ineffective(settings):
-        _warn(warning)
-    return settings
+# Last, so that its verbs follow those above in `prealign --help`.
+from prealign.cli import exports as _exports  # noqa: E402, F401
 
 
 def main() -> None:
     """Run the command line. `--debug` may stand at any place."""
-    global _debug
-    _debug = "--debug" in sys.argv
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

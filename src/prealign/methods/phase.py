@@ -12,16 +12,14 @@ docs/extending.md shows step by step how to add a method.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.flops import training_flops
@@ -29,6 +27,7 @@ from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
 from prealign.text.blocks import Rewriter
+from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
@@ -279,6 +278,12 @@ class Inputs(Protocol):
         """Return the training lexicon plus the inflected forms that the recipe adds (`lexicon.inflect`)."""
 
     @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """Return, by target language, source sentences and their translations in token ids without special tokens: row i
+        translates row i. Empty if the recipe has no parallel text.
+        """
+
+    @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """Return for each language how often each embedding row (V,) occurs in its training text."""
 
@@ -305,42 +310,3 @@ class Method(Protocol):
     @abstractmethod
     def phases(self, settings: Any, inputs: Inputs) -> list[Phase]:
         """Return the phases in order. The main phase has `steps=None`: it gets the steps that the budget leaves."""
-
-
-def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1, *, arm: str = "") -> list[Phase]:
-    """Return the phases with the steps of the main phase filled in, from a budget of `budget` FLOPs per device.
-
-    Raises RecipeError, which names the arm, if the budget leaves no step for it.
-    """
-    fixed = sum(phase.start_cost(model).flops for phase in phases)
-    fixed += sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
-
-    def with_steps(phase: Phase) -> Phase:
-        try:
-            return replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
-        except RecipeError as error:
-            raise RecipeError(f"arm {arm!r}: {error}" if arm else str(error)) from None
-
-    return [with_steps(phase) if phase.steps is None else phase for phase in phases]
-
-
-def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1) -> float:
-    """Return the FLOPs of the phases on one device, with `steps` steps in the main phase."""
-    total = 0.0
-    for phase in phases:
-        total += phase.start_cost(model).flops
-        total += (steps if phase.steps is None else phase.steps) * phase.cost(model, devices).flops
-    return total
-
-
-def matched_steps(budget: float, spent: float, step: float) -> int:
-    """Return the number of steps of `step` FLOPs that fit into the budget after `spent`. RecipeError if none fits."""
-    # Sums of FLOPs are rounded: a quotient just below a whole number counts as that number.
-    steps = math.floor((budget - spent) / step + 1e-6)
-    if steps < 1:
-        raise RecipeError(
-            f"the budget leaves no step of the main phase: it is {budget:.3g} FLOPs, the other phases and the "
-            f"initialisations take {spent:.3g}, and one step costs {step:.3g}. The budget is `align.steps` and "
-            "`pretrain.steps` of the recipe: raise them, or lower what the arm adds, such as its own align.steps."
-        )
-    return steps

@@ -19,6 +19,15 @@ class Schedule:
         """Return the schedule of a recipe setting. None if it has no points: the factor is always 1."""
         return cls(tuple((float(at), float(factor)) for at, factor in points)) if points else None
 
+    @classmethod
+    def between(cls, begin: float, end: float) -> Schedule:
+        """Return the factor 1 at begin <= progress < end and 0 elsewhere; with `end` 1, progress 1 has the factor 1."""
+        if begin >= end:
+            return cls(((0.0, 0.0),))
+        rise = [(float(np.nextafter(begin, -1)), 0.0)] if begin > 0 else []
+        fall = [(float(np.nextafter(end, 0)), 1.0), (end, 0.0)] if end < 1 else []
+        return cls((*rise, (begin, 1.0), *fall))
+
     def __call__(self, progress: float) -> float:
         """Return the factor at `progress`, the finished share of the phase."""
         at, factors = zip(*self.points, strict=True)

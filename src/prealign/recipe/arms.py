@@ -8,8 +8,8 @@
    0, else 0.1. An amount of 0 in the recipe, such as `switch.ratio: 0`, turns the mechanism off in every arm;
    `prealign.recipe.effects.ineffective` reports arms that become equal in this way.
 4. For a variant of the recipe, resolve the arm (or variant) that it `extends`, then apply the settings of the variant.
-5. A section that is off where it is absent (`next_word`, `twin_mask`) is pinned to None. Arms and variants that turn it on
-   take the recipe's section, with their own settings on top.
+5. Pin the optional sections (`next_word`, `twin_mask`) to None: an absent section is off. Arms and variants that turn
+   one on start from the recipe's section, then apply their settings.
 6. Validate the result like a recipe from a file.
 """
 
@@ -39,14 +39,14 @@ PAPER: Mapping[str, Any] = {
 """Settings that every arm pins, unless `Arm.set` changes them."""
 
 OPTIONAL = ("next_word", "twin_mask")
-"""Sections that turn a mechanism on by being there."""
+"""Optional sections: the mechanism is on if the section is present."""
 
 
 @dataclass(frozen=True)
 class Arm:
     """A built-in arm.
 
-    set: the settings (dotted keys) that differ from the paper's PreAlign. citation: None stands for that of PreAlign.
+    set: the settings (dotted keys) that differ from the paper's PreAlign. citation: None for that of PreAlign.
     """
 
     name: str

@@ -35,7 +35,7 @@ def ineffective(recipe: Recipe) -> list[str]:
     off = [key for key in OPTIONAL if getattr(recipe, key) is not None and not any(getattr(arm, key) for arm in arms)]
     for section in off:
         having = ", ".join(name for name, arm in trained.items() if getattr(arm, section))
-        warnings.append(f"{section}: has no effect on the arms of this recipe, but on {having}")
+        warnings.append(f"{section}: has no effect on the arms of this recipe, only on {having}")
     for key, value in _written(recipe):
         if key.split(".")[0] in off:
             continue

@@ -95,36 +95,38 @@ class AnchorSection(AnchorEstimate):
 
 
 class NextWordSection(Section):
-    """Bilingual next word: L_LM plus weight · the loss on translations of the next word. Without the section it is off.
+    """Bilingual next word: stage 2 also predicts translations of the next word. Without the section it is off.
 
-    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are estimated.
+    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are
+    estimated.
     """
 
     weight: Rate = 0.3
+    """Weight of the loss on translations, beside L_LM."""
     level: Literal["token", "word"] = "token"
-    """token: translations of each token, by links estimated from the subwords of the lexicon. word: the first token of a
-    drawn translation of each word."""
+    """Unit of translation. `token`: the translations of each token, linked by the subwords of the lexicon. `word`: the
+    first token of one drawn translation of each word."""
     translations: Positive = 4
-    """At most this many linked tokens a label, the heaviest (level: token)."""
+    """Maximum number of linked tokens per label; the heaviest are kept. Only for level `token`."""
     symmetric: bool = True
-    """Whether target text is scored on its translations into the source too."""
+    """Whether target text also predicts its translations into the source language."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the labels with a translation that are scored, drawn by seed."""
+    """Share of the labels with a translation that the loss uses, drawn by seed. 1 uses all."""
     schedule: SchedulePoints = Field(default=[])
-    """Factor on the weight over the course of the stage, as [[progress, factor], …]; empty: always 1."""
+    """Factor on the weight over the course of the stage, as points [[progress, factor], …]. Empty: the factor is 1."""
 
 
 class TwinMaskSection(Section):
-    """Twin-masked softmax: linked translations of a label count only by gamma in the denominator of L_LM. Without the
-    section it is off.
+    """Twin-masked softmax: in L_LM, translations of a label hardly count as wrong. Without the section it is off.
 
-    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are estimated.
+    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are
+    estimated.
     """
 
     gamma: Share = 0.1
-    """Factor on the probability of a translation in the denominator; 0 takes it out, 1 is the plain softmax."""
+    """Factor on linked translations in the denominator of the softmax. 0 removes them, 1 is the plain softmax."""
     twins: Positive = 8
-    """At most this many linked tokens a label, the heaviest."""
+    """Maximum number of linked translations per label; the heaviest are kept."""
     schedule: SchedulePoints = Field(default=[])
-    """Factor on the correction of L_LM over the course of the stage, as [[progress, factor], …]; empty: always 1.
-    [[0.9, 1], [1, 0]] ends with the plain softmax."""
+    """Factor on the correction of L_LM over the course of the stage, as points [[progress, factor], …]. For example
+    [[0.9, 1], [1, 0]] ends with the plain softmax. Empty: the factor is 1."""

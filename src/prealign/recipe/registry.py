@@ -26,6 +26,10 @@ METHODS: dict[str, str] = {
     "graph": "prealign.methods.peers.graph:Graph",
     "lexical": "prealign.methods.peers.lexical:Lexical",
     "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
+    # data recipes
+    "curriculum": "prealign.methods.peers.curriculum:Curriculum",
+    "salad": "prealign.methods.peers.salad:Salad",
+    "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
 }
 
 

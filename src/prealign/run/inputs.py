@@ -20,7 +20,8 @@ from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
-from prealign.methods.phase import Phase, budget_of, settled
+from prealign.methods.budget import budget_of, settled
+from prealign.methods.phase import Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
@@ -29,6 +30,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.arrow import parts, read_tokens
 from prealign.text.blocks import text_blocks
+from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
@@ -97,6 +99,11 @@ class ArmInputs:
     def words(self) -> WordForms:
         """The word forms of the training lexicon in token ids."""
         return word_forms(self.training_lexicon, self.tokenizer)
+
+    @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """No parallel text."""
+        return {}
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:

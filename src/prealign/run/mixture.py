@@ -25,7 +25,16 @@ from prealign.workers import Spread
 
 @runtime_checkable
 class CountsWords(Protocol):
-    """A rewriter with a predictable rate of replaced words, such as code-switching."""
+    """A rewriter with a predictable rate of replaced words, such as code-switching.
+
+    mode: "input_only" (labels are the replaced words) or "vanilla" (labels are the inputs).
+    """
+
+    mode: str
+
+    @property
+    def independent(self) -> bool:
+        """Return whether each word is drawn by itself: then the number of replaced words is binomial."""
 
     @property
     def mean_ratio(self) -> float:
@@ -55,7 +64,7 @@ def rewritten_mixture(
 
 def mixture_record(
     mixture: Mixture, counts: MixtureCounts, known: dict[str, Known], sizes: dict[str, int]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Return the realised and expected shares and switch rates by language, for the record of an arm's blocks.
 
     counts: of the written blocks. known: coverage of each switched language. sizes: tokens of each language's text.
@@ -86,7 +95,22 @@ def mixture_record(
                 "realised": read.into.get(target, 0) / max(1, read.words),
                 "switched_words": read.into.get(target, 0),
                 "words": read.words,
+                "independent": rewriter.independent,
             }
             for target, times in coverage.targets.items()
         }
-    return {"languages": languages, "switched": switched}
+    return {"languages": languages, "switched": switched} | _source_record(mixture, known)
+
+
+def _source_record(mixture: Mixture, known: dict[str, Known]) -> dict[str, Any]:
+    """Return how the source text is switched: its ratio, over the whole phase, mode and coverage; None where it is not."""
+    found, rewriter = known.get(mixture.source), mixture.rewriters.get(mixture.source)
+    if found is None:
+        return dict.fromkeys(("ratio", "mode", "coverage", "independent"))
+    assert isinstance(rewriter, CountsWords)
+    return {
+        "ratio": rewriter.mean_ratio,
+        "mode": rewriter.mode,
+        "coverage": found.coverage,
+        "independent": rewriter.independent,
+    }

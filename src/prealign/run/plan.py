@@ -25,8 +25,9 @@ from typing import Any
 
 from prealign.errors import CorpusError, RecipeError
 from prealign.methods.alignment.words import WordSizes, word_forms
+from prealign.methods.budget import budget_of, settled
 from prealign.methods.memory import FLOAT, Memory, fused_loss_memory, parameter_memory, text_memory
-from prealign.methods.phase import MAIN, Cost, Phase, budget_of, settled
+from prealign.methods.phase import MAIN, Cost, Phase
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import did_you_mean

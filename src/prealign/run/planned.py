@@ -13,6 +13,7 @@ from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
 from prealign.recipe.sections import Recipe
 from prealign.run.inputs import arm_phases
+from prealign.text.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class PlannedInputs:
         return Lexicon([], source=self.languages[0], targets=[])
 
     switching_lexicon = training_lexicon
+
+    @property
+    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
+        """No parallel text."""
+        return {}
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:

@@ -92,7 +92,16 @@ def _phases(recipe: Recipe, arm: str) -> list[dict[str, Any]]:
 
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
-    kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
+    kept = (
+        "ratio",
+        "mode",
+        "coverage",
+        "independent",
+        "source_words",
+        "switched_words",
+        "source_tokens",
+        "switched_tokens",
+    )
     optional = tuple(name for name in (INFLECTED, RESPELLED, "switched") if name in blocks)
     return {k: blocks[k] for k in kept + optional} | {
         "expected": blocks["ratio"] * blocks["coverage"],

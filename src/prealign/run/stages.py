@@ -47,7 +47,7 @@ from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.measures.retrieval import evaluate_retrieval
 from prealign.run.measures.transfer import check_task, evaluate_transfer
-from prealign.run.mixture import CountsWords, mixture_record, rewritten_mixture
+from prealign.run.mixture import mixture_record, rewritten_mixture
 from prealign.text.arrow import load_arrow
 from prealign.text.blocks import write_blocks
 from prealign.training import launch, ranks
@@ -239,13 +239,8 @@ class ArmRun(ArmInputs):
             _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
         rates = mixture_record(mixture, counts, known, sizes)
-        switched = known.get(mixture.source)
-        record: dict[str, Any] = {"coverage": switched.coverage if switched else None}
-        if switched and phase.rewriting:
-            rewriter = mixture.rewriters[mixture.source]
-            assert isinstance(rewriter, CountsWords)
-            record |= {"ratio": rewriter.mean_ratio, "mode": phase.rewriting.describe().get("mode"), **self.added_forms}
-        return {**counts.record(mixture.source), **record, **rates}
+        forms = self.added_forms if mixture.source in known else {}
+        return {**counts.record(mixture.source), **forms, **rates}
 
     def _block_sizes(self, phase: Phase) -> dict[str, int]:
         assert phase.steps is not None

@@ -15,8 +15,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import Decoder, read_lines, shown
+from prealign.files import Decoder, read_lines
 from prealign.lexicon.reading_report import TOO_MANY, Tallies, Tally, told_of, too_many
+from prealign.strict_json import shown
 
 BLANK = "pairs with a blank side"
 

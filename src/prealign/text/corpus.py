@@ -32,8 +32,9 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import UNREADABLE, encoding_fault, json_value, opened
+from prealign.files import UNREADABLE, encoding_fault, opened
 from prealign.languages import is_clone
+from prealign.strict_json import json_value
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language

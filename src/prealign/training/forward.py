@@ -84,7 +84,7 @@ def _fuse_loss(model: Any) -> None:
 
 
 def check_fused_loss(objectives: Iterable[Objective], trainer: Mapping[str, Any]) -> None:
-    """RecipeError if an objective reads the text's logits and the loss never computes them."""
+    """Raise RecipeError if an objective needs the text's logits, which liger-kernel's fused loss never computes."""
     readers = [objective.name for objective in objectives if objective.reads_text]
     if readers and fused_loss(trainer):
         raise RecipeError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prealign.events import OnProgress
 from prealign.methods.phase import Phase
@@ -66,23 +66,8 @@ def train(
         freeze_body(model)
     phase.check(model)
     cost, start = phase.cost(model, launch.count()), phase.start_cost(model).flops
-    phase_trainer: Trainer
-    if phase.terms:
-        objectives = {term.objective.name: term.objective for term in phase.terms}
-        phase_trainer = PhaseTrainer(
-            with_objectives(training_forward(model, settings), objectives),
-            arguments,
-            phase=phase,
-            data_collator=collate,
-            train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
-            eval_dataset=validation,
-        )
-    else:
-        # As numpy arrays: Python lists would be collated number by number.
-        model = training_forward(model, settings)
-        phase_trainer = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
     record = run_trainer(
-        phase_trainer,
+        _trainer(phase, training_forward(model, settings), arguments, blocks, validation),
         phase.name,
         on_progress,
         tokens=cost.tokens,
@@ -91,3 +76,21 @@ def train(
         checkpoint=checkpoint,
     )
     return record | {"flops": record["flops"] + launch.count() * start}
+
+
+def _trainer(
+    phase: Phase, model: Any, arguments: TrainingArguments, blocks: Dataset, validation: dict[str, Dataset]
+) -> Trainer:
+    """Return the Trainer of a phase; without objectives it is the stock one."""
+    if not phase.terms:
+        # As numpy arrays: Python lists would be collated number by number.
+        return Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
+    objectives = {term.objective.name: term.objective for term in phase.terms}
+    return PhaseTrainer(
+        with_objectives(model, objectives),
+        arguments,
+        phase=phase,
+        data_collator=collate,
+        train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
+        eval_dataset=validation,
+    )

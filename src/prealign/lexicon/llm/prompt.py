@@ -24,12 +24,12 @@ from unicodedata import normalize
 import xxhash
 
 from prealign.errors import LexiconError
-from prealign.files import shown
 from prealign.languages import UNSPACED_LANGUAGES, language_name, plausible_script
 from prealign.lexicon.case import upper
 from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
 from prealign.lexicon.normalise import fold
 from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
+from prealign.strict_json import shown
 
 LONGEST_SENSE = 3
 """Words. More are an explanation."""

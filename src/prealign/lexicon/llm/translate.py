@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prealign.errors import LexiconError
-from prealign.files import shown
 from prealign.lexicon.group import Group
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import Endpoint, Refused, Reply
 from prealign.lexicon.llm.prompt import Task, answers
 from prealign.lexicon.reading_report import OnSteps, Tallies, Tally, told_of
+from prealign.strict_json import shown
 
 ROUNDS = 2
 HOPELESS = 3

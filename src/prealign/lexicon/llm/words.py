@@ -14,10 +14,11 @@ from pathlib import Path
 from unicodedata import category
 
 from prealign.errors import LexiconError
-from prealign.files import json_value, read_bytes, shown
+from prealign.files import read_bytes
 from prealign.lexicon.case import lower
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.reading_report import Tallies, Tally
+from prealign.strict_json import json_value, shown
 
 _DIGITS = 18
 """Digits of the largest accepted count."""

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import xxhash
 
@@ -21,8 +21,12 @@ from prealign.recipe.methods import SwitchSection
 class CodeSwitching(Rewriting):
     """Switches source documents and, with `switch.target_ratio`, target documents. `rewriters` builds the switchers.
 
-    maximum_senses: translations kept for a word of target text.
+    maximum_senses: translations kept for a word of target text. A subclass with another `name` and class of `switcher`
+    replaces words by something else.
     """
+
+    name: ClassVar[str] = "code-switching"
+    switcher: ClassVar[type[CodeSwitcher]] = CodeSwitcher
 
     def __init__(self, section: SwitchSection, inputs: Inputs, *, maximum_senses: int) -> None:
         self.section, self.inputs, self.maximum_senses = section, inputs, maximum_senses
@@ -34,7 +38,7 @@ class CodeSwitching(Rewriting):
         lexicon, schedule = inputs.switching_lexicon, Schedule.of(section.schedule)
         common: dict[str, Any] = {"mode": section.mode, "schedule": schedule}
         switchers = {
-            source: CodeSwitcher(
+            source: self.switcher(
                 inputs.tokenizer,
                 lexicon,
                 ratio=section.ratio,
@@ -49,11 +53,11 @@ class CodeSwitching(Rewriting):
             if len(inverted):
                 # One seed per language: otherwise document i has the same draws in every language.
                 seed = xxhash.xxh32_intdigest(target.encode(), seed=inputs.seed)
-                switchers[target] = CodeSwitcher(
+                switchers[target] = self.switcher(
                     inputs.tokenizer, inverted, ratio=section.target_ratio, source=target, seed=seed, **common
                 )
         return switchers
 
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return {"rewriting": "code-switching", **self.section.model_dump()}
+        return {"rewriting": self.name, **self.section.model_dump()}

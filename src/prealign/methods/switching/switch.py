@@ -90,13 +90,16 @@ def switch_tokens(
     substitutes = table.translations.take(translation)
     m = substitutes.lengths
     p = start + np.cumsum(m - n) - (m - n)
-    input_ids, labels = _write(ids, start, n, p, substitutes, mode)
+    input_ids, labels = replace_spans(ids, start, n, p, substitutes, mode)
     return input_ids, labels, Switches(word, start, n, p, m, table.slot_language[slot])
 
 
-def _write(
+def replace_spans(
     ids: IntArray, start: IntArray, n: IntArray, p: IntArray, substitutes: Ragged, mode: Mode
 ) -> tuple[IntArray, IntArray]:
+    """Replace `n` (K,) tokens from each `start` (K,) of `ids` (T,) by row k of `substitutes`, which begins at p (K,) of the
+    result. Returns (input_ids, labels).
+    """
     counts = np.ones(len(ids), dtype=np.int64)
     counts[spans(start, n)] = 0
     counts[start] = substitutes.lengths
@@ -176,6 +179,11 @@ class CodeSwitcher:
             self.table = replace(self.table, weights=tuple(weights.get(target, 1.0) for target in self.targets))
 
     @property
+    def independent(self) -> bool:
+        """Whether each word is drawn by itself at one ratio. A schedule gives whole documents a ratio."""
+        return self.schedule is None
+
+    @property
     def mean_ratio(self) -> float:
         """The mean ratio over the course of a phase."""
         return self.ratio * (self.schedule.mean if self.schedule else 1.0)
@@ -198,7 +206,7 @@ class CodeSwitcher:
         ids = np.asarray(ids, dtype=np.int64)
         begins = self._begins(ids, starts)
         starts = np.flatnonzero(begins)
-        u = self._draws(len(starts), epoch, document)
+        u = self.draws(ids, starts, epoch, document)
         ratio = self.ratio if self.schedule is None else min(1.0, self.ratio * self.schedule(progress))
         input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, ratio, self.mode)
         return Switched(
@@ -275,11 +283,17 @@ class CodeSwitcher:
         wordlike = self.words.wordlike[self._tokenizer_ids(ids)]
         return int(np.count_nonzero(wordlike[:-1] & begins[1:]) + np.count_nonzero(wordlike[-1:]))
 
-    def _draws(self, words: int, epoch: int, document: int) -> NDArray[np.float32]:
-        """Return one uniform number per word. The first n numbers do not depend on the document's length."""
-        stream = xxhash.xxh64_intdigest(f"{self.seed}/{epoch}".encode())
-        generator = np.random.Generator(np.random.Philox(key=[stream, document]))
-        return generator.random(words, dtype=np.float32)
+    def draws(self, ids: IntArray, starts: IntArray, epoch: int, document: int) -> NDArray[np.float32]:
+        """Return one number in 0..1 for each word of a document: below the ratio, the word is a candidate.
+
+        starts: the words' first tokens. A longer document begins with the same numbers.
+        """
+        return generator_of(f"{self.seed}/{epoch}", document).random(len(starts), dtype=np.float32)
+
+
+def generator_of(purpose: str, document: int) -> np.random.Generator:
+    """Return the random generator of a purpose, such as "seed/epoch", and a document."""
+    return np.random.Generator(np.random.Philox(key=[xxhash.xxh64_intdigest(purpose.encode()), document]))
 
 
 def tally(switcher: Any, tokens: Dataset, rows: range) -> tuple[int, IntArray]:

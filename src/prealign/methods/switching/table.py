@@ -27,16 +27,19 @@ from prealign.text.words import Tokenizer, special_ids
 class SwitchTable:
     """A lexicon in token ids. Entry e is one form of a source word, in one case and context.
 
-    A *slot* is one target language of an entry, with its translations: language slots e = languages[e] ..
-    languages[e+1]-1, translations of slot s = senses[s] .. senses[s+1]-1. `keys` (E,) are sorted hashes of `sources` (E
-    rows of token ids), `slot_language` (slots,) are indices into `targets`, `translations` are rows of token ids.
+    A *slot* is one target language of an entry, with its translations. `keys` (E,) are sorted hashes of `sources` (E rows
+    of token ids); `forms` (E,) are indices into `FORMS`; `languages` (E + 1,) is the first slot of each entry. Of each slot,
+    `slot_language` is an index into `targets`, `first_sense` its first translation and `senses` the number of its
+    translations; slots may share them. `translations` are rows of token ids.
     """
 
     keys: NDArray[np.uint64]
     sources: Ragged
+    forms: IntArray
     languages: IntArray
-    senses: IntArray
     slot_language: IntArray
+    first_sense: IntArray
+    senses: IntArray
     translations: Ragged
     targets: tuple[str, ...]
     weights: tuple[float, ...] | None = None
@@ -46,11 +49,6 @@ class SwitchTable:
     def languages_of_entry(self) -> IntArray:
         """Number of target languages of each entry (E,)."""
         return np.diff(self.languages)
-
-    @cached_property
-    def senses_of_slot(self) -> IntArray:
-        """Number of translations of each slot (slots,)."""
-        return np.diff(self.senses)
 
     @cached_property
     def _buckets(self) -> tuple[np.uint64, NDArray[np.int32], int]:
@@ -100,7 +98,7 @@ class SwitchTable:
             place = sums[first] + u * (sums[first + count] - sums[first])
             slot = np.clip(np.searchsorted(sums, place, side="right") - 1, first, first + count - 1)
             rest = np.clip((place - sums[slot]) / (sums[slot + 1] - sums[slot]), 0, 1)
-        first, count = self.senses[slot], self.senses_of_slot[slot]
+        first, count = self.first_sense[slot], self.senses[slot]
         return slot, first + np.minimum((rest * count).astype(np.int64), count - 1)
 
 
@@ -114,19 +112,21 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
     groups = [g for g in lexicon if any(g.translations.get(t) for t in targets)]
     claimed: set[bytes] = set()
     sources: list[IntArray] = []
+    forms: list[int] = []
     rows: list[list[tuple[int, list[IntArray]]]] = []
     for cased in _CASES:
-        forms = ((g, cased(g.word, lexicon.source)) for g in groups)
-        members = [(g, f) for g, f in forms if cased is _as_it_is or _takes_case(g.word, f, lexicon.source)]
+        cased_words = ((g, cased(g.word, lexicon.source)) for g in groups)
+        members = [(g, f) for g, f in cased_words if cased is _as_it_is or _takes_case(g.word, f, lexicon.source)]
         words = [word for _, word in members]
         pairs = [(t, [cased(s, t) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
             encoded = _encode_translations(tokenizer, pairs, targets, context)
-            for row, ids in enumerate(_encode(tokenizer, words, lexicon.source, context)):
+            for row, ids in enumerate(encode_writable(tokenizer, words, lexicon.source, context)):
                 slots = encoded[row * len(targets) : (row + 1) * len(targets)]
                 if len(ids) and ids.tobytes() not in claimed and any(senses for _, senses in slots):
                     claimed.add(ids.tobytes())
                     sources.append(ids)
+                    forms.append(FORMS.index((cased, context)))
                     rows.append([(language, senses) for language, senses in slots if senses])
     if not sources:
         raise LexiconError(
@@ -134,19 +134,24 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
             f"it holds {len(lexicon)} groups for {', '.join(lexicon.targets) or 'no language'}. Check the `target` of "
             "the dictionary files."
         )
-    return _assemble(Ragged.of(sources), rows, tuple(targets))
+    return _assemble(Ragged.of(sources), np.array(forms), rows, tuple(targets))
 
 
-def _assemble(sources: Ragged, rows: list[list[tuple[int, list[IntArray]]]], targets: tuple[str, ...]) -> SwitchTable:
+def _assemble(
+    sources: Ragged, forms: IntArray, rows: list[list[tuple[int, list[IntArray]]]], targets: tuple[str, ...]
+) -> SwitchTable:
     keys = sources.hashes()
     order = np.argsort(keys, kind="stable")
     slots = [slot for entry in order for slot in rows[entry]]
+    senses = np.array([len(senses) for _, senses in slots])
     return SwitchTable(
         keys=keys[order],
         sources=sources.take(order),
+        forms=forms[order],
         languages=edges(np.array([len(rows[entry]) for entry in order])),
-        senses=edges(np.array([len(senses) for _, senses in slots])),
         slot_language=np.array([language for language, _ in slots]),
+        first_sense=edges(senses)[:-1],
+        senses=senses,
         translations=Ragged.of([ids for _, senses in slots for ids in senses]),
         targets=targets,
     )
@@ -162,14 +167,14 @@ def _encode_translations(
     encoded: list[tuple[int, list[IntArray]]] = [(targets.index(language), []) for language, _ in pairs]
     for target in targets:
         where = [(i, sense) for i, (language, senses) in enumerate(pairs) if language == target for sense in senses]
-        rows = _encode(tokenizer, [sense for _, sense in where], target, context)
+        rows = encode_writable(tokenizer, [sense for _, sense in where], target, context)
         for (i, _), ids in zip(where, rows, strict=True):
             if len(ids):
                 encoded[i][1].append(ids)
     return encoded
 
 
-def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
+def encode_writable(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
     """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
     special = list(special_ids(tokenizer))
     rows = encode_words(tokenizer, words, language, context)
@@ -182,6 +187,10 @@ def _as_it_is(word: str, language: str) -> str:
 
 
 _CASES: tuple[Callable[[str, str], str], ...] = (_as_it_is, title, upper)
+
+
+FORMS = tuple((cased, context) for cased in _CASES for context in CONTEXTS)
+"""The forms of a word in text: the function that gives its case, and its context (`prealign.text.encode`)."""
 
 
 def _takes_case(word: str, cased: str, language: str) -> bool:
