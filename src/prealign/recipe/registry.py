@@ -53,7 +53,7 @@ def settings_problems(recipe: Recipe) -> Iterator[Problem]:
             yield ("methods", name), f"unknown method{did_you_mean(name, METHODS)}"
             continue
         for key in recipe.methods[name]:
-            if key in Recipe.model_fields and key in load_method(name).Settings.model_fields:
+            if _is_section(key) and key in load_method(name).Settings.model_fields:
                 yield ("methods", name, key), f"{key!r} is a section of the recipe: set it there, for all arms"
         try:
             _settings(recipe, name)
@@ -63,7 +63,9 @@ def settings_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _is_section(key: str) -> bool:
-    """Whether a key of the recipe is a section, or sections: `pretrain` is, `seeds` is a list of numbers."""
+    """Return whether a key names a section of the recipe, or several: `pretrain` does, `seeds` is a list of numbers."""
+    if key not in Recipe.model_fields:
+        return False
     annotation = Recipe.model_fields[key].annotation
     types = get_args(annotation) or (annotation,)
     return any(isinstance(one, type) and issubclass(one, Section) for one in types)
@@ -71,7 +73,5 @@ def _is_section(key: str) -> bool:
 
 def _settings(recipe: Recipe, name: str) -> Any:
     cls = load_method(name).Settings
-    sections = {
-        key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields and _is_section(key)
-    }
+    sections = {key: getattr(recipe, key) for key in cls.model_fields if _is_section(key)}
     return cls.model_validate(recipe.methods.get(name, {}) | sections)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ class StartedVocabulary(ParametrisedVocabulary):
     def __init__(self, hold: float | None = None) -> None:
         self.hold = hold
 
+    @abstractmethod
     def vectors(self, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows (A,) that have a start, and unit vectors (A, D). size: V. width: D."""
-        raise NotImplementedError
 
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Write the vectors into the input and the output embedding; hold them there if `hold` says so."""
