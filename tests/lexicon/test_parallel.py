@@ -61,7 +61,7 @@ def test_two_files_and_one_of_two_columns_give_the_same_pairs(tmp_path: Path) ->
     both.write_bytes("\ufeffa house\tein Haus\r\n\tleer\r\nthe dog\t\nleft\tlinks\n".encode())
     expected = (("a house", "ein Haus"), ("left", "links"))
     for paths in ([one, other], [both]):
-        text = read_parallel(paths)
+        text = read_parallel(paths, "en", "de")
         assert (text.pairs, text.lines) == (expected, 4)
         assert text.dropped[BLANK].count == 2
         assert "4 lines, 2 pairs" in text.text and "line 2 '' → 'leer'" in text.text
@@ -73,7 +73,7 @@ def test_files_of_different_lengths_are_refused_with_both_counts(tmp_path: Path,
     one.write_text("word\n" * lines, encoding="utf-8")
     other.write_text("Wort\n" * fewer, encoding="utf-8")
     with pytest.raises(LexiconError, match=rf"x\.en has {lines} lines, .*x\.de has {fewer}"):
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_files_of_different_lengths_are_refused_with_both_counts(tmp_path: Path,
 def test_a_file_that_is_no_parallel_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.tsv").write_bytes(content)
     with pytest.raises(LexiconError, match=message):
-        read_parallel([tmp_path / "x.tsv"])
+        read_parallel([tmp_path / "x.tsv"], "en", "de")
 
 
 def test_of_two_files_the_one_in_another_encoding_is_named(tmp_path: Path) -> None:
@@ -97,12 +97,12 @@ def test_of_two_files_the_one_in_another_encoding_is_named(tmp_path: Path) -> No
     one.write_text("à\nb\né\nd\n", encoding="utf-8")
     other.write_text("a\nß\nc\nü\n", encoding="latin1")
     with pytest.raises(LexiconError) as caught:
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
     assert f"{other}: 2 lines are not UTF-8, the first is line 2: convert the file" in str(caught.value)
     assert f"{one}:" not in str(caught.value)
     other.write_bytes("a\nb\n".encode("utf-32"))
     with pytest.raises(LexiconError, match=r"x\.de: the file is UTF-32"):
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
 
 
 @checked
@@ -113,7 +113,7 @@ def test_any_bytes_are_pairs_or_an_error_that_names_a_file(tmp_path: Path, conte
         path.write_bytes(data)
     for chosen in (paths, paths[:1]):
         try:
-            text = read_parallel(chosen)
+            text = read_parallel(chosen, "en", "de")
         except LexiconError as error:
             assert str(tmp_path / "x.") in str(error)
             continue
@@ -123,20 +123,20 @@ def test_any_bytes_are_pairs_or_an_error_that_names_a_file(tmp_path: Path, conte
 
 def test_a_few_malformed_lines_of_a_short_text_are_counted(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes(b"a\tb\n" * 4 + b"no tab\n" * 3)
-    text = read_parallel([tmp_path / "x.tsv"])
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de")
     assert len(text.pairs) == 4 and text.dropped["malformed lines"].count == 3
 
 
 def test_one_malformed_line_in_a_hundred_is_counted_and_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes(b"a\tb\n" * 50 + b"\xff\tb\n" + b"a\tb\n" * 49)
-    text = read_parallel([tmp_path / "x.tsv"])
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de")
     assert len(text.pairs) == 99 and text.dropped["malformed lines"].count == 1
 
 
 @pytest.mark.parametrize("files", [[], ["a", "b", "c"]])
 def test_there_are_one_or_two_files(files: list[str]) -> None:
     with pytest.raises(LexiconError, match="give two, or one"):
-        read_parallel([Path(file) for file in files])
+        read_parallel([Path(file) for file in files], "en", "de")
 
 
 # --- statistics, by hand ---------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_real_text_gives_lexicons_that_agree_with_muse(
         word, translation = line.split()
         if word != translation:
             known.setdefault(word, set()).add(translation)
-    found = count_links(read_parallel(paths).pairs, (sentence_cutter("en"), sentence_cutter(target)), quiet)
+    found = count_links(read_parallel(paths, "en", "de").pairs, (sentence_cutter("en"), sentence_cutter(target)), quiet)
     lexicon, _ = probable(found, "en", target, Thresholds(), "aligned:tatoeba")
     right = Counter(
         sense.lower() in known[group.word.lower()]

@@ -83,7 +83,9 @@ class Meter:
 def align(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Source and target, a sentence a line; or one tab-separated file.", metavar="FILE"),
+        typer.Argument(
+            help="Source and target, a sentence a line; or one file: tab-separated, TMX or JSONL.", metavar="FILE"
+        ),
     ],
     target: Target,
     out: Out,
@@ -105,7 +107,7 @@ def align(
     thresholds = Thresholds(minimum_count, minimum_probability, mutual_best, senses)
     check_writable(out)
     cutters = (sentence_cutter(source), sentence_cutter(target))
-    text = read_parallel(files)
+    text = read_parallel(files, source, target)
     say(text.text)
     with Meter() as meter:
         counted = count_links(text.pairs, cutters, meter.show)

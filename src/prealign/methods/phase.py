@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,7 @@ from prealign.methods.flops import training_flops
 from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
+from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import Rewriter
 from prealign.text.words import Tokenizer
 
@@ -138,6 +139,26 @@ class Term:
 
 
 @dataclass(frozen=True)
+class BitextShare:
+    """Steps of a phase that read parallel text instead of the mixture: each pair of sentences is a document.
+
+    share: of the steps, at least one of them. place: where they are. "spread": as many blocks, evenly over the phase. The
+    blocks of parallel text and those of the mixture are the same in all three places; their order differs.
+    """
+
+    share: float = 1.0
+    place: Literal["first", "spread", "last"] = "spread"
+
+    def positions(self, steps: int, blocks_per_step: int) -> np.ndarray:
+        """Return the numbers (n,) of the phase's blocks that are parallel text, in ascending order."""
+        total, taken = steps * blocks_per_step, min(steps, max(1, round(self.share * steps))) * blocks_per_step
+        number = np.arange(taken)
+        if self.place == "spread":
+            return (2 * number + 1) * total // (2 * taken)
+        return number if self.place == "first" else total - taken + number
+
+
+@dataclass(frozen=True)
 class Phase:
     """One training of an arm. Batch sizes are of one device; `steps` is None in the main phase, where the budget decides.
 
@@ -155,6 +176,7 @@ class Phase:
     lm_weight: float = 1.0
     terms: tuple[Term, ...] = ()
     rewriting: Rewriting | None = None
+    bitext: BitextShare | None = None
     initialisations: tuple[Initialisation, ...] = ()
     freeze_body: bool = False
 
@@ -189,6 +211,7 @@ class Phase:
             "objectives": [term.describe() for term in self.terms],
             "rewriting": self.rewriting.describe() if self.rewriting else None,
             "initialisations": [one.describe() for one in self.initialisations],
+            **({"bitext": asdict(self.bitext)} if self.bitext else {}),
         }
 
 
@@ -235,8 +258,24 @@ class Inputs(Protocol):
         """Return the words for training and the forms that the recipe adds to them."""
 
     @property
+    def bitext(self) -> Mapping[str, TokenPairs]:
+        """Return the parallel text of each target language that has some: (sentences of the source, their translations) in
+        token ids without special tokens. Empty without `bitext` in the recipe; sizes alone when a run is planned.
+        """
+
+    @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """Return how often each embedding row (V,) occurs in a language's training text."""
+
+
+def required_bitext(inputs: Inputs, method: str) -> Mapping[str, TokenPairs]:
+    """Return the parallel text; RecipeError, which names the method, if the recipe has none."""
+    if not inputs.bitext:
+        raise RecipeError(
+            f"{method} trains on parallel text, and the recipe has none: add `bitext: {{files: [{{target: de, "
+            "source_file: FILE, target_file: FILE}]}`, or `bitext: {}` for a clone"
+        )
+    return inputs.bitext
 
 
 class Method(Protocol):

@@ -69,7 +69,7 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
 ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
-_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowledge")
+_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
 

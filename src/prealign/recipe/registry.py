@@ -20,6 +20,7 @@ from prealign.recipe.validate import Problem, did_you_mean, problems_in
 METHODS: dict[str, str] = {
     # name: module and class
     "prealign": "prealign.methods.prealign:PreAlign",
+    "parallel_text": "prealign.methods.peers.parallel_text:ParallelText",
 }
 
 

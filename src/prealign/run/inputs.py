@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from prealign.errors import RecipeError
 from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
@@ -25,6 +26,7 @@ from prealign.recipe.arms import resolve_arm
 from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
+from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import text_blocks
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
@@ -34,8 +36,17 @@ REFERENCE = "prealign"
 
 
 def arm_phases(recipe: Recipe, inputs: Any) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is, with the steps of one left to the budget."""
-    return load_method(recipe.method)().phases(method_settings(recipe), inputs)
+    """Return the phases of an arm, whose recipe this is, with the steps of one left to the budget.
+
+    RecipeError if one reads parallel text and the clone has the source's ids.
+    """
+    phases: list[Phase] = load_method(recipe.method)().phases(method_settings(recipe), inputs)
+    if recipe.mixture.clone_in_source_ids and any(phase.bitext for phase in phases):
+        raise RecipeError(
+            "mixture.clone_ids: 'merged' gives the clone the source's ids, so its parallel text would repeat each sentence; "
+            "set 'twin' for an arm that trains on parallel text"
+        )
+    return phases
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,11 @@ class ArmInputs:
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """How often each embedding row (V,) occurs in a language's training text."""
         return _TokenCounts(self.prepared)
+
+    @property
+    def bitext(self) -> Mapping[str, TokenPairs]:
+        """The parallel text of each target language that has some."""
+        return self.prepared.bitext
 
     @cached_property
     def phases(self) -> list[Phase]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,8 +31,9 @@ from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
-from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases
+from prealign.run.planned import TOKENS_PER_FORM, TOKENS_PER_SENTENCE, assumed_bitext, assumed_words, planned_phases
 from prealign.run.prepare import data_marks
+from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
 from prealign.training.forward import fused_loss
 from prealign.training.models import freeze_body, frozen_share, model_shapes
@@ -129,14 +130,22 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
         *_frozen_bodies(recipe, model),
         *_not_modelled(recipe),
     ]
-    return [plan_arm(recipe, arm, model, by_arm[arm], devices) for arm in recipe.arms], devices, notes
+    bitext = prepared.bitext if prepared else assumed_bitext(recipe)
+    return [plan_arm(recipe, arm, model, by_arm[arm], devices, bitext) for arm in recipe.arms], devices, notes
 
 
-def plan_arm(base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices) -> Plan:
+def plan_arm(
+    base: Recipe,
+    arm: str,
+    model: Any,
+    words: WordSizes,
+    devices: Devices,
+    bitext: Mapping[str, TokenPairs] | None = None,
+) -> Plan:
     """Return the plan of one seed of an arm of `base`. `model` is on the meta device."""
     own, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
-    budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(own, words), model, budget, ranks)
+    budget = budget_of(planned_phases(reference, words, bitext), model, reference.pretrain.steps, ranks)
+    phases = settled(planned_phases(own, words, bitext), model, budget, ranks)
     total = Cost()
     for phase in phases:
         phase.check(model)
@@ -247,6 +256,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
         f"no prepared data (`prealign lexicon RECIPE` makes it): assumed are {forms} forms a translation group, one a "
         f"language, {TOKENS_PER_FORM} tokens a form, and a full batch of groups"
     )
+    if recipe.bitext:
+        note += f"; {TOKENS_PER_SENTENCE} tokens a sentence of parallel text"
     return vocabulary, words, [note]
 
 

@@ -1,4 +1,4 @@
-"""The phases of an arm before there are any data: with sizes of words that are known or assumed."""
+"""The phases of an arm before there are any data: with sizes of words and sentences that are known or assumed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
 from prealign.recipe.sections import Recipe
 from prealign.run.inputs import arm_phases
+from prealign.text.bitext import TokenPairs
+from prealign.text.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,27 @@ class AssumedWords:
 
 
 TOKENS_PER_FORM = 2
+TOKENS_PER_SENTENCE, PAIRS_PER_LANGUAGE = 24, 2**20
 
 
 def assumed_words(languages: int) -> AssumedWords:
     """Return sizes of words with a form in each language and `TOKENS_PER_FORM` tokens a form."""
     return AssumedWords(languages, languages * TOKENS_PER_FORM)
+
+
+def assumed_bitext(recipe: Recipe) -> Mapping[str, TokenPairs]:
+    """Return the sizes of the recipe's parallel text: its languages, with pairs of `TOKENS_PER_SENTENCE` tokens a side.
+
+    Without `bitext.limit` there are `PAIRS_PER_LANGUAGE`, enough for any batch or queue. All ids are 0, and take no memory.
+    """
+    section = recipe.bitext
+    if section is None:
+        return {}
+    known = {file.target for file in section.files}
+    tokens = max(1, min(TOKENS_PER_SENTENCE, section.longest(recipe.pretrain.context)))
+    offsets = np.arange((section.limit or PAIRS_PER_LANGUAGE) + 1) * tokens
+    side = Ragged(np.broadcast_to(np.int32(0), (int(offsets[-1]),)), offsets)
+    return {target.language: (side, side) for target in recipe.targets if target.is_clone or target.language in known}
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class PlannedInputs:
 
     languages: Sequence[str]
     words: WordForms | WordSizes
+    bitext: Mapping[str, TokenPairs]
     tokenizer: None = None
     seed: int = 0
 
@@ -54,7 +73,10 @@ class PlannedInputs:
         return {}
 
 
-def planned_phases(recipe: Recipe, words: WordForms | WordSizes | None = None) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is; the main one has no steps yet."""
+def planned_phases(
+    recipe: Recipe, words: WordForms | WordSizes | None = None, bitext: Mapping[str, TokenPairs] | None = None
+) -> list[Phase]:
+    """Return the phases of an arm, whose recipe this is; the main one has no steps yet. Sizes are assumed if not given."""
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
-    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages))))
+    words = words or assumed_words(len(languages))
+    return arm_phases(recipe, PlannedInputs(languages, words, assumed_bitext(recipe) if bitext is None else bitext))
