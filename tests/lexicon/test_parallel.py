@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections import Counter
 from itertools import permutations
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,8 @@ from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.parallel.statistics import Counted, Thresholds, count_links, probable
-from prealign.text.bitext import BLANK, read_parallel
+from prealign.lexicon.reading_report import Tally
+from prealign.text.bitext import BLANK, OTHER_LANGUAGES, read_parallel
 from prealign.text.sentence import sentence_cutter
 
 DATA = Path(__file__).absolute().parents[3] / "shared" / "data"
@@ -65,6 +68,61 @@ def test_two_files_and_one_of_two_columns_give_the_same_pairs(tmp_path: Path) ->
         assert (text.pairs, text.lines) == (expected, 4)
         assert text.dropped[BLANK].count == 2
         assert "4 lines, 2 pairs" in text.text and "line 2 '' → 'leer'" in text.text
+
+
+def test_tmx_and_jsonl_give_the_pairs_of_two_columns(tmp_path: Path) -> None:
+    pairs = [("a house", "ein Haus"), ("left & right", "links"), ("{x}", "y")]
+    (tmp_path / "x.tsv").write_text("".join(f"{one}\t{other}\n" for one, other in pairs))
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"de-AT": de, "en": en, "id": 1}) + "\n" for en, de in pairs))
+    nested = ({"id": "1", "translation": {"en": en, "de": de}} for en, de in pairs)
+    (tmp_path / "opus.json").write_bytes(b"\xef\xbb\xbf" + "".join(json.dumps(one) + "\n" for one in nested).encode())
+    rows = "".join(
+        f'<tu><tuv xml:lang="de"><seg>{de}</seg></tuv><tuv xml:lang="EN-us"><seg>{escape(en)}</seg></tuv></tu>'
+        for en, de in pairs
+    )
+    tmx = f"<?xml version='1.0'?><tmx version='1.4'><header/><body>{rows}</body></tmx>"
+    (tmp_path / "x.tmx.gz").write_bytes(gzip.compress(tmx.encode()))
+    for name in ("x.tsv", "x.jsonl", "opus.json", "x.tmx.gz"):
+        assert list(read_parallel([tmp_path / name], "en", "de").pairs) == pairs, name
+        (turned,) = {read_parallel([tmp_path / name], "de", "en").pairs[0]}
+        assert turned == (pairs[0] if name == "x.tsv" else pairs[0][::-1])
+
+
+def test_units_of_other_languages_are_counted_and_variants_make_several_pairs(tmp_path: Path) -> None:
+    def unit(**sides: str) -> str:
+        tuvs = (f'<tuv xml:lang="{name[:2]}"><seg>{text}</seg></tuv>' for name, text in sides.items())
+        return f"<tu>{''.join(tuvs)}</tu>"
+
+    units = [unit(en="a", fr="b"), unit(en="a", de1="b", de2="c"), unit(en=" ", de="d")]
+    (tmp_path / "x.tmx").write_text(f"<tmx><body>{''.join(units)}</body></tmx>")
+    text = read_parallel([tmp_path / "x.tmx"], "en", "de")
+    assert text.pairs == (("a", "b"), ("a", "c")) and text.lines == 4
+    assert text.dropped[OTHER_LANGUAGES] == Tally(1, ("unit 1",))
+    assert text.dropped[BLANK] == Tally(1, ("unit 3 '' → 'd'",))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ('{"en": "a"}', "line 1 is without a text of `de`: its keys are 'en'"),
+        ('{"en": "a", "de": 3}', "line 1 is wrong: key `de` is missing, empty or not text"),
+        ('{"translation": "x"}', "line 1 is without an object in `translation`"),
+        ("{en: a}", "line 1 is not JSON"),
+    ],
+)
+def test_lines_of_json_without_both_texts_are_malformed(tmp_path: Path, record: str, message: str) -> None:
+    (tmp_path / "x.jsonl").write_text(record + "\n")
+    with pytest.raises(LexiconError) as caught:
+        read_parallel([tmp_path / "x.jsonl"], "en", "de")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, None])
+def test_a_limit_keeps_the_first_pairs_and_counts_the_others(tmp_path: Path, limit: int | None) -> None:
+    (tmp_path / "x.tsv").write_text("a\tb\n\tc\nd\te\n")
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de", limit=limit)
+    assert text.pairs == (("a", "b"), ("d", "e"))[:limit]
+    assert text.lines == 3 == len(text.pairs) + sum(tally.count for tally in text.dropped.values())
 
 
 @pytest.mark.parametrize(("lines", "fewer"), [(3, 2), (2, 3), (1, 0)])

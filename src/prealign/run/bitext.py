@@ -81,7 +81,7 @@ def make_bitext(
             pairs = chain.from_iterable(text.pairs for text in texts[language])
         writer.write(pairs, folder / language)
         if not writer.pairs:
-            told = "; ".join(writer.told) or "there is none"
+            told = "; ".join(map(str.strip, writer.told)) or "there is none"
             raise LexiconError(f"bitext: no pair of sentences of {language!r} is left to train on: {told}")
         summary = (
             f"{language}: {writer.pairs:,} pairs of sentences, {writer.tokens[0]:,} and {writer.tokens[1]:,} tokens"

@@ -152,7 +152,12 @@ def _text_of(texts: Mapping[str, Any], language: str) -> str:
     key = language if language in texts else next((own for own in texts if same(own, language)), None)
     if key is None:
         raise ValueError(f"without a text of `{language}`: its keys are {', '.join(map(shown, texts))}")
-    return check_text(texts[key], f"key `{key}`").strip() if texts[key] != "" else ""
+    if texts[key] == "":
+        return ""
+    try:
+        return check_text(texts[key], f"key `{key}`").strip()
+    except ValueError as error:
+        raise ValueError(f"wrong: {error}") from None
 
 
 def _columns(path: Path) -> Iterator[Sequence[bytes]]:
