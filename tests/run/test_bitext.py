@@ -188,7 +188,19 @@ def test_a_plan_assumes_sizes_and_a_method_without_parallel_text_is_told_what_to
 
 
 def test_sentences_end_at_signs_and_blank_lines() -> None:
-    text = 'A b.\nC "d!" e\nf (g?) 3.5 h…\n\nNo sign\n \n他说：“好。”再见！'
-    expected = ["A b.", 'C "d!"', "e f (g?)", "3.5 h…", "No sign", "他说：“好。”", "再见！"]
+    text = 'A b.\nC "d!" e\nf (g?) 3.5 h…\n\nNo sign\n \n他说：“好。”再见！\n\nماذا؟ هيا! हाँ। ना'
+    expected = [
+        "A b.",
+        'C "d!"',
+        "e f (g?)",
+        "3.5 h…",
+        "No sign",
+        "他说：“好。”",
+        "再见！",
+        "ماذا؟",
+        "هيا!",
+        "हाँ।",
+        "ना",
+    ]
     assert split_sentences(text) == expected
     assert sentence_keys("Ä  B. c") == {"ä b.", "c"} and not split_sentences(" \n ")

@@ -31,7 +31,7 @@ from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
-from prealign.run.planned import TOKENS_PER_FORM, TOKENS_PER_SENTENCE, assumed_bitext, assumed_words, planned_phases
+from prealign.run.planned import TOKENS_PER_FORM, assumed_bitext, assumed_words, planned_phases, sentence_tokens
 from prealign.run.prepare import data_marks
 from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
@@ -257,7 +257,7 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
         f"language, {TOKENS_PER_FORM} tokens a form, and a full batch of groups"
     )
     if recipe.bitext:
-        note += f"; {TOKENS_PER_SENTENCE} tokens a sentence of parallel text"
+        note += f"; {sentence_tokens(recipe.bitext, recipe.pretrain.context)} tokens a sentence of parallel text"
     return vocabulary, words, [note]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
-from prealign.recipe.sections import Recipe
+from prealign.recipe.sections import BitextSection, Recipe
 from prealign.run.inputs import arm_phases
 from prealign.text.bitext import TokenPairs
 from prealign.text.ragged import Ragged
@@ -35,8 +35,13 @@ def assumed_words(languages: int) -> AssumedWords:
     return AssumedWords(languages, languages * TOKENS_PER_FORM)
 
 
+def sentence_tokens(section: BitextSection, context: int) -> int:
+    """Return the tokens of a sentence that are assumed: `TOKENS_PER_SENTENCE`, or fewer if longer ones are left out."""
+    return min(TOKENS_PER_SENTENCE, section.longest(context))
+
+
 def assumed_bitext(recipe: Recipe) -> Mapping[str, TokenPairs]:
-    """Return the sizes of the recipe's parallel text: its languages, with pairs of `TOKENS_PER_SENTENCE` tokens a side.
+    """Return the sizes of the recipe's parallel text: its languages, with pairs of `sentence_tokens` a side.
 
     Without `bitext.limit` there are `PAIRS_PER_LANGUAGE`, enough for any batch or queue. All ids are 0, and take no memory.
     """
@@ -44,8 +49,7 @@ def assumed_bitext(recipe: Recipe) -> Mapping[str, TokenPairs]:
     if section is None:
         return {}
     known = {file.target for file in section.files}
-    tokens = max(1, min(TOKENS_PER_SENTENCE, section.longest(recipe.pretrain.context)))
-    offsets = np.arange((section.limit or PAIRS_PER_LANGUAGE) + 1) * tokens
+    offsets = np.arange((section.limit or PAIRS_PER_LANGUAGE) + 1) * sentence_tokens(section, recipe.pretrain.context)
     side = Ragged(np.broadcast_to(np.int32(0), (int(offsets[-1]),)), offsets)
     return {target.language: (side, side) for target in recipe.targets if target.is_clone or target.language in known}
 

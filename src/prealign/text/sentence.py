@@ -3,8 +3,8 @@
 1. A segmenter cuts the text into words, signs and white space. Counting keeps the words only.
 2. Word alignment keeps words and signs. An apostrophe or hyphen between two words without a space joins them: don't, l’eau
    and well-known are one word each.
-3. A sentence ends at a blank line, at . ! ? … before white space, and at the full-width signs anywhere. Closing quotes and
-   brackets belong to it. Abbreviations end sentences too.
+3. A sentence ends at a blank line, at . ! ? … and the like before white space, and at full-width signs anywhere. It includes
+   closing quotes and brackets. Abbreviations end sentences too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from prealign.text.words import kind
 
 _JOINERS = ("'", "’", "-")
 _PARAGRAPH = re.compile(r"\n\s*\n")
+_STOP = "[.!?…؟۔।]"
 _CLOSING = "[\"'”’»)\\]]"
 # Only look-behinds of a few characters: their time is linear in the text, whatever is in it.
 _SENTENCE_END = re.compile(
-    rf"(?:(?<=[.!?…])|(?<=[.!?…]{_CLOSING})|(?<=[.!?…]{_CLOSING}{_CLOSING}))\s+"
+    rf"(?:(?<={_STOP})|(?<={_STOP}{_CLOSING})|(?<={_STOP}{_CLOSING}{_CLOSING}))\s+"
     r"|(?<=[。！？])(?![。！？」』”’）])|(?<=[。！？][」』”’）])(?![。！？」』”’）])"
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 import toy_experiment
 from prealign.errors import RecipeError
 from prealign.files import read_json
-from prealign.methods.phase import BitextShare
+from prealign.methods.phase import BitextShare, Inputs, Method, Phase, main_phase
 from prealign.recipe.arms import with_settings
-from prealign.recipe.sections import Recipe
+from prealign.recipe.registry import METHODS
+from prealign.recipe.section import Section
+from prealign.recipe.sections import PretrainSection, Recipe
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 from prealign.run.planned import planned_phases
@@ -141,6 +144,38 @@ def test_it_runs_as_an_arm_in_the_budget_of_all(tmp_path: Path) -> None:
     assert results["arms"]["parallel_text"]["phases"][0]["bitext"] == {"share": 0.3, "place": "last"}
     spent = {arm: sum(row["flops"] for row in results["budget"] if row["arm"] == arm) for arm in made.arms}
     assert spent["joint"] == spent["parallel_text"]
+
+
+class BitextFirst(Method):
+    """A phase of parallel text alone, before the main one."""
+
+    label = description = citation = "toy"
+
+    class Settings(Section):
+        pretrain: PretrainSection
+
+    def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
+        section = settings.pretrain
+        own = {"name": "before", "steps": 2, "bitext": BitextShare()}
+        return [replace(main_phase(section), **own), main_phase(section)]  # type: ignore[arg-type]
+
+
+def test_a_phase_before_the_main_one_reads_parallel_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "bitext_first", f"{__name__}:BitextFirst")
+    made = recipe(tmp_path / "text", arms=["joint", "bitext_first"])
+    joint, arm = (toy_experiment.arm(made, name, tmp_path / "run") for name in made.arms)
+    assert [phase.name for phase in arm.phases] == ["before", "pretrain"]
+    assert sum(phase.steps or 0 for phase in arm.phases) == joint.phases[0].steps
+    blocks = arm._blocks_of(arm.phases[0], tmp_path / "scratch")
+    assert len(blocks) == 2 * made.pretrain.batch_size and blocks["input_ids"][:] == blocks["labels"][:]
+    tokens = [token for ids in blocks["input_ids"] for token in ids]
+    source, target = arm.prepared.bitext["en-clone"]
+    newline = arm.prepared.tokenizer.encode("\n")
+    twin = clone_language(arm.prepared.tokenizer).map(newline).tolist()
+    assert set(tokens) <= {*source.values.tolist(), *target.values.tolist(), *newline, *twin, arm.prepared.eos}
+    assert 0.4 < np.mean(np.isin(tokens, target.values)) < 0.6, "half of it is the clone"
+    arm.execute(last="pretrain")
+    assert toy_experiment.record(arm, "before")["steps"] == 2
 
 
 @pytest.mark.parametrize(
