@@ -125,7 +125,7 @@ class Loop:
         """Take the tables of a switcher apart."""
         words, table = switcher.words, switcher.table
         senses = [row.tolist() for row in table.translations]
-        slots = [senses[a:b] for a, b in zip(table.senses[:-1], table.senses[1:], strict=True)]
+        slots = [senses[a : a + n] for a, n in zip(table.first_sense, table.senses, strict=True)]
         entries = [slots[a:b] for a, b in zip(table.languages[:-1], table.languages[1:], strict=True)]
         keys = [tuple(row.tolist()) for row in table.sources]
         lists = (words.tail.tolist(), words.head.tolist(), words.boundary.tolist())

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import textwrap
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from prealign.cli.main import app
+from prealign.cli.app import app
+from prealign.lexicon.formats import FORMATS
+from prealign.recipe.arms import ARMS
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
+from prealign.recipe.validate import fields_at
 from prealign.report.page import write_markdown
 from prealign.report.results import Results
 from prealign.report.results_file import read_results
@@ -27,33 +34,121 @@ ROOT = Path(__file__).parent.parent
 RESULTS = sorted(ROOT.glob("docs/results/*/results.json"))
 
 
-def test_the_readme_shows_the_demos_table() -> None:
-    results, readme = read_results(ROOT / "docs/results/demo/results.json"), (ROOT / "README.md").read_text("utf-8")
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def part(text: str, name: str) -> list[str]:
+    """The lines between the comments `<!-- name -->` and `<!-- /name -->` that are not empty."""
+    inside = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+    return [line for line in inside.splitlines() if line]
+
+
+def rows_of(lines: list[str], arms: list[str]) -> list[str]:
+    """The arm of each row of numbers."""
+    return [next(arm for arm in arms if f"| {arm} |" in line) for line in lines if re.search(r"\| [^|:]*\d", line)]
+
+
+def test_the_results_page_shows_the_demos_table() -> None:
+    results, text = read_results(ROOT / "docs/results/demo/results.json"), page("docs/results/README.md")
     (table,) = language_modelling(Results(results))
-    assert to_markdown(table) in readme
+    assert to_markdown(table) in text
     assert len({score["seed"] for score in results["scores"]}) >= 3
-    assert results["command"] in readme
+    assert results["command"] in text
 
 
-def test_the_readme_shows_rows_of_the_committed_claims() -> None:
-    """Five of the arms stand in the README, with the numbers that they have among all."""
-    results, readme = read_results(ROOT / "docs/results/en-clone/results.json"), (ROOT / "README.md").read_text("utf-8")
-    block = readme.partition("<!-- claims -->")[2].partition("<!-- /claims -->")[0].strip()
-    shown = [line for line in block.splitlines() if line]
+def test_the_results_page_shows_rows_of_the_committed_claims() -> None:
+    """Five of the arms stand on the page, with the numbers that they have among all."""
+    results, text = read_results(ROOT / "docs/results/en-clone/results.json"), page("docs/results/README.md")
+    shown = part(text, "claims")
     made = [
-        line for part in (language_modelling, transfer) for line in to_markdown(part(Results(results))[0]).splitlines()
+        line
+        for table in (language_modelling, transfer)
+        for line in to_markdown(table(Results(results))[0]).splitlines()
     ]
     assert set(shown) <= set(made)
-    arms = [
-        Results(results).label(arm)
-        for arm in ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")
-    ]
-    assert [
-        next(arm for arm in arms if f"| {arm} |" in line) for line in shown if re.search(r"\| [^|:]*\d", line)
-    ] == 3 * arms
-    commands = {part["command"] for part in results.get("parts", [results])}
+    names = ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids")
+    arms = [Results(results).label(arm) for arm in names]
+    assert rows_of(shown, arms) == 3 * arms
+    commands = {one["command"] for one in results.get("parts", [results])}
     assert all(command.startswith("prealign run recipes/en-clone.yaml") for command in commands)
-    assert "prealign run recipes/en-clone.yaml" in readme
+    assert "prealign run recipes/en-clone.yaml" in text
+
+
+def test_the_results_page_lists_every_committed_result_with_its_seeds() -> None:
+    lines = page("docs/results/README.md").splitlines()
+    for path in RESULTS:
+        name = path.parent.name
+        if name == "performance":
+            continue
+        (line,) = [line for line in lines if line.startswith("| [") and f"]({name}/README.md)" in line.split(" | ")[0]]
+        seeds = {score["seed"] for score in read_results(path)["scores"]}
+        assert int(line.split(" | ")[2]) == len(seeds), name
+
+
+def ratios(name: str) -> dict[tuple[str, str], str]:
+    """Arm and language to the ratio of its perplexity to joint training's, as the table prints it."""
+    (table,) = language_modelling(Results(read_results(ROOT / f"docs/results/{name}/results.json")))
+    found, language = {}, ""
+    for row in table.rows:
+        language = row[0] or language
+        found[row[1], language] = row[table.columns.index("Ratio")]
+    return found
+
+
+def test_the_readme_shows_rows_of_the_committed_results() -> None:
+    """Six of the arms, what is lost in English included, and the ratios of the sentences above the table."""
+    text, results = page("README.md"), read_results(ROOT / "docs/results/en-clone/results.json")
+    shown = part(text, "readme table")
+    assert set(shown) <= set(to_markdown(language_modelling(Results(results))[0]).splitlines())
+    names = ("joint", "prealign", "prealign_sustained", "prealign_anchored", "merged_ids", "joint_vanilla_cs")
+    arms = [Results(results).label(arm) for arm in names]
+    assert rows_of(shown, arms) == 2 * arms
+    assert "`prealign run recipes/en-clone.yaml` makes this table" in text
+    sentences, clone = " ".join(text.split()), ratios("en-clone")
+    prealign, sustained, anchored = arms[1:4]
+    for said in (
+        f"lowers the clone's perplexity to {clone[prealign, 'English-Clone']} of joint training's",
+        f"*vanilla switching* ({clone[arms[5], 'English-Clone']})",
+        f"*Sustained alignment* reaches {clone[sustained, 'English-Clone']}, with English at {clone[sustained, 'English']}",
+        f"*anchored vocabulary* reaches {clone[anchored, 'English-Clone']}",
+    ):
+        assert said in sentences
+    assert f"({ratios('en-clone-micro')[prealign, 'English-Clone']} in a larger model)" in sentences
+    german, chinese = ratios("en-de"), ratios("en-zh")
+    for arm, begin in (("Anchored vocabulary", "the anchored vocabulary reaches"), (sustained, "sustained alignment")):
+        assert f"{begin} {german[arm, 'German']} and {chinese[arm, 'Chinese']}" in sentences
+
+
+def test_the_readme_is_short_and_its_recipe_is_one(tmp_path: Path) -> None:
+    text = page("README.md")
+    assert text.count("\n") <= 160
+    (block,) = re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    path = tmp_path / "german.yaml"
+    path.write_text(textwrap.dedent(block), encoding="utf-8")
+    assert not list(ineffective(load_recipe(path, ())))
+
+
+def test_the_page_of_arms_is_what_the_code_says() -> None:
+    labels = Results(read_results(RESULTS[0]))
+    rows = [line.strip("| ").split(" | ") for line in page("docs/arms.md").splitlines() if line.startswith("| `")]
+    assert [row[0].strip("`") for row in rows] == list(ARMS)
+    for (name, label, *rest), arm in zip(rows, ARMS.values(), strict=True):
+        assert label == labels.label(arm.name), name
+        settings = [item.split(": ", 1) for item in re.findall(r"`(.+?)`", rest[1])] if len(rest) > 1 else []
+        assert {key: yaml.safe_load(value) for key, value in settings} == dict(arm.set), name
+
+
+def verbs(group: Any = None) -> set[str]:
+    """Every verb of the command line, and those of a group with its name: `lexicon build`."""
+    commands = getattr(group or get_command(app), "commands", {})
+    return {*commands, *(f"{name} {verb}" for name, command in commands.items() for verb in verbs(command))}
+
+
+def test_the_page_of_the_command_line_lists_its_verbs() -> None:
+    listed = re.findall(r"^\| `prealign ((?:lexicon )?[a-z-]+)", page("docs/command-line.md"), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == verbs() - {"lexicon"}
 
 
 @pytest.mark.parametrize(
@@ -121,14 +216,69 @@ def test_the_recipe_excerpts_of_real_languages_can_be_added_to_a_recipe() -> Non
         assert not [warning for warning in ineffective(recipe) if warning.split(":")[0].split(".")[0] in sections]
 
 
-def test_the_files_and_links_that_the_docs_name_exist() -> None:
-    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
-        text = page.read_text(encoding="utf-8")
-        for link in re.findall(r"\]\(([^)#]+?)\)", text):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
-        for named in re.findall(r"`((?:src|tests|recipes)/[\w./-]+)`", text):
-            assert (ROOT / named).exists(), f"{page.name}: {named}"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+COMMENTS = sorted(ROOT.glob("recipes/*.yaml"))
+WRITTEN_BY_THE_READER = ("src/prealign/methods/peers/pull.py", "prealign.methods.peers.pull:PullTogether")
+"""What docs/extending.md has its reader write."""
+FOLDERS = ("src", "tests", "docs", "recipes", "benchmarks", "examples")
+FILES = [f"/{path.relative_to(ROOT).as_posix()}" for top in FOLDERS for path in (ROOT / top).rglob("*.*")]
+
+
+def prose_and_code(path: Path) -> str:
+    """A page without what it prints: blocks of `text`, such as terminal output and the tree of modules."""
+    return re.sub(r"^ *```text\n.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*PAGES, *COMMENTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_files_modules_and_verbs_that_the_docs_name_exist(path: Path) -> None:
+    """Links lead somewhere; a file is named by its path or the end of it; a dotted name can be imported."""
+    text = prose_and_code(path)
+    for name in WRITTEN_BY_THE_READER:
+        text = text.replace(name, "")
+    for link, anchor in re.findall(r"\]\(([^)#]+?)(?:#([^)]*))?\)", text):
+        if "://" not in link:
+            assert (path.parent / link).exists(), link
+            assert not anchor or anchor in anchors(path.parent / link), f"{link}#{anchor}"
+    for named in re.findall(r"`((?:src|tests|recipes|docs|benchmarks|examples)/[\w./-]+)`", text):
+        assert (ROOT / named).exists(), named
+    for named in re.findall(r"(?<![\w./-])[\w/-]+\.py\b", text):
+        assert any(file.endswith(f"/{named}") for file in FILES), named
+    for module, names in re.findall(r"^from (prealign[\w.]*) import (.+)$", text, re.MULTILINE):
+        assert all(hasattr(import_module(module), name.strip()) for name in names.split(",")), module
+    for dotted in re.findall(r"(?<![\w/.-])prealign(?:\.\w+)+", text):
+        assert named_object(dotted), dotted
+    commands = "\n".join([*re.findall(r"`(.+?)`", text), *re.findall(r"```bash\n(.*?)```", text, re.DOTALL)])
+    for verb in re.findall(r"(?:^ *|&& |-m )prealign ((?:lexicon )?[a-z-]+)(?=\s|$)", commands, re.MULTILINE):
+        assert verb in verbs(), verb
+
+
+@pytest.mark.parametrize("path", [*PAGES, *COMMENTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_settings_that_the_docs_name_are_those_of_the_recipe(path: Path) -> None:
+    for setting in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:[:=] ?[^`]*)?`", prose_and_code(path)):
+        steps = setting.split(".")
+        if steps[0] in Recipe.model_fields and steps[0] not in ("trainer", "methods", "variants"):
+            assert steps[-1] in fields_at(tuple(steps[:-1])) or steps[-1] in ("json", "yaml", "jsonl"), setting
+
+
+def test_the_page_on_dictionaries_lists_every_format() -> None:
+    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page("docs/dictionaries.md"), re.MULTILINE)
+    names = [name.strip("`") for row in table for name in row.split(", ")]
+    assert sorted(names) == sorted(("format", *FORMATS)), "the head of the table, and the formats"
+
+
+def named_object(dotted: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    with contextlib.suppress(ImportError):
+        import_module(dotted)
+        return True
+    module, _, name = dotted.rpartition(".")
+    return bool(module) and named_object(module) and hasattr(import_module(module), name)
 
 
 def own_language() -> str:

@@ -61,6 +61,18 @@ def byte_level_bpe(vocab_size: int = 600) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
 
 
+def with_a_hole(hole: int) -> PreTrainedTokenizerFast:
+    """GPT-2's kind, its EOS numbered after a hole in the vocabulary, as OpenAI's are."""
+    data = json.loads(byte_level_bpe().backend_tokenizer.to_str())
+    vocabulary = {
+        token: i for i, (token, _) in enumerate(sorted(data["model"]["vocab"].items(), key=lambda x: x[1])[1:])
+    }
+    eos = len(vocabulary) + hole
+    data["model"]["vocab"] = vocabulary | {"<|endoftext|>": eos}
+    data["added_tokens"][0]["id"] = eos
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(data)), eos_token="<|endoftext|>")
+
+
 def metaspace_bpe(vocab_size: int = 400) -> PreTrainedTokenizerFast:
     """SentencePiece's kind, as Llama has it: splits at spaces only, bytes for characters it does not know."""
     trained = Tokenizer(models.BPE(unk_token="<unk>"))

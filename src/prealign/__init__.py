@@ -1,7 +1,7 @@
 """PreAlign: early cross-lingual alignment for causal language models.
 
 Align translated words before pretraining, keep them aligned during pretraining by input-only code-switching
-(Li et al., EMNLP 2024, arXiv 2407.16222), and measure what it bought.
+(Li et al., EMNLP 2024, arXiv 2407.16222), and measure the gain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {  # public name -> module, imported at first use
     "ARMS": "prealign.recipe.arms",
     "AnchoredVocabulary": "prealign.methods.vocabulary.anchored",
     "CloneLanguage": "prealign.text.clone",
@@ -29,13 +29,13 @@ _HOMES = {
     "word_states": "prealign.methods.alignment.states",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'prealign' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m prealign`, as torchrun calls it."""
+"""Entry point of `python -m prealign`, the form that torchrun uses."""
 
 from prealign.cli.main import main
 

@@ -1,10 +1,10 @@
 """Content hashes of input files, for fingerprints.
 
-1. A file counts as its path and a hash of its bytes, a folder as all files in it. Missing files are left out. An edited
-   file changes a fingerprint. A file that is touched, or copied to the same path again, does not.
+1. A file is represented by its path and a hash of its bytes, a folder by all files in it. Missing files are left out.
+   Editing a file changes a fingerprint. Touching it, or copying equal content to its path, does not.
 2. Hashes are cached by path, size, mtime, ctime and inode. Every edit sets the ctime, even one that restores the mtime.
-3. The hash of a file whose ctime is less than two seconds ago is not cached: the clocks of file systems are coarse, and
-   another edit can get the same times.
+3. A hash is not cached if the ctime is less than two seconds old: file system clocks are coarse, so a second edit could
+   get the same times.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import xxhash
 from prealign.files import read_json, write_json
 
 Contents = Callable[[Iterable[Path]], list[tuple[str, str]]]
-"""Files and folders -> path and content hash of each file."""
+"""A function from files and folders to (path, content hash) of each file."""
 
 _UNREADABLE = "unreadable"
-"""In place of a hash. The stage that reads the file raises the error."""
+"""Stands for the hash of an unreadable file. The stage that reads the file raises the error."""
 _CTIME = 2
-"""Its place in the stats."""
+"""Index of the ctime in `_Stats`."""
 _SETTLED = 2_000_000_000  # nanoseconds
 _CHUNK = 2**20  # bytes
 
@@ -31,7 +31,7 @@ _Stats = list[int]
 
 
 class ContentCache:
-    """Hashes of files, cached in a JSON file: path -> [hash, size, mtime, ctime, inode]."""
+    """Content hashes, cached in a JSON file: path -> [hash, size, mtime, ctime, inode]."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class ContentCache:
 
 
 def hash_contents(paths: Iterable[Path]) -> list[tuple[str, str]]:
-    """Return path and content hash of the files among `paths`, and of those in its folders, without a cache."""
+    """Return path and content hash of each file among `paths` and in the folders among them. Uses no cache."""
     return [(str(file), _hash(file)) for file in _files(paths)]
 
 

@@ -1,6 +1,7 @@
-"""The exceptions a user can meet. Each message says what is wrong, where, and what to do.
+"""The exceptions that users see. Each message says what is wrong, where, and what to do.
 
-The command line turns a `PrealignError` into exit code 2 and its one message; anything else is a bug (exit code 1).
+The command line prints the message of a `PrealignError` and exits with code 2. Any other exception is a bug (exit code
+1).
 """
 
 from importlib import import_module
@@ -8,19 +9,19 @@ from typing import Any
 
 
 class PrealignError(Exception):
-    """Something the user can fix; `str(error)` is the whole message."""
+    """An error that the user can fix. `str(error)` is the whole message."""
 
 
 class RecipeError(PrealignError):
-    """A recipe that does not hold together: unknown key, wrong value, settings that contradict each other."""
+    """An invalid recipe: unknown key, wrong value, or contradictory settings."""
 
 
 class LexiconError(PrealignError):
-    """A dictionary that cannot be read, or that has no use for this corpus."""
+    """A dictionary that cannot be read, or that is useless for this corpus."""
 
 
 class CorpusError(PrealignError):
-    """Text that is missing, empty or not what it says it is."""
+    """Text that is missing, empty or in the wrong format."""
 
 
 class DataError(PrealignError):
@@ -28,23 +29,23 @@ class DataError(PrealignError):
 
 
 class TokenizerError(PrealignError):
-    """A tokenizer that cannot do what is asked of it."""
+    """A tokenizer that lacks a required property, such as an EOS token."""
 
 
 class RunFolderError(PrealignError):
-    """A run folder that holds something else than this recipe expects."""
+    """A run folder with unexpected content, for example of another recipe."""
 
 
 class RankError(PrealignError):
-    """Another process of the same run ended, so this one cannot go on."""
+    """Another process of the same run ended, so this process cannot continue."""
 
 
 class ResultsError(PrealignError):
-    """A results.json that is missing, unreadable, or not of this version's format."""
+    """A results.json that is missing, unreadable, or in the format of another version."""
 
 
 def needed(module: str, *, doing: str, package: str, extra: str) -> Any:
-    """Import a module; LexiconError if it is not there, with what installs it."""
+    """Import and return an optional module. LexiconError with the install command if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:

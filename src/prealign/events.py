@@ -1,5 +1,7 @@
-"""What long work tells: where it is, what it did, what a user should know. One channel, from the functions that work to
-whoever listens.
+"""Progress events of long work: the one channel from working functions to the command line.
+
+1. A working function reports `Progress` (stage, step, speed, notes) through the callback `OnProgress`.
+2. The run adds arm and seed and passes it on as an `Event` through `OnEvent`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stage is. `tokens` were read in `seconds`; `loss` is the last one logged; `note` is to be told once."""
+    """Progress of a stage: step `step` of `steps`.
+
+    tokens: tokens read in `seconds` seconds. loss: the last logged loss. note: a message to show once.
+    """
 
     stage: str
     step: int
@@ -26,36 +31,36 @@ OnProgress = Callable[[Progress], None]
 
 
 def token_counter(stage: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
-    """Return what is told of tokens that are done, and reports how many of `total` are."""
+    """Return a function that takes a number of newly finished tokens and reports progress out of `total` tokens."""
     began, done = time.monotonic(), 0
 
-    def tell(tokens: int) -> None:
+    def add(tokens: int) -> None:
         nonlocal done
         done += tokens
         on_progress(Progress(stage, done, total, done, time.monotonic() - began))
 
-    return tell
+    return add
 
 
 def step_counter(stage: str, steps: int, on_progress: OnProgress) -> Callable[[], None]:
-    """Report that a stage of so many steps begins. Return a function that reports one more step as done."""
+    """Report the start of a stage with `steps` steps. Return a function that reports one more finished step."""
     began, done = time.monotonic(), 0
 
     def report() -> None:
         on_progress(Progress(stage, done, steps, seconds=time.monotonic() - began))
 
-    def tell() -> None:
+    def advance() -> None:
         nonlocal done
         done += 1
         report()
 
     report()
-    return tell
+    return advance
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something the command line may show. `stages` (stage -> was it run now) comes once, when an arm is done."""
+    """An event of one arm and seed, for display. stages: set once, when the arm is done: stage -> whether it ran now."""
 
     arm: str
     seed: int
@@ -67,4 +72,4 @@ OnEvent = Callable[[Event], None]
 
 
 def silent(progress: Progress) -> None:
-    """What an arm tells before it has someone to tell."""
+    """Ignore progress."""

@@ -1,4 +1,11 @@
-"""The lines of a dictionary file, undecoded, and the checks that all formats share."""
+"""Strict reading of files, and atomic writing.
+
+1. Read lines as bytes (gzip is unpacked), refuse UTF-16, UTF-32 and files without line feeds, and bound the line
+   length.
+2. Decode line by line: a bad byte costs one line, not the file.
+3. Check JSON values. Checks raise ValueError with a reason; the caller adds file and line.
+4. Write to a temporary file beside the target, then rename it: a file is either old or complete.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +23,22 @@ from typing import IO, Any
 from prealign.errors import LexiconError, RunFolderError
 
 LONGEST_LINE = 8_000_000
-"""Bytes. A longer line is malformed; no more of it is held in memory."""
+"""Maximum length of a line in bytes. A longer line is malformed, and only this much of it is held in memory."""
 SAMPLED_LINES = 1000
 
 FREELY_UNPACKED = 64_000_000
-"""Bytes that every gzipped file may unpack to. Others may unpack to `MOST_UNPACKED` times their size; text has 10 times."""
+"""Bytes that any gzip file may unpack to. More is allowed up to `MOST_UNPACKED` times its size; text reaches about 10."""
 MOST_UNPACKED = 100
 MOST_HELD = 1_000_000_000
-"""Bytes that are read into memory at once."""
+"""Maximum number of bytes read into memory at once."""
 
 UNREADABLE = (OSError, EOFError, zlib.error)
-"""What reading a file that `opened` gives can raise."""
+"""Errors of reading a file from `opened`."""
 
 _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096  # bytes
-_MOSTLY = 0.9  # share of characters that are printed, in text
-# UTF-32 first: its mark in little-endian order begins with that of UTF-16.
+_MOSTLY = 0.9  # share of printable characters in text
+# UTF-32 first: its little-endian mark begins with the mark of UTF-16.
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -50,9 +57,9 @@ _ARCHIVES = {
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read its bytes, unpacked if it is gzipped (dictzip is gzip); it can be rewound.
+    """Open a file for reading bytes, unpacked if it is gzip or dictzip. It can be rewound.
 
-    OSError if it is missing or unpacks to more than the limits above; EOFError or zlib.error if it is damaged.
+    Raises OSError if it is missing or unpacks to more than the limits above, EOFError or zlib.error if it is damaged.
     """
     with path.open("rb") as plain:
         packed = plain.read(len(_GZIP)) == _GZIP
@@ -66,7 +73,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 class _Bounded(io.RawIOBase):
-    """A gzipped stream that ends in an OSError beyond `limit` bytes, so that a small file cannot fill memory or days."""
+    """A gzip stream that raises OSError beyond `limit` bytes: a small file must not fill the memory."""
 
     def __init__(self, file: gzip.GzipFile, limit: int) -> None:
         self._file, self._limit = file, limit
@@ -92,33 +99,40 @@ class _Bounded(io.RawIOBase):
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, which may be gzipped; of a line that is too long, a byte more than the limit.
+    """Yield the lines of a dictionary file as bytes; gzip is unpacked. A too long line is cut to LONGEST_LINE + 1
+    bytes.
 
-    LexiconError if the file is missing, unreadable, an archive, UTF-16 or UTF-32, or if its lines end in carriage returns.
+    Raises LexiconError if the file is missing, unreadable, an archive, UTF-16 or UTF-32, or ends its lines in carriage
+    returns.
     """
     try:
         with opened(path) as file:
-            _check_line_ends(path, file)
+            if fault := encoding_fault(file):
+                raise LexiconError(f"{path}: {fault}")
             yield from _cut(file)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _check_line_ends(path: Path, file: IO[bytes]) -> None:
+def encoding_fault(file: IO[bytes]) -> str | None:
+    """Return why a file is no text in lines of UTF-8, and the command that mends it: archives, UTF-16, carriage
+    returns.
+
+    None if it may be such text; a byte that is not UTF-8 may still come. The file is rewound.
+    """
     try:
         beginning = check_beginning(file)
     except ValueError as error:
-        raise LexiconError(f"{path}: {error}") from None
+        return str(error)
     first = file.readline(LONGEST_LINE) if b"\r" in beginning.strip() else b"\n"
     file.seek(0)
     if b"\n" not in first and len(first) < LONGEST_LINE:
-        raise LexiconError(
-            f"{path}: the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
-        )
+        return "the lines end in carriage returns, without a line feed; convert the file, as by `tr '\\r' '\\n'`"
+    return None
 
 
 def check_beginning(file: IO[bytes]) -> bytes:
-    """Return the first bytes of a file and rewind it; ValueError(reason, remedy) for archives, UTF-16 and UTF-32."""
+    """Return the first bytes of a file and rewind it. ValueError (reason and remedy) for archives, UTF-16 and UTF-32."""
     beginning = file.read(_BEGINNING)
     file.seek(0)
     for magic, (what, remedy) in _ARCHIVES.items():
@@ -139,9 +153,10 @@ def check_beginning(file: IO[bytes]) -> bytes:
 
 
 def _unmarked(beginning: bytes) -> str | None:
-    """Return the encoding of text in which zeros stand beside the ASCII characters; None without such zeros.
+    """Return the UTF-16 or UTF-32 variant that the zero bytes of a text suggest; None if there are few zeros.
 
-    Of UTF-32 one half of every character is zero, mostly. One character of UTF-16 in eight is enough: a space, a line end.
+    In UTF-32 about half of the bytes are zero. In UTF-16 the ASCII characters (spaces, line ends) have one zero each;
+    one in eight characters is enough to decide.
     """
     size = len(beginning)
     first, second, third, fourth = (beginning[place::4].count(0) for place in range(4))
@@ -163,7 +178,7 @@ def _cut(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's content, unpacked if it is gzipped; LexiconError if it cannot be read or is too large for memory."""
+    """Return the content of a file, unpacked if it is gzipped. LexiconError if it cannot be read or is too large."""
     try:
         with opened(path) as file:
             data = file.read(MOST_HELD + 1)
@@ -175,13 +190,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: Exception) -> LexiconError:
-    """Return the error of a file that cannot be read."""
+    """Return the LexiconError for a dictionary file that cannot be read."""
     reason = getattr(error, "strerror", None) or error
     return LexiconError(f"{path}: cannot read the dictionary ({reason}); check the path")
 
 
 def sample_lines(path: Path, lines: Iterator[bytes]) -> list[str]:
-    """Return the first lines that are not blank or too long, as far as they can be decoded; LexiconError without any."""
+    """Return the first lines that are neither blank nor too long; undecodable bytes are replaced.
+
+    Raises LexiconError if there is no such line.
+    """
     sample: list[str] = []
     size = too_long = 0
     for raw in lines:
@@ -194,24 +212,26 @@ def sample_lines(path: Path, lines: Iterator[bytes]) -> list[str]:
         if len(sample) >= SAMPLED_LINES or size > LONGEST_LINE:
             break
     if too_long and not sample:
-        raise LexiconError(f"{path}: no line is shorter than {LONGEST_LINE:,} bytes; give a file with an entry a line")
+        raise LexiconError(
+            f"{path}: no line is shorter than {LONGEST_LINE:,} bytes; give a file with one entry per line"
+        )
     if not sample:
         raise LexiconError(f"{path}: the dictionary is empty; give a file with at least one entry")
     return sample
 
 
 class Decoder:
-    """Decodes the lines of a file one by one, so that a bad byte costs one line."""
+    """Decodes the lines of a file one by one, and counts the lines that are not UTF-8."""
 
     def __init__(self) -> None:
         self.undecoded = self.first_undecoded = self.beyond_ascii = 0
 
     def text(self, raw: bytes, line: int) -> str:
-        """Return a line without blanks around it; ValueError(reason) if it is too long or not UTF-8."""
+        """Return a line without surrounding blanks. ValueError(reason) if it is too long or not UTF-8."""
         if len(raw) > LONGEST_LINE:
             raise ValueError(f"longer than {LONGEST_LINE:,} bytes")
         try:
-            # Not only on line 1: files joined by `cat` keep their byte order marks.
+            # On every line: files joined by `cat` have byte order marks in the middle.
             text = raw.decode().removeprefix("\ufeff").strip()
         except UnicodeDecodeError as error:
             self.undecoded += 1
@@ -222,72 +242,21 @@ class Decoder:
 
     @property
     def remedy(self) -> str:
-        """What to do about lines that are not UTF-8, in a sentence; empty if all are."""
+        """A sentence with the remedy for lines that are not UTF-8; empty if all lines are UTF-8."""
         if not self.undecoded:
             return ""
-        told = f" {self.undecoded:,} lines are not UTF-8, the first is line {self.first_undecoded:,}"
-        # To convert the whole file would spoil the others.
+        count = f" {self.undecoded:,} lines are not UTF-8, the first is line {self.first_undecoded:,}"
+        # Converting the whole file would spoil lines that are UTF-8 already.
         part = (
             f", while {self.beyond_ascii:,} others have letters beyond ASCII in it: convert only the part that is not UTF-8"
             if self.beyond_ascii
             else ": convert the file from its encoding"
         )
-        return f"{told}{part}, as by `iconv -f ENCODING -t utf-8`."
-
-
-def json_object(line: str) -> dict[str, Any]:
-    """Parse a line that must be one JSON object; ValueError(reason) if it is not."""
-    record = json_value(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"not a JSON object: {shown(line)}")
-    return record
-
-
-def json_value(text: str) -> Any:
-    """Parse JSON; ValueError(reason) if it is none, nested too deeply, or has a number of thousands of digits."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1:,}): {shown(text)}") from None
-    except (ValueError, RecursionError):
-        raise ValueError(f"JSON with a number too long, or nested too deeply: {shown(text)}") from None
-
-
-def check_text(value: object, what: str) -> str:
-    """Return `value` if it is text that can be written as UTF-8; ValueError(reason) if it is not."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{what} is missing, empty or not text")
-    try:
-        # JSON can spell half a surrogate pair ("\\ud800"), which no UTF-8 file can hold.
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} holds half a surrogate pair: {shown(ascii(value))}") from None
-    return value
-
-
-def check_texts(value: object, what: str) -> tuple[str, ...]:
-    """Return a list of texts as a tuple; ValueError(reason) if `value` is anything else."""
-    if not isinstance(value, list):
-        raise ValueError(f"{what} is missing or not a list")
-    return tuple(check_text(item, f"an item of {what}") for item in value)
-
-
-def objects(value: object, what: str) -> list[dict[str, Any]]:
-    """Return a list of JSON objects, empty for None; ValueError(reason) if `value` is anything else."""
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError(f"{what} is not a list of objects")
-    return value
-
-
-def shown(text: str) -> str:
-    """Return text for a message: quoted, shortened, and with everything visible."""
-    return repr(text if len(text) <= 40 else text[:39] + "…")
+        return f"{count}{part}, as by `iconv -f ENCODING -t utf-8`."
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file aside and rename it."""
+    """Write a file atomically: to a temporary file, which is then renamed. Creates parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
@@ -295,12 +264,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON aside and rename it."""
+    """Write JSON atomically, as `write_text` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a file that is not JSON is a RunFolderError."""
+    """Read a JSON file of a run. RunFolderError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -308,7 +277,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file; LexiconError if that fails, and what was there before stays."""
+    """Write a lexicon's text file atomically. LexiconError if that fails; an old file then stays."""
     with _aside(path) as aside:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
@@ -316,7 +285,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """LexiconError if a file cannot be written to `path`: to ask before work that takes long, or is paid for."""
+    """Raise LexiconError if `path` cannot be written. Call it before work that takes long or costs money."""
     with _aside(path) as aside:
         aside.touch()
 
@@ -324,7 +293,7 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     try:
-        # Renaming would replace a device, such as /dev/null.
+        # Renaming would replace a device such as /dev/null.
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "no file"
             raise LexiconError(f"{path}: is {what}; name the file to write the lexicon to, such as lexicon.jsonl")

@@ -1,52 +1,96 @@
-"""What a language is called, and which script its words are written in."""
+"""Language tags: codes, names, scripts, and the tags of clone languages.
+
+1. `base` brings the codes of a language to one: `deu`, `ger`, `de-AT` and `deu_Latn` are all `de` (ISO 639, of langcodes).
+2. `same` compares a dictionary's code with a tag. The code of a macrolanguage names each of its members: `quy` is `qu`.
+3. `language_name` and `plausible_script` take names and the usual script from CLDR (langcodes). Further scripts of a
+   language are listed in `_FURTHER`.
+"""
 
 from __future__ import annotations
 
-import unicodedata
+from functools import lru_cache
 
-# Scripts are the first word of their characters' Unicode names. A language that is not here is called by its tag, and its
-# words may be of any script.
-_TABLE = """
-en English LATIN | de German LATIN | fr French LATIN | es Spanish LATIN | it Italian LATIN | pt Portuguese LATIN
-nl Dutch LATIN | sv Swedish LATIN | da Danish LATIN | no Norwegian LATIN | nb Norwegian LATIN | fi Finnish LATIN
-et Estonian LATIN | lv Latvian LATIN | lt Lithuanian LATIN | pl Polish LATIN | cs Czech LATIN | sk Slovak LATIN
-sl Slovenian LATIN | hr Croatian LATIN | sr Serbian LATIN,CYRILLIC | ro Romanian LATIN | hu Hungarian LATIN
-tr Turkish LATIN | vi Vietnamese LATIN | id Indonesian LATIN | ms Malay LATIN | sw Swahili LATIN | af Afrikaans LATIN
-ca Catalan LATIN | eu Basque LATIN | gl Galician LATIN | ga Irish LATIN | cy Welsh LATIN | is Icelandic LATIN
-ru Russian CYRILLIC | uk Ukrainian CYRILLIC | bg Bulgarian CYRILLIC | be Belarusian CYRILLIC | mk Macedonian CYRILLIC
-kk Kazakh CYRILLIC | el Greek GREEK | ar Arabic ARABIC | fa Persian ARABIC | ur Urdu ARABIC | he Hebrew HEBREW
-hi Hindi DEVANAGARI | mr Marathi DEVANAGARI | ne Nepali DEVANAGARI | bn Bengali BENGALI | ta Tamil TAMIL
-te Telugu TELUGU | gu Gujarati GUJARATI | kn Kannada KANNADA | ml Malayalam MALAYALAM | pa Punjabi GURMUKHI
-si Sinhala SINHALA | th Thai THAI | lo Lao LAO | km Khmer KHMER | my Burmese MYANMAR | ka Georgian GEORGIAN
-hy Armenian ARMENIAN | am Amharic ETHIOPIC | ko Korean HANGUL | zh Chinese CJK | ja Japanese CJK,HIRAGANA,KATAKANA
-"""
-_LANGUAGES = {
-    tag: (name, frozenset(scripts.split(",")))
-    for tag, name, scripts in (row.split() for line in _TABLE.strip().splitlines() for row in line.split("|"))
-}
-
-
-def language_name(tag: str) -> str:
-    """Return what the language is called: `German`, `Chinese (zh-Hant)`; the tag alone if it is not in the table."""
-    name = _LANGUAGES.get(tag.split("-")[0], (tag,))[0]
-    return f"{name} ({tag})" if name != tag and "-" in tag else name
-
-
-def plausible_script(word: str, tag: str) -> bool:
-    """Whether at least half of the letters are of the language's script; True if the table does not know it."""
-    scripts = _LANGUAGES.get(tag.split("-")[0], ("", frozenset[str]()))[1]
-    letters = [char for char in word if char.isalpha()]
-    if not scripts:
-        return True
-    fitting = sum(unicodedata.name(char, "").split(" ")[0] in scripts for char in letters)
-    return 2 * fitting >= len(letters) > 0
-
+import regex
+from langcodes import Language, standardize_tag
+from langcodes.data_dicts import LIKELY_SUBTAGS, MACROLANGUAGES
 
 CLONE_SUFFIX = "-clone"
 
-
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
 """Languages whose running text has no space before a word."""
+
+TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
+"""Subtags of Chinese in traditional characters."""
+
+_ALIKE = (frozenset({"sh", "hr", "sr", "bs"}), frozenset({"no", "nb"}))
+"""Wiktionary writes Serbo-Croatian as one language, and Bokmål by either tag."""
+
+_SEPARATE = frozenset({"zh", "ar", "ms", "no", "et", "lv", "ku", "az", "kv"})
+"""Macrolanguages whose code means one member: zh is Mandarin, not Cantonese (yue)."""
+
+_FURTHER_SCRIPTS = """
+az=Cyrl,Arab ban=Bali be=Latn bm=Nkoo bs=Cyrl cr=Latn crh=Latn ff=Adlm,Arab ha=Arab iu=Latn jv=Java kaa=Latn kk=Latn,Arab
+kok=Latn ks=Deva ku=Arab,Cyrl ky=Arab lad=Hebr,Latn mad=Java man=Nkoo mn=Mong mni=Mtei ms=Arab nan=Latn om=Ethi pa=Arab
+sat=Deva,Beng,Latn sd=Deva shi=Latn,Arab sr=Latn su=Sund tg=Arab,Latn tk=Cyrl tt=Latn ug=Cyrl,Latn uz=Cyrl,Arab wo=Arab
+yue=Latn za=Hani zgh=Latn
+"""
+_FURTHER = dict(row.split("=") for row in _FURTHER_SCRIPTS.split())
+"""Language -> the scripts beside its usual one in which it is written today."""
+
+_CHARACTERS = {
+    "Hans": "Hani,Bopo",
+    "Hant": "Hani,Bopo",
+    "Jpan": "Hani,Hira,Kana",
+    "Kore": "Hang",
+}
+"""Scripts of ISO 15924 that are not scripts of Unicode -> those of their characters."""
+
+_LETTER = regex.compile(r"\p{L}")
+
+
+def language_name(tag: str) -> str:
+    """Return the English name of a language: `German`, `Chinese (zh-Hant)`; the tag if the language is unknown."""
+    first = tag.split("-")[0]
+    try:
+        name = Language.get(first, normalize=len(first) > 2).language_name()
+    except ValueError:
+        return tag
+    if name.startswith("Unknown language"):
+        return tag
+    return f"{name} ({tag})" if "-" in tag else name
+
+
+def plausible_script(word: str, tag: str) -> bool:
+    """Whether the word has letters, and at least half of them are of the language's scripts.
+
+    True for any word of a language whose scripts are unknown. A script in the tag (`sr-Latn`) is the only one.
+    """
+    scripts = _scripts(tag)
+    if not scripts:
+        return True
+    if "Latn" in scripts and word.isascii() and word.isalpha():
+        return True
+    letters = len(_LETTER.findall(word))
+    return 2 * len(_letters_of(scripts).findall(word)) >= letters > 0
+
+
+@lru_cache
+def _scripts(tag: str) -> frozenset[str]:
+    """Return the scripts of a language as four-letter codes of Unicode; empty if they are unknown."""
+    language, *subtags = tag.replace("_", "-").split("-")
+    language = "sr" if base(language) == "sh" else base(language)
+    language = language if language in LIKELY_SUBTAGS else MACROLANGUAGES.get(language, language)
+    named = [subtag.title() for subtag in subtags if len(subtag) == 4 and subtag.isalpha()]
+    if not named and language in LIKELY_SUBTAGS and language != "und":
+        usual = Language.get(language, normalize=False).maximize().script
+        named = [usual, *_FURTHER.get(language, "").split(",")] if usual else []
+    return frozenset(script for name in named if name for script in _CHARACTERS.get(name, name).split(","))
+
+
+@lru_cache
+def _letters_of(scripts: frozenset[str]) -> regex.Pattern[str]:
+    alternatives = "".join(rf"\p{{Script_Extensions={script}}}" for script in sorted(scripts))
+    return regex.compile(rf"[\p{{L}}&&[{alternatives}]]", flags=regex.V1)
 
 
 def is_clone(language: str) -> bool:
@@ -54,35 +98,28 @@ def is_clone(language: str) -> bool:
     return language.endswith(CLONE_SUFFIX)
 
 
-TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
-"""Subtags of Chinese in traditional characters."""
-
-
-_CODES = """
-eng=en deu=de ger=de rus=ru zho=zh cmn=zh chi=zh ara=ar arb=ar fra=fr fre=fr spa=es por=pt ita=it nld=nl dut=nl
-swe=sv dan=da nor=no nob=nb nno=nn fin=fi est=et lav=lv lvs=lv lit=lt pol=pl ces=cs cze=cs slk=sk slv=sl hrv=hr
-srp=sr bos=bs hbs=sh bul=bg mkd=mk ukr=uk bel=be ell=el gre=el tur=tr hun=hu ron=ro rum=ro sqi=sq cat=ca eus=eu
-glg=gl gle=ga cym=cy gla=gd bre=br isl=is lat=la epo=eo afr=af swh=sw swa=sw hau=ha yor=yo zul=zu xho=xh amh=am
-heb=he fas=fa pes=fa per=fa urd=ur hin=hi ben=bn tam=ta tel=te mar=mr guj=gu pan=pa kan=kn mal=ml sin=si nep=ne
-san=sa jpn=ja kor=ko vie=vi tha=th lao=lo khm=km mya=my ind=id zsm=ms msa=ms tgl=tl jav=jv kur=ku kmr=ku ckb=ckb
-kaz=kk uzb=uz uzn=uz aze=az azj=az kat=ka hye=hy mon=mn khk=mn oci=oc srd=sc mlt=mt ltz=lb fry=fy
-"""
-
-
-_TWO_LETTERS = dict(pair.split("=") for pair in _CODES.split())
-
-
-# Wiktionary writes Serbo-Croatian as one language, and Bokmål by either tag.
-_ALIKE = ({"sh", "hr", "sr", "bs"}, {"no", "nb"})
-
-
+@lru_cache(maxsize=4096)
 def base(code: str) -> str:
-    """Return a code without its region or script, two letters long where there is such a code."""
+    """Return a code without its region or script, two letters long where ISO 639 has such a code, in lower case.
+
+    Of a macrolanguage and the member that its code usually means (`est` and `ekk`) the code is one. A code that is no
+    language tag stays as it is.
+    """
     first = code.lower().replace("_", "-").split("-")[0]
-    return _TWO_LETTERS.get(first, first)
+    if first in ("sh", "hbs"):
+        return "sh"  # deprecated, and read as Serbian by the standard
+    try:
+        return standardize_tag(first, macro=True).split("-")[0]
+    except ValueError:
+        return first
 
 
 def same(code: str, tag: str) -> bool:
-    """Whether a dictionary's code names the language of a tag."""
+    """Whether a dictionary's code names the language of a tag, or the macrolanguage that the other is a member of."""
     one, other = base(code), base(tag)
-    return one == other or any(one in alike and other in alike for alike in _ALIKE)
+    alike = one == other or any({one, other} <= family for family in _ALIKE)
+    return alike or _member(one, other) or _member(other, one)
+
+
+def _member(code: str, macrolanguage: str) -> bool:
+    return macrolanguage not in _SEPARATE and MACROLANGUAGES.get(code) == macrolanguage

@@ -1,8 +1,8 @@
 """A pool of worker processes. The results do not depend on the number of processes.
 
 1. `Pool.map` applies a function to tasks and yields the results in the order of the tasks, like `map`.
-2. It draws a few tasks ahead of the next result: memory does not grow with the number of tasks or unread results.
-3. Processes start at the first map of two tasks or more, load each function once, and end when their parent ends.
+2. It submits only a few tasks ahead of the next result, so memory does not grow with the number of tasks.
+3. Processes start at the first map of two or more tasks, load each function once, and end when their parent ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AHEAD = 3  # tasks per process that are submitted, running or done
 
 
 class Pool:
-    """A context manager of `processes` worker processes; with one, tasks run in the calling process."""
+    """A context manager with `processes` worker processes. With one process, tasks run in the calling process."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -49,7 +49,7 @@ class Pool:
         self._folder.cleanup()
 
     def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield function(task) for every task, in order. Function, tasks and results are pickled.
+        """Yield function(task) for every task, in order. Function, tasks and results must be picklable.
 
         Raises the error of a task, or RankError if a process dies.
         """
@@ -62,7 +62,7 @@ class Pool:
         if self._executor is None:
             context = get_context("spawn")
             self._executor = ProcessPoolExecutor(self._processes, context, end_with_parent, (os.getpid(), True))
-        # The function may hold a lexicon: each process reads it once, from a file.
+        # The function may hold a whole lexicon, so each process reads it once, from a file.
         path = self._paths.setdefault(function, Path(self._folder.name) / str(len(self._paths)))
         if not path.exists():
             path.write_bytes(pickle.dumps(function))
@@ -92,16 +92,16 @@ def _function(path: Path) -> Callable[[Any], Any]:
 
 
 def end_with_parent(parent: int, one_thread: bool = False) -> None:
-    """Make this process end when its parent ends, and ignore interrupts. one_thread: tokenizers use one thread."""
+    """Make this process end when its parent ends, and ignore interrupts. one_thread: limit tokenizers to one thread."""
     threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
-    # The parent handles the interrupt and ends its workers.
+    # The parent handles an interrupt and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if one_thread:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _end_without(parent: int) -> None:
-    """End this process when its parent has ended: the next command needs the folder of the run."""
+    """Wait for the end of the parent, then end this process. Otherwise it would keep the run folder busy."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -19,7 +19,7 @@ import pytest
 from transformers import LlamaConfig
 from typer.testing import CliRunner, Result
 
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.cli.terminal import Watch, plain_console, print_tables, wide
 from prealign.events import Event, Progress
 from prealign.report.tables.table import Table
@@ -169,7 +169,7 @@ def test_the_folder_of_another_recipe_is_left_as_it_is(folder: Path) -> None:
     before = (folder / "runs/toy/recipe.yaml").read_bytes()
     assert "run folder of another recipe" in refused("run", "recipe.yaml", "name=other", "--out", "runs/toy")
     assert (folder / "runs/toy/recipe.yaml").read_bytes() == before
-    assert "no run folder" in refused("run", "recipe.yaml", "--out", "text")
+    assert "not a run folder" in refused("run", "recipe.yaml", "--out", "text")
 
 
 def test_a_dictionary_of_another_language_is_refused(folder: Path) -> None:
@@ -229,7 +229,8 @@ def test_coverage_is_of_the_words_that_a_recipe_counts(folder: Path) -> None:
     (folder / "en.txt").write_text("don't book well-known books", encoding="utf-8")
     arguments = ("hi.tsv", "--turned", "--target", "hi", "--text", "en.txt")
     assert "coverage hi: 16.7% of 6 en words" in prealign("lexicon", "coverage", *arguments).output
-    message = refused("lexicon", "coverage", "hi.tsv", "--source", "bo", "--target", "en", "--text", "hi.txt")
+    (folder / "bo.tsv").write_text("དེབ\tbook\nཆུ\twater\n", encoding="utf-8")
+    message = refused("lexicon", "coverage", "bo.tsv", "--source", "bo", "--target", "en", "--text", "hi.txt")
     assert "`bo` is written without spaces, and nothing here finds its words" in message
 
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chat_server import serving
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.lexicon import Lexicon
 
 WORDS = {f"word{letter}": 100 - i for i, letter in enumerate("abcdefgh")}
@@ -177,7 +177,7 @@ def test_empty_words_are_left_out_and_shown(folder: Path) -> None:
 def test_a_wrong_call_is_refused_with_what_to_do(folder: Path) -> None:
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     assert "no OPENAI_API_KEY" in refused(*TRANSLATE, "--yes")
-    assert "one of --words FILE and --text" in refused(*TRANSLATE, "--text", "words.json")
+    assert "either --words FILE or --text" in refused(*TRANSLATE, "--text", "words.json")
     assert "lower --minimum-count" in refused(*TRANSLATE, "--minimum-count", "1000")
     assert "two different languages" in refused(*TRANSLATE, "--source", "de")
     with serving(lambda number, words: 401) as server:

@@ -104,7 +104,7 @@ def test_every_word_is_a_query_or_counted_and_no_pair_is_made_up(
 
 
 def test_the_most_frequent_spelling_stands_for_all() -> None:
-    found = spellings({"Haus": 2, "haus": 1, "HAUS": 2, "im": 9})
+    found = spellings({"Haus": 2, "haus": 1, "HAUS": 2, "im": 9}, "de")
     assert [(key, own.word, own.count) for key, own in found.items()] == [("im", "im", 9), ("haus", "HAUS", 5)]
 
 
@@ -124,7 +124,7 @@ def test_forms_of_unicode_are_no_differences_between_words(key: Callable[[str], 
         assert composed != apart
         for kept, out in ((composed, apart), (apart, composed)):
             assert not len(Lexicon([Group(kept, {"de": ("x",)})], source="en").without([out], key))
-        assert [(w.word, w.count) for w in spellings({composed: 3, apart: 1}, key).values()] == [(composed, 4)]
+        assert [(w.word, w.count) for w in spellings({composed: 3, apart: 1}, "ar", key).values()] == [(composed, 4)]
 
 
 # The lexicon without words, and turned round

@@ -216,15 +216,18 @@ def test_wikdict_is_named_anywhere_before_the_entries(tmp_path: Path) -> None:
     late = [("00databaseinfo", "00-database-info\n" + "x " * 4000 + "Made from WikDict.\n"), WIKDICT[1]]
     assert read(write_dictd(tmp_path, "freedict-eng-jpn", late), "en", "ja")[0] == {"kettle": ("やかん", "湯沸かし")}
     unindexed = [("skip", WIKDICT[0][1]), WIKDICT[1]]
-    path = write_dictd(tmp_path, "freedict-eng-fin", unindexed)
+    path = write_dictd(tmp_path, "freedict-eng-jpn-2", unindexed)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    assert read(path, "en", "fi")[0] == {"kettle": ("やかん", "湯沸かし")}
+    assert read(path, "en", "ja")[0] == {"kettle": ("やかん", "湯沸かし")}
 
 
 def test_without_wikdict_every_line_is_a_sense(tmp_path: Path) -> None:
     definitions = [("00databaseshort", "English-Japanese FreeDict\n"), *WIKDICT[1:3]]
-    words, _ = read(write_dictd(tmp_path, "freedict-eng-jpn", definitions), "en", "ja")
-    assert words["kettle"] == ("やかん", "湯沸かし", "pot for boiling water")
+    words, lexicon = read(write_dictd(tmp_path, "freedict-eng-jpn", definitions), "en", "ja")
+    assert words["kettle"] == ("やかん", "湯沸かし")
+    kept_apart = counts(lexicon)
+    assert kept_apart["entries not in the script of Japanese"] >= 1, "pot for boiling water: a sense, in English"
+    assert "definitions below the translations" not in kept_apart
 
 
 def test_full_stops_of_definitions_go_and_those_of_abbreviations_stay(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -388,6 +389,18 @@ def test_frequent_senses_come_first_and_ties_keep_their_order() -> None:
     before = lexicon(("house", {"de": ["Geschlecht", "Haus", "Heim", "heim"], "zh": ["屋", "房子"]}))
     after = before.order_senses({"de": {"Haus": 9, "heim": 2}})
     assert after == lexicon(("house", {"de": ["Haus", "Heim", "heim", "Geschlecht"], "zh": ["屋", "房子"]}))
+
+
+def test_a_text_in_another_unicode_form_is_told_and_not_taken_for_another_language() -> None:
+    words = ["nước", "sông", "một", "nhà", "xin", "chào"]
+    dictionary = Lexicon([Group(word, {"en": ("x",)}) for word in words], source="vi")
+    composed = dict.fromkeys(words, 1)
+    apart = {unicodedata.normalize("NFD", word): 1 for word in words}
+    assert found_in_corpus(dictionary, composed, "a.txt") == "100.0% of the source words were found in the corpus"
+    assert found_in_corpus(dictionary, apart, "a.txt") == (
+        "100.0% of the source words were found in the corpus; 5 words of the text are in another Unicode form than the "
+        f"dictionary's (NFC), such as {next(iter(apart))}: normalise the text, as by `uconv -x any-nfc`"
+    )
 
 
 def test_a_dictionary_of_the_wrong_direction_says_so() -> None:

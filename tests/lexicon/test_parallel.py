@@ -299,7 +299,7 @@ def test_wrong_evidence_in_a_file_is_a_malformed_line(tmp_path: Path, evidence: 
 def test_a_known_dictionary_is_recovered_with_its_spelling() -> None:
     pytest.importorskip("thot", reason="needs the aligner: pip install 'prealign[align]'")
     cutters = (sentence_cutter("en"), sentence_cutter("und"))
-    found = [count_links(toy_corpus(), cutters, quiet) for _ in range(2)]
+    found = [count_links(toy_corpus(), ("en", "de"), cutters, quiet) for _ in range(2)]
     assert found[0] == found[1]
     lexicon, dropped = probable(found[0], "en", "und", Thresholds(count=5, mutual_best=True), "aligned:toy")
     assert {group.word: group.translations["und"][0] for group in lexicon} == DICTIONARY
@@ -313,11 +313,11 @@ def test_sentences_without_words_or_with_too_many_are_counted() -> None:
     pytest.importorskip("thot", reason="needs the aligner: pip install 'prealign[align]'")
     cutters = (sentence_cutter("en"), sentence_cutter("und"))
     odd = [(" ", "x"), ("w " * 101, "x")]
-    found = count_links([*toy_corpus(), *odd], cutters, quiet)
+    found = count_links([*toy_corpus(), *odd], ("en", "de"), cutters, quiet)
     assert found.pairs == 36
     assert [tally.count for tally in found.dropped.values()] == [1, 1]
     with pytest.raises(LexiconError, match="no pair of sentences has words"):
-        count_links(odd, cutters, quiet)
+        count_links(odd, ("en", "de"), cutters, quiet)
 
 
 # The table of docs/dictionaries.md, measured 2026-11-24 with sil-thot 3.5.3: words, and the share of the pairs whose English
@@ -346,7 +346,8 @@ def test_real_text_gives_lexicons_that_agree_with_muse(
         word, translation = line.split()
         if word != translation:
             known.setdefault(word, set()).add(translation)
-    found = count_links(read_parallel(paths, "en", "de").pairs, (sentence_cutter("en"), sentence_cutter(target)), quiet)
+    cutters = (sentence_cutter("en"), sentence_cutter(target))
+    found = count_links(read_parallel(paths, "en", target).pairs, ("en", target), cutters, quiet)
     lexicon, _ = probable(found, "en", target, Thresholds(), "aligned:tatoeba")
     right = Counter(
         sense.lower() in known[group.word.lower()]

@@ -26,9 +26,9 @@ checked = settings(deadline=None, max_examples=60, suppress_health_check=[Health
 EXAMPLES = {
     "muse": "bank Bank\nbank\tUfer\nhouse Haus\n",
     "tsv": "bank\tBank\nbank\tUfer des Flusses\nfree of charge\tumsonst\n",
-    "paper_pairs": '{"src_text":"bank", "tgt_text":"银行"}\n{"src_text":"apple","tgt_text":"苹果"}',
-    "paper_words": '{"words":"bank $ 银行 $ 水岸"}\n{"words":"苹果 $ apple"}',
-    "paper_indexed": '{"words":"bank $ 银行 $ 水岸", "index": 0}\n{"words":"cash $ 3 $", "index": 1}',
+    "paper_pairs": '{"src_text":"bank", "tgt_text":"Kasse"}\n{"src_text":"apple","tgt_text":"Apfel"}',
+    "paper_words": '{"words":"bank $ Kasse $ Küste"}\n{"words":"apple $ Apfel"}',
+    "paper_indexed": '{"words":"bank $ Kasse $ Küste", "index": 0}\n{"words":"cash $ 3 $", "index": 1}',
     "jsonl": (
         '{"prealign_lexicon": 1, "source": "en", "targets": ["de"]}\n'
         '{"word": "bank", "translations": {"de": ["Bank", "bank"]}}\n'
@@ -37,9 +37,9 @@ EXAMPLES = {
 EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     "muse": {"bank": ("Bank", "Ufer"), "house": ("Haus",)},
     "tsv": {"bank": ("Bank", "Ufer des Flusses"), "free of charge": ("umsonst",)},
-    "paper_pairs": {"bank": ("银行",), "apple": ("苹果",)},
-    "paper_words": {"bank": ("银行", "水岸"), "苹果": ("apple",)},
-    "paper_indexed": {"bank": ("银行", "水岸"), "cash": ("3 $",)},
+    "paper_pairs": {"bank": ("Kasse",), "apple": ("Apfel",)},
+    "paper_words": {"bank": ("Kasse", "Küste"), "apple": ("Apfel",)},
+    "paper_indexed": {"bank": ("Kasse", "Küste"), "cash": ("3 $",)},
     "jsonl": {"bank": ("Bank", "bank")},
 }
 
@@ -50,11 +50,18 @@ def write(tmp_path: Path, content: str | bytes) -> Path:
     return path
 
 
-def read(path: Path, format: str | None = None) -> tuple[dict[str, tuple[str, ...]], ReadReport]:
-    lexicon = Lexicon.read(path, format=format, source="en", target="de")
+ANY_SCRIPT = ("qaa", "qab")
+"""Languages of no known script: their words may be of any."""
+
+
+def read(
+    path: Path, format: str | None = None, languages: tuple[str, str] = ("en", "de")
+) -> tuple[dict[str, tuple[str, ...]], ReadReport]:
+    source, target = languages
+    lexicon = Lexicon.read(path, format=format, source=source, target=target)
     assert lexicon.report is not None
-    assert lexicon.targets == ("de",)
-    return {group.word: group.translations["de"] for group in lexicon}, lexicon.report
+    assert lexicon.targets == (target,)
+    return {group.word: group.translations[target] for group in lexicon}, lexicon.report
 
 
 @pytest.mark.parametrize("format", EXAMPLES)
@@ -204,7 +211,7 @@ def test_other_encodings_and_line_ends_are_told_with_their_conversion(
     with pytest.raises(LexiconError, match=told):
         read(path)
     converted = text.removeprefix("\ufeff").replace("\r", "\n")
-    assert read(write(tmp_path, pack(converted.encode())))[0]
+    assert read(write(tmp_path, pack(converted.encode())), languages=ANY_SCRIPT)[0]
 
 
 def test_a_first_line_of_ten_megabytes_costs_that_line(tmp_path: Path) -> None:
@@ -339,9 +346,9 @@ def test_all_formats_read_the_same_pairs(tmp_path: Path, format: str, pairs: lis
     expected = {word: senses for word, senses in expected.items() if senses}
     if not expected:
         with pytest.raises(LexiconError, match="identical"):
-            read(path, format)
+            read(path, format, ANY_SCRIPT)
         return
-    found, report = read(path, format)
+    found, report = read(path, format, ANY_SCRIPT)
     assert {word: list(senses) for word, senses in found.items()} == expected
     assert list(found) == list(expected)
     assert (report.lines, report.entries, identical_entries(report)) == (len(pairs), len(pairs), identical)
@@ -455,3 +462,52 @@ def test_what_text_packs_to_is_read_whatever_its_size(tmp_path: Path) -> None:
 def test_archives_are_named_with_their_command(tmp_path: Path, magic: bytes, told: str) -> None:
     with pytest.raises(LexiconError, match=told):
         read(write(tmp_path, magic + bytes(range(256))))
+
+
+# --- scripts ----------------------------------------------------------------------------------------
+
+OTHER_SCRIPT = {
+    "muse": "house кућа\nhouse kuća\nдом dom\n",
+    "tsv": "house\tкућа\nhouse\tkuća\nдом\tdom\n",
+    "panlex": "uid,txt,trans_uid,trans_txt\neng-000,house,hrv-000,кућа\neng-000,house,hrv-000,kuća\neng-000,дом,hrv-000,dom",
+    "ding": "кућа :: house\nkuća :: house\ndom :: дом\n",
+    "kaikki": "\n".join(
+        json.dumps({"word": word, "lang_code": "en", "translations": [{"code": "sh", "word": sense}]})
+        for word, sense in [("house", "кућа"), ("house", "kuća"), ("дом", "dom")]
+    ),
+    "paper_pairs": "\n".join(
+        json.dumps({"src_text": word, "tgt_text": sense})
+        for word, sense in [("house", "кућа"), ("house", "kuća"), ("дом", "dom")]
+    ),
+    "paper_words": '{"words": "house $ кућа $ kuća"}\n{"words": "дом $ dom"}\n',
+}
+
+
+@pytest.mark.parametrize("format", OTHER_SCRIPT)
+def test_words_of_another_script_are_dropped_on_both_sides_and_counted(tmp_path: Path, format: str) -> None:
+    if format == "ding":
+        lexicon = Lexicon.read(write(tmp_path, OTHER_SCRIPT[format]), format=format, source="hr", target="en")
+        pairs = {sense: (g.word,) for g in lexicon for sense in g.translations["en"]}
+        report = lexicon.report
+    else:
+        pairs, report = read(write(tmp_path, OTHER_SCRIPT[format]), format, ("en", "hr"))
+    assert pairs == {"house": ("kuća",)} and report is not None
+    assert {reason: tally.count for reason, tally in report.dropped.items()} == {
+        "entries not in the script of Croatian": 1,
+        "entries not in the script of English": 1,
+    }
+    assert report.entries == 3 and "'кућа'" in report.text
+
+
+def test_a_word_without_letters_has_no_script_and_half_of_the_letters_suffice(tmp_path: Path) -> None:
+    content = "two 2\npercent %\nshirt T恤\ndisc CD\nhouse 房子\n"
+    pairs, report = read(write(tmp_path, content), "muse", ("en", "zh"))
+    assert pairs == {"two": ("2",), "percent": ("%",), "shirt": ("T恤",), "house": ("房子",)}
+    assert report.dropped["entries not in the script of Chinese"].count == 1
+
+
+def test_a_dictionary_of_another_script_is_an_error_that_says_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        LexiconError, match=r"2 entries not in the script of Japanese\. Are `en` and `ja` its languages"
+    ):
+        read(write(tmp_path, "house Haus\ntree Baum\n"), "muse", ("en", "ja"))

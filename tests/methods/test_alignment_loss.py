@@ -15,7 +15,7 @@ from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
 
 
 def naive(states: Tensor, groups: list[int], excluded: list[list[bool]], tau: float) -> float:
-    """METHOD.md, stage 1, word for word in Python floats."""
+    """The loss of docs/method.md, stage 1, word for word in Python floats."""
     layers = []
     for h in states.double().tolist():
         norm = [math.sqrt(sum(x * x for x in row)) for row in h]

@@ -21,9 +21,9 @@ from prealign.methods.vocabulary.anchored import (
     anchor_vocabulary,
     anchored_languages,
     estimate_anchors,
-    export_plain,
     word_pairs,
 )
+from prealign.methods.vocabulary.parametrised import export_plain
 
 Pair = tuple[list[int], list[int], float]
 

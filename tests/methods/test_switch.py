@@ -166,7 +166,7 @@ def test_the_words_of_the_lexicon_are_of_many_shapes() -> None:
     assert sources == targets == {1, 2, 3}
 
 
-# The contract of METHOD.md, sentence by sentence, on what `switch` returns
+# The label contract of docs/method.md, sentence by sentence, on what `switch` returns
 
 
 @pytest.mark.parametrize("name", memory.ALL)

@@ -25,11 +25,20 @@ def flat(value: Any, at: str = "") -> dict[str, Any]:
 
 def difference(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     a, b = flat(one.model_dump()), flat(other.model_dump())
-    return {key: (a[key], b[key]) for key in a if a[key] != b[key]}
+    return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}
 
 
-# Written from METHOD.md's list of ablations, not from ARMS: what each arm changes in the paper's PreAlign.
+# Written from the ablations of the paper's argument, not from ARMS: what each arm changes in the paper's PreAlign.
 NO_SWITCH_NO_ALIGN = {"align.steps": 0, "switch.ratio": 0}
+NEXT_WORD = {
+    "next_word.weight": 0.3,
+    "next_word.level": "token",
+    "next_word.translations": 4,
+    "next_word.symmetric": True,
+    "next_word.share": 1.0,
+    "next_word.schedule": [],
+}
+TWIN_MASK = {"twin_mask.gamma": 0.1, "twin_mask.twins": 8, "twin_mask.schedule": []}
 EXPECTED: dict[str, dict[str, Any]] = {
     "joint": NO_SWITCH_NO_ALIGN,
     "joint_vanilla_cs": {"align.steps": 0, "switch.mode": "vanilla"},
@@ -44,6 +53,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "prealign_anchored": {"anchor.enabled": True},
     "anchored": {**NO_SWITCH_NO_ALIGN, "anchor.enabled": True},
     "prealign_sustained_anchored": {"sustain.weight": 0.1, "anchor.enabled": True},
+    "joint_next_word": {**NO_SWITCH_NO_ALIGN, **NEXT_WORD},
+    "joint_twin_mask": {**NO_SWITCH_NO_ALIGN, **TWIN_MASK},
     "merged_ids": {**NO_SWITCH_NO_ALIGN, "mixture.clone_ids": "merged"},
     "target_only": {**NO_SWITCH_NO_ALIGN, "mixture.languages": "targets"},
 }
@@ -92,9 +103,10 @@ LOADED = {
 
 
 def test_prealign_stays_the_papers_in_a_recipe_that_sets_otherwise() -> None:
-    loaded = recipe(**LOADED)
+    loaded = recipe(**LOADED, next_word={"weight": 0.5}, twin_mask={})
     arm = resolve_arm(loaded, "prealign")
-    assert set(difference(loaded, arm)) == set(PAPER)
+    assert {key if key in PAPER else key.split(".")[0] for key in difference(loaded, arm)} == set(PAPER)
+    assert arm.next_word is None and arm.twin_mask is None
     assert (arm.align.layers, arm.switch.mode, arm.sustain.weight) == ("all", "input_only", 0)
     assert (arm.align.steps, arm.align.lm_weight, arm.switch.ratio, arm.sustain.groups) == (70, 0.5, 0.2, 8)
 
@@ -111,6 +123,31 @@ def test_sustained_arms_use_the_recipes_weight_if_it_has_one(name: str) -> None:
     assert resolve_arm(recipe(), name).sustain.weight == 0.1
     assert resolve_arm(recipe(sustain={"weight": 0.3}), name).sustain.weight == 0.3
     assert resolve_arm(recipe(sustain={"weight": 0.0}), name).sustain.weight == 0.1
+
+
+def test_optional_sections_are_the_recipes_in_arms_that_turn_them_on() -> None:
+    own = recipe(
+        next_word={"weight": 0.5, "level": "word"},
+        variants={
+            "both": {"extends": "joint_next_word", "set": {"twin_mask.gamma": 0.0}},
+            "kept": {"extends": "prealign_sustained_anchored", "set": {"next_word.weight": 0.2}},
+            "word": {"extends": "joint", "set": {"next_word.share": 0.5}},
+        },
+    )
+    found = {name: resolve_arm(own, name) for name in ("joint", "joint_next_word", "joint_twin_mask", *own.variants)}
+    weights = {name: arm.next_word and (arm.next_word.weight, arm.next_word.level) for name, arm in found.items()}
+    assert weights == {
+        "joint": None,
+        "joint_next_word": (0.5, "word"),
+        "joint_twin_mask": None,
+        "both": (0.5, "word"),
+        "kept": (0.2, "word"),
+        "word": (0.5, "word"),
+    }
+    gammas = {name: arm.twin_mask.gamma for name, arm in found.items() if arm.twin_mask}
+    assert gammas == {"joint_twin_mask": 0.1, "both": 0.0}
+    assert found["kept"].anchor.enabled and found["kept"].sustain.weight == 0.1
+    assert own.variants["both"].set == {"twin_mask.gamma": 0.0} and ARMS["joint_twin_mask"].set["twin_mask"] == {}
 
 
 @settings(deadline=None)

@@ -365,8 +365,8 @@ def test_variants_are_checked(tmp_path: Path) -> None:
             ),
             (
                 21,
-                "wrong.set.targets.7.share: all arms share `targets`, or they would not compare; "
-                "make it a recipe of its own",
+                "wrong.set.targets.7.share: all arms share `targets`, or they would not be comparable; "
+                "write a separate recipe",
             ),
             (24, "crossed.set: evaluate.stride: 999 is above pretrain.context, 128: it would skip tokens"),
             (
@@ -443,6 +443,14 @@ def test_merged_ids_needs_a_clone(tmp_path: Path) -> None:
             "trainer.dataloader_workers: not a field of TrainingArguments; did you mean 'dataloader_num_workers'?",
         ),
         (
+            ["trainer.report_to=kubeflow"],
+            "trainer.report_to: the package of 'kubeflow' is not installed: install it, or leave the setting out",
+        ),
+        (
+            ["trainer.report_to=[none, tensorbord]"],
+            "trainer.report_to: 'tensorbord' is unknown; did you mean 'tensorboard'?",
+        ),
+        (
             ["trainer.learning_rate=1"],
             "trainer.learning_rate: cannot be set here: set pretrain.learning_rate or align.learning_rate",
         ),
@@ -495,12 +503,12 @@ def test_settings_of_several_targets_and_of_test_data_are_read(tmp_path: Path) -
             "evaluate.sentences.1.name: 'a' is named twice",
         ),
         ("mixture.weights={en: 1, de: 1}", "mixture.weights: has no weight for nl: name every language, or none"),
-        ("mixture.weights.ru=1", "mixture.weights.ru: 'ru' is not one of its languages; known: en, de, nl"),
+        ("mixture.weights.ru=1", "mixture.weights.ru: 'ru' is not a language of this recipe; known: en, de, nl"),
         ("mixture.weights.nl=0", "mixture.weights.nl: 0 is not above 0"),
         ("mixture.temperature=2", "mixture.temperature: mixture.weights decide the shares: remove one of the two"),
         ("mixture.temperature=0.5", "mixture.temperature: 0.5 is not at least 1"),
         ("switch.targets={de: 0, nl: 0}", "switch.targets: every target has the weight 0"),
-        ("switch.targets.en=1", "switch.targets.en: 'en' is not one of its languages"),
+        ("switch.targets.en=1", "switch.targets.en: 'en' is not a target of this recipe"),
         ("variants.x={extends: joint, set: {evaluate.dictionaries: []}}", "all arms share `evaluate`"),
         ("variants.x={extends: joint, set: {tokenizer.extend: 9}}", "all arms share `tokenizer`"),
         ("tokenizer.extend=9", "tokenizer.extend: there is no tokenizer to extend: set tokenizer.path"),
@@ -525,7 +533,7 @@ def test_what_holds_together(demo: Path) -> None:
 
 def test_a_clone_has_no_text_to_learn_new_tokens_on(demo: Path) -> None:
     (found,) = errors(demo, "tokenizer={path: x, extend: 9}")
-    assert "tokenizer.extend: no target has text of its own to learn new tokens on: remove it" in found
+    assert "tokenizer.extend: every target is a clone, without text to learn new tokens on: remove it" in found
 
 
 @pytest.mark.parametrize(
@@ -586,17 +594,19 @@ def test_presets_are_those_that_can_be_built() -> None:
         (
             ["sustain.weight=0.2"],
             "sustain.weight: 0.2 has no effect on the arms of this recipe, "
-            "but on prealign_sustained, prealign_sustained_anchored",
+            "only on prealign_sustained, prealign_sustained_anchored",
         ),
         (
             ["anchor.enabled=true"],
             "anchor.enabled: True has no effect on the arms of this recipe, "
-            "but on prealign_anchored, anchored, prealign_sustained_anchored",
+            "only on prealign_anchored, anchored, prealign_sustained_anchored",
         ),
         (
             ["anchor.em_rounds=1"],
-            "anchor.em_rounds: 1 has no effect: no arm of this recipe has anchor.enabled",
+            "anchor.em_rounds: 1 has no effect: no arm of this recipe has anchor.enabled or next_word or twin_mask",
         ),
+        (["next_word={}"], "next_word: has no effect on the arms of this recipe, only on joint_next_word"),
+        (["twin_mask.gamma=0.5"], "twin_mask: has no effect on the arms of this recipe, only on joint_twin_mask"),
         (
             ["arms=[joint, joint_input_cs]", "align.weight=2"],
             "align.weight: 2.0 has no effect: no arm of this recipe has align.steps",
@@ -619,11 +629,11 @@ def test_presets_are_those_that_can_be_built() -> None:
         ),
         (
             ["tokenizer={path: x, vocab_size: 9}"],
-            "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary",
+            "tokenizer.vocab_size: has no effect: the vocabulary comes with the tokenizer of tokenizer.path",
         ),
         (
             ["model.preset=null", "model.config=gpt2", "model.tie_embeddings=true"],
-            "model.tie_embeddings: has no effect: the model of model.config or model.pretrained says so itself",
+            "model.tie_embeddings: has no effect: the config of model.config or model.pretrained decides it",
         ),
         (["tokenizer.temperature=2"], "tokenizer.temperature: has no effect: tokens are learned on one language"),
         (
@@ -650,12 +660,12 @@ def test_presets_are_those_that_can_be_built() -> None:
         ),
         (
             ["lexicon.files=[{path: x.tsv, target: en-clone}]"],
-            "lexicon.files.0: 'x.tsv' is not read: a clone has its own dictionary",
+            "lexicon.files.0: 'x.tsv' is not read: a clone's dictionary is made from the corpus",
         ),
         (
             ["arms=[prealign]", "baseline=anchored"],
             "baseline: 'anchored' is not among `arms`, so nothing is compared: add it, or `prealign merge` the results with "
-            "some that have it",
+            "results that have it",
         ),
         (
             ["switch.ratio=0.0"],
@@ -679,6 +689,7 @@ def test_a_setting_without_effect_is_warned_of(demo: Path, overrides: list[str],
         ["sustain.weight=0.0"],
         ["sustain.weight=0.2", "sustain.groups=8", "arms=[joint, prealign_sustained]"],
         ["anchor={enabled: true, em_rounds: 1}", "arms=[joint, anchored]"],
+        ["next_word.weight=0.2", "arms=[joint, joint_next_word]", "anchor.em_rounds=1"],
         ["align.layers=output", "arms=[joint, prealign_output]"],
         ["align.temperature=0.2"],
         ["align={pairs_per_batch: 128, micro_pairs: 127}"],
@@ -828,14 +839,14 @@ def test_transfer_tasks_of_both_kinds_are_read(tmp_path: Path, more: str) -> Non
         (FILES, "transfer.0.train=null", "transfer.0: has no data, or two kinds"),
         (FILES, "transfer.0.epochs=0", "transfer.0.epochs: 0 is not at least 1"),
         (ERAS, "transfer.0.train=x", "transfer.0: has no data, or two kinds"),
-        (ERAS, "transfer.0.limit=5", "transfer.0: limit: of files only, and this task is made of passages"),
+        (ERAS, "transfer.0.limit=5", "transfer.0: limit: for files only, and this task has passages"),
         (ERAS, "transfer.0.max_tokens=16", "transfer.0.passages.tokens: 32 is above max_tokens, 16"),
         (ERAS, "pretrain.context=16", "transfer.0.passages.tokens: 32 is above pretrain.context, 16"),
         (ERAS, "transfer.0.passages.classes='17|19'", "transfer.0.passages.classes: needs a named group for each"),
         (
             ERAS,
             "transfer.0.passages.classes='(?P<a>'",
-            "transfer.0.passages.classes: '(?P<a>' is no regular expression",
+            "transfer.0.passages.classes: '(?P<a>' is not a regular expression",
         ),
     ],
 )

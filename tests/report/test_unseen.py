@@ -158,6 +158,7 @@ def test_standard_errors_are_those_of_binomial_draws() -> None:
     nothing = {"expected": 0.03, "realised": 0.0, "switched_words": 0, "source_words": 10_000}
     assert budget.standard_errors([nothing]) == pytest.approx(-300 / binom.std(10_000, 0.03))
     assert budget.standard_errors([{"expected": 0.0, "realised": 0.0, "switched_words": 0}]) is None
+    assert budget.standard_errors([rows[0], {**rows[1], "independent": False}]) is None, "not binomial"
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])

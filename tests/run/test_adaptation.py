@@ -14,7 +14,7 @@ import toy_experiment
 import toys
 from prealign.files import read_json, write_json
 from prealign.methods.alignment.words import word_forms
-from prealign.methods.vocabulary.anchored import export_plain
+from prealign.methods.vocabulary.parametrised import export_plain
 from prealign.recipe.arms import with_settings
 from prealign.recipe.sections import Recipe
 from prealign.report.results import Results

@@ -89,7 +89,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
         "history": {"arm", "seed", "stage", "points"},
         "switching": {
             "arm", "seed", "ratio", "mode", "coverage", "expected", "realised", "realised_tokens", "source_words",
-            "switched_words", "source_tokens", "switched_tokens", "switched",
+            "independent", "switched_words", "source_tokens", "switched_tokens", "switched",
         },
     }  # fmt: skip
     for name, expected in keys.items():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+import tokenizers_in_memory as memory
 import toy_experiment
 from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json
@@ -64,6 +65,20 @@ def test_arrow_and_binary_are_the_blocks_of_the_run(arm: ArmRun, tmp_path: Path,
     assert index["supervised"] == (expected["labels"] != -100).sum() < expected["labels"].size == index["tokens"]
     assert index["record"]["switched_words"] > 0
     assert sum(shard["blocks"] for shard in binary["shards"]) == index["blocks"] == arm.main_phase.steps * 4
+
+
+@pytest.mark.parametrize(("hole", "dtype"), [(20, "<u2"), (70_000, "<u4")])
+def test_a_separator_after_a_hole_in_the_vocabulary_is_exported_as_it_is(tmp_path: Path, hole: int, dtype: str) -> None:
+    memory.with_a_hole(hole).save_pretrained(tmp_path / "tokenizer")
+    recipe = toy_experiment.recipe(tmp_path, tokenizer={"path": str(tmp_path / "tokenizer")}, align__steps=1)
+    made = toy_experiment.arm(recipe, "joint", tmp_path / "run")
+    made.execute(last="blocks")
+    index, _ = export_blocks(made, tmp_path / "binary", form="binary", shards=1)
+    assert (index["dtype"]["input_ids"], index["eos"]) == (dtype, 599 + hole)
+    assert made.prepared.vocab_size == index["vocab_size"] == 600 + hole + 599
+    found = read(tmp_path / "binary")["input_ids"]
+    assert np.array_equal(found, trained_on(made)["input_ids"])
+    assert (found == 599 + hole).any()
 
 
 def test_ids_take_four_bytes_where_two_do_not_do(arm: ArmRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import tokenizers_in_memory
 import toy_experiment
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.evaluation.knowledge.questions import tokenise_question
 from prealign.files import read_json
 from prealign.recipe.measures import KnowledgeSection

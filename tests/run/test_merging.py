@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import synthetic_results as synthetic
 import toy_experiment
-from prealign.cli.main import app
+from prealign.cli.app import app
 from prealign.errors import ResultsError
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings

@@ -65,7 +65,7 @@ def test_before_there_is_any_text_words_are_assumed_and_it_says_so(tmp_path: Pat
     plans, _, notes = plan_recipe(made, ONE, tmp_path / "run")
     assert [found.arm for found in plans] == ["joint", "prealign"]
     assert "1,199 rows" in notes[0]  # a twin of each of 600, but for the separator
-    assert "assumed are 2 forms a translation group" in notes[1] and "2 tokens a form" in notes[1]
+    assert "assumed are 2 forms per translation group" in notes[1] and "2 tokens per form" in notes[1]
     assert not (tmp_path / "run").exists()
 
 
@@ -213,8 +213,8 @@ def test_the_last_row_adds_up_arms_and_seeds() -> None:
         (("h100", 1, 0.0), "--utilisation 0 is not a share above 0 and at most 1"),
         (("h100", 1, 40.0), "40 % is written 0.4"),
         (("h100", 1, math.nan), "--utilisation nan"),
-        (("cpu", 1, 0.4), "Give the peak: --flops 2e12"),
-        (("cpu", 1, 0.4, -1.0), "--flops -1 is no number"),
+        (("cpu", 1, 0.4), "Give the peak FLOP/s: --flops 2e12"),
+        (("cpu", 1, 0.4, -1.0), "--flops -1 is not a number"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: tuple[Any, ...], message: str) -> None:

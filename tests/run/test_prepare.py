@@ -24,7 +24,9 @@ from prealign.run.folder import RunFolder
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.prepare import data_marks, prepare
 from prealign.text import segment
+from prealign.text.blocks import MixtureCounts, text_blocks
 from prealign.text.clone import clone_language
+from prealign.text.corpus import count_words
 from prealign.text.tokenizers import train_tokenizer
 
 SPLITS = ("train", "validation", "test")
@@ -343,7 +345,7 @@ def test_stale_data_are_replaced(tmp_path: Path) -> None:
         ({"split": {"validation": 3, "test": 3}}, {"tokens", "lexicon"}),
         ({"tokenizer": {"vocab_size": 480}}, {"tokens", "lexicon"}),
     ],
-    ids=str,
+    ids=["lexicon", "dictionary", "text", "split", "tokenizer"],
 )
 def test_a_change_makes_the_stages_that_read_it_anew(tmp_path: Path, change: dict[str, Any], made: set[str]) -> None:
     sections = corpus(tmp_path)
@@ -728,3 +730,43 @@ def test_arabic_words_are_found_without_their_vowel_signs(tmp_path: Path) -> Non
     data, _ = prepared(sections, tmp_path / "run")
     assert {group.word for group in data.lexicon} == {"البَيْت", "المَاء"}
     assert "البَيْت" in data.words
+
+
+def test_special_tokens_written_in_a_text_are_characters_and_counted(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    sections["lexicon"]["minimum_count"] = 1
+    lines = (tmp_path / "de.txt").read_text("utf-8").splitlines()
+    written = [f"{line} Das <|endoftext|> Haus" for line in lines]
+    (tmp_path / "de.txt").write_text("\n".join(written), encoding="utf-8")
+    told: list[Progress] = []
+    data, _ = prepare(Recipe.model_validate(sections), RunFolder(tmp_path / "run"), told.append)
+    (note,) = (progress.note for progress in told if progress.note)
+    assert note.startswith(
+        "de: 20 special tokens are written in the text (<|endoftext|> 20 times); they are read as char"
+    )
+    assert data.record["read"] == [note]
+    for split in SPLITS:
+        for ids in data.tokens("de", split)["input_ids"]:
+            assert data.eos not in ids
+            assert "<|endoftext|> Haus" in data.tokenizer.decode(ids)
+    counted = count_words(data.tokens("de", "train"), data.tokenizer)
+    assert "<|endoftext|>" not in counted and counted["endoftext"] == 15
+
+
+def test_documents_of_a_tokenizer_with_bos_begin_with_it(tmp_path: Path) -> None:
+    sections = corpus(tmp_path)
+    tokenizer = memory.metaspace_bpe()
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    sections["tokenizer"] = {"path": str(tmp_path / "tokenizer"), "bos": True}
+    recipe = Recipe.model_validate(sections)
+    data, _ = prepare(recipe, RunFolder(tmp_path / "run"), lambda _: None)
+    assert (data.bos, data.before) == (tokenizer.bos_token_id, tokenizer.bos_token_id) and data.bos != data.eos
+    counts = MixtureCounts()
+    documents = [ids.tolist() for ids, _ in data.mixture(recipe).epoch(0, 0, counts)]
+    assert all(own[0] == data.bos and own[-1] == data.eos and data.bos not in own[1:] for own in documents)
+    assert sum(map(len, documents)) == sum(map(data.training_size, data.languages))
+    blocks = text_blocks(data.tokens("de", "validation"), blocks=2, context=16, eos=data.eos, bos=data.bos)
+    assert blocks["input_ids"][0][0] == data.bos
+    sections["tokenizer"].pop("bos")
+    without, _ = prepare(Recipe.model_validate(sections), RunFolder(tmp_path / "other"), lambda _: None)
+    assert (without.bos, without.before) == (None, without.eos)

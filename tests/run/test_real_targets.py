@@ -234,7 +234,7 @@ def test_mistakes_in_test_data_show_before_any_training(tmp_path: Path) -> None:
     settings = recipe(tmp_path)
     (tmp_path / "test-de.tsv").write_text("unheard\tundwas\n")
     with pytest.raises(
-        LexiconError, match=r"test-de.tsv: no word can be asked for: 0 of 1 words .* lexicon.minimum_count"
+        LexiconError, match=r"test-de.tsv: no word can be tested: 0 of 1 words .* lexicon.minimum_count"
     ):
         toy_experiment.prepared(settings, tmp_path / "run")
     (tmp_path / "nl.sentences").write_text("xkalo\n")

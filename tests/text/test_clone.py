@@ -20,6 +20,16 @@ def test_every_token_but_the_specials_has_a_twin_of_its_own(tokenizer: Any) -> N
     assert clone.vocab_size == 2 * size - len(special)
 
 
+def test_an_id_in_a_hole_of_the_vocabulary_has_no_twin() -> None:
+    tokenizer = memory.with_a_hole(20)
+    clone = clone_language(tokenizer)
+    assert clone.vocab_size == 620 + 599
+    twins = clone.map(np.arange(620))
+    assert twins[599:].tolist() == list(range(599, 620))  # the hole and EOS
+    assert twins[:599].tolist() == list(range(620, 620 + 599))
+    assert np.array_equal(clone.unmap(twins), np.arange(620))
+
+
 def test_mapping_back_undoes_mapping(tokenizer: Any) -> None:
     clone = clone_language(tokenizer)
     ids = np.arange(len(tokenizer))

@@ -163,6 +163,30 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", "the house\nis old\n".encode("utf-16"), "the file is UTF-16; convert it, as by `iconv -f utf-16 "),
+        ("a.txt", "the house\nis old\n".encode("utf-16-le"), "looks like UTF-16LE without a byte order mark; .*iconv"),
+        ("a.jsonl", '{"text": "the house"}\n'.encode("utf-16-be"), "looks like UTF-16BE without"),
+        ("a.html", "<p>the house".encode("utf-32-le"), "looks like UTF-32LE without"),
+        ("a.txt", b"the house\ris old\r", r"the lines end in carriage returns, without a line feed; .*`tr '"),
+    ],
+)
+def test_text_of_another_encoding_or_with_other_ends_of_lines_is_refused_with_its_conversion(
+    tmp_path: Path, documents: str, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=told):
+        list(read_documents([str(tmp_path / name)], documents))
+
+
+def test_carriage_returns_of_a_page_are_white_space(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_bytes(b"<p>the house\r<p>is old")
+    assert [text for _, text in read_documents([str(tmp_path / "a.html")], "file")] == ["the house\nis old"]
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize(
     ("before", "bad"), [(b"", b"\xff"), ("für\nzwölf ".encode(), b"\xe9t\xe9"), (b"a\n\nb\n", b"\xfc")]

@@ -32,6 +32,12 @@ def test_take_is_a_list_of_rows(rows: list[list[int]], data: st.DataObject) -> N
     assert [row.tolist() for row in taken] == [rows[i] for i in index]
 
 
+@given(ROWS, st.lists(st.integers(0, 9), max_size=3))
+def test_every_row_gets_the_end(rows: list[list[int]], end: list[int]) -> None:
+    ended = Ragged.of(rows).with_ends(np.array(end, dtype=np.int64))
+    assert [row.tolist() for row in ended] == [row + end for row in rows]
+
+
 @given(ROWS)
 def test_hashes_are_the_written_recurrence(rows: list[list[int]]) -> None:
     assert Ragged.of(rows).hashes().tolist() == [naive_hash(row) for row in rows]

@@ -8,11 +8,12 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import pre_tokenizers
+from tokenizers import pre_tokenizers, processors
 
 import tokenizers_in_memory as memory
+from prealign.errors import TokenizerError
 from prealign.text.extension import extend_tokenizer
-from prealign.text.tokenizers import balanced_texts, train_tokenizer, written
+from prealign.text.tokenizers import balanced_texts, document_start, train_tokenizer, written
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(1, 9))
@@ -70,3 +71,17 @@ def test_a_word_with_vowel_signs_can_be_one_token_and_text_without_any_is_gpt2s(
     as_gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
     own = train_tokenizer(iter(text), 400).backend_tokenizer.pre_tokenizer
     assert all(own.pre_tokenize_str(one) == as_gpt2.pre_tokenize_str(one) for one in text)
+
+
+def test_documents_begin_with_bos_where_the_tokenizer_begins_texts_with_it_or_the_recipe_says_so() -> None:
+    plain = memory.metaspace_bpe()  # has <s>, and does not write it
+    llama = memory.metaspace_bpe()
+    start = ("<s>", llama.bos_token_id)
+    llama.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[start])
+    found = {setting: [document_start(own, setting) for own in (plain, llama)] for setting in (None, True, False)}
+    bos = llama.bos_token_id
+    assert found == {None: [None, bos], True: [bos, bos], False: [None, None]}
+    without = memory.byte_level_bpe()
+    assert document_start(without, None) is document_start(without, False) is None
+    with pytest.raises(TokenizerError, match=r"tokenizer\.bos is true, but the tokenizer has no BOS"):
+        document_start(without, True)

@@ -12,7 +12,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 import tokenizers_in_memory as memory
 from prealign.errors import TokenizerError
-from prealign.text.words import word_starts, word_table
+from prealign.text.words import rows, word_starts, word_table
 
 TEXTS = {**memory.SNIPPETS, "mixed": memory.MIXED}
 PIECES = [
@@ -231,3 +231,19 @@ def test_a_tokenizer_without_pre_tokenizer_has_the_same_words() -> None:
         ids = metaspace.encode(text, add_special_tokens=False)
         assert llama.encode(text, add_special_tokens=False) == ids
         assert np.array_equal(word_starts(llama, ids), word_starts(metaspace, ids))
+
+
+def test_a_vocabulary_with_a_hole_needs_a_row_for_its_highest_id() -> None:
+    tokenizer = memory.with_a_hole(20)
+    assert (len(tokenizer), rows(tokenizer), tokenizer.eos_token_id) == (600, 620, 619)
+    ids = tokenizer.encode("the house<|endoftext|>the river", add_special_tokens=False)
+    assert 619 in ids
+    found = word_table(tokenizer).starts(np.array(ids))
+    assert found[ids.index(619)] and found[ids.index(619) + 1]
+    assert word_table(tokenizer).surfaces[599:] == ("",) * 21
+    tokenizer.add_tokens(["zzz"])
+    assert rows(tokenizer) == tokenizer.convert_tokens_to_ids("zzz") + 1 == len(word_table(tokenizer).surfaces)
+
+
+def test_rows_are_the_tokens_of_a_vocabulary_without_holes(tokenizer: Any) -> None:
+    assert rows(tokenizer) == len(tokenizer)

@@ -87,7 +87,7 @@ def test_the_trainer_and_the_classifier_are_not_told_of_kernels(tmp_path: Path) 
     recipe = toy_experiment.recipe(tmp_path, transfer=[task], trainer={"use_liger_kernel": True, "bf16": False})
     assert fused_loss(recipe.trainer)
     for section in (recipe.pretrain, recipe.align, recipe.transfer[0]):
-        made = training_arguments(recipe, tmp_path, section, steps=1, batch_size=1, seed=0)
+        made = training_arguments(recipe.trainer, tmp_path, section, steps=1, batch_size=1, seed=0)
         assert (made.use_liger_kernel, made.bf16) == (False, False)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import toy_experiment
-from prealign.cli.main import _what_it_saw, app
+from prealign.cli.app import app, what_it_saw
 from prealign.errors import RecipeError
 from prealign.events import silent
 from prealign.files import read_json
@@ -258,5 +258,5 @@ def test_devices_that_no_process_uses_are_said_before_any_preparation(
 
 
 def test_what_a_process_saw_of_a_loss_is_said() -> None:
-    assert _what_it_saw(RuntimeError("NCCL error: invalid usage\nmore")) == "It saw: NCCL error: invalid usage"
-    assert "trainer.ddp_timeout" in _what_it_saw(RuntimeError("Timed out waiting 1800000ms for recv"))
+    assert what_it_saw(RuntimeError("NCCL error: invalid usage\nmore")) == "It saw: NCCL error: invalid usage"
+    assert "trainer.ddp_timeout" in what_it_saw(RuntimeError("Timed out waiting 1800000ms for recv"))

@@ -16,7 +16,8 @@ from transformers import LlamaConfig
 
 import toys
 from prealign.errors import PrealignError, RecipeError
-from prealign.methods.vocabulary.anchored import anchor_vocabulary, export_plain
+from prealign.methods.vocabulary.anchored import anchor_vocabulary
+from prealign.methods.vocabulary.parametrised import export_plain
 from prealign.recipe.sections import ModelSection
 from prealign.training.models import PRESETS, build_model, load_weights, model_shapes, save_weights
 

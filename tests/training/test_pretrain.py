@@ -14,8 +14,9 @@ from transformers import Trainer
 import toys
 from prealign.errors import RecipeError
 from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.budget import matched_steps
 from prealign.methods.flops import training_flops
-from prealign.methods.phase import Phase, Term, matched_steps
+from prealign.methods.phase import Phase, Term
 from prealign.methods.schedule import Schedule
 from prealign.recipe.sections import PretrainSection
 from prealign.training.loop import training_arguments

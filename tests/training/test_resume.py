@@ -24,13 +24,14 @@ from prealign.run.stages import ArmRun
 from prealign.training.checkpoints import WHOLE, keep_last, newest, seal
 from prealign.training.phase import train as train_phase
 
-ARMS = ("prealign", "prealign_sustained", "prealign_anchored")
+ARMS = ("prealign", "prealign_sustained", "prealign_anchored", "text_losses")
 SETTINGS: dict[str, Any] = {
     "align__steps": 5,
     "pretrain__steps": 7,
     "evaluate__dynamics": 4,
     "evaluate__dynamics_words": 10,
     "checkpoint__every": 2,
+    "variants": {"text_losses": {"extends": "prealign", "set": {"next_word.share": 0.5, "twin_mask.gamma": 0.0}}},
     "trainer": {"bf16": False, "dataloader_num_workers": 1, "logging_steps": 3},
 }
 

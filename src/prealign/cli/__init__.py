@@ -1,1 +1,1 @@
-"""The front door: verbs, tables and progress. The only place that prints or exits."""
+"""The command line: verbs, tables and progress. The only package that prints or exits."""

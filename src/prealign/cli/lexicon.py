@@ -1,5 +1,6 @@
-"""The verbs of `prealign lexicon` that need no recipe: inspect, merge, coverage. With `prealign.cli.main`, where they are
-registered beside `build`, the only place that prints.
+"""The verbs of `prealign lexicon` for dictionary files, without a recipe: inspect, merge, coverage.
+
+`prealign.cli.main` registers them beside `build`.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import FORMATS, OWN_FORMAT, check_turned, resolve_format
 
 UNKNOWN = "und"
-"""The tag of a language nobody named."""
+"""The language tag if the user names none."""
 SHOWN_ENTRIES = 8
 
 _NAMED_FILE = re.compile(r"([a-z]{2,3}(?:-[A-Za-z0-9]+)*)=(.+)")
 
 
 class _Group(typer.core.TyperGroup):
-    """A recipe without a verb is built, as before there were others."""
+    """The verbs of `prealign lexicon`. A recipe without a verb means `build`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the verb that the first argument names."""
+        """Return the verb of the first argument; `build` if the argument is a YAML file."""
         if args and args[0] not in self.commands and args[0].endswith((".yaml", ".yml")):
             args = ["build", *args]
         return super().resolve_command(ctx, args)
@@ -38,72 +39,84 @@ console = plain_console()
 group = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    help="Stage 0: build a recipe's lexicon; inspect, merge, measure and make dictionaries.",
+    help="Stage 0: build the lexicon of a recipe; inspect, merge, measure and make dictionaries.",
 )
 
-Source = Annotated[str, typer.Option("--source", help="The source language.")]
-Format = Annotated[str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; recognised if not given.")]
-Turned = Annotated[bool, typer.Option("--turned", help="All files have two columns and go from target to source.")]
+Source = Annotated[str, typer.Option("--source", help="Source language, as a tag such as en.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help=f"Format of the dictionary: {', '.join(FORMATS)}. Default: detected.")
+]
+Turned = Annotated[
+    bool, typer.Option("--turned", help="The files have two columns in the opposite order: target word, source word.")
+]
 
 ColumnNames = Annotated[
-    str | None, typer.Option("--columns", help="The two columns of a table, source first: 1,3 or names of its header.")
+    str | None,
+    typer.Option("--columns", help="Two columns of a table, source word first: numbers (1,3) or header names."),
 ]
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A dictionary, or a lexicon file.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A dictionary or a lexicon file.", metavar="FILE")],
     source: Source = "en",
-    target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Target language. Not needed for a lexicon file.")
+    ] = None,
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
 ) -> None:
-    """Show a dictionary: its format, what was read, dropped and cleaned with examples, and some entries."""
+    """Show a dictionary: its format, the entries read, dropped and cleaned (with examples), and some entries."""
     lexicon = read_lexicon(file, source, target, format, turned, columns)
     assert lexicon.report is not None
     say(lexicon.report.text)
-    senses = sum(len(found) for one in lexicon for found in one.translations.values())
-    say(f"{len(lexicon):,} words of {lexicon.source}, {senses:,} translations into {', '.join(lexicon.targets)}")
+    count = sum(len(senses) for group in lexicon for senses in group.translations.values())
+    say(f"{len(lexicon):,} words of {lexicon.source}, {count:,} translations into {', '.join(lexicon.targets)}")
     step = max(len(lexicon) // SHOWN_ENTRIES, 1)
-    for one in lexicon.groups[::step][:SHOWN_ENTRIES]:
-        told = "; ".join(f"{language}: {', '.join(found)}" for language, found in one.translations.items())
-        say(f"  {one.word} → {told}")
+    for group in lexicon.groups[::step][:SHOWN_ENTRIES]:
+        entry = "; ".join(f"{language}: {', '.join(senses)}" for language, senses in group.translations.items())
+        say(f"  {group.word} → {entry}")
 
 
 def merge(
-    files: Annotated[list[str], typer.Argument(help="Lexicon files, or dictionaries as de=FILE.", metavar="FILE")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Lexicon files, or dictionaries with their target language: de=FILE.", metavar="FILE"),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Lexicon file to write (JSONL).")],
     source: Source = "en",
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
 ) -> None:
-    """Join dictionaries of one source language into groups of all their targets, on the source word."""
+    """Join dictionaries of one source language: each source word gets its translations in all target languages."""
     check_writable(out)
     merged = Lexicon([], source=source, targets=[])
     for name in files:
         named = _NAMED_FILE.fullmatch(name)
         path, target = (Path(named[2]), named[1]) if named else (Path(name), None)
-        one = read_lexicon(path, source, target, format, turned, columns, name_it=True)
-        say(str(one.report))
-        merged = merged.merge(one)
+        dictionary = read_lexicon(path, source, target, format, turned, columns, name_it=True)
+        say(str(dictionary.report))
+        merged = merged.merge(dictionary)
     merged.save(out)
-    every = sum(len(one.translations) == len(merged.targets) for one in merged)
-    say(f"{len(merged):,} groups, {every:,} of them with all of {', '.join(merged.targets)} → {out}")
+    complete = sum(len(group.translations) == len(merged.targets) for group in merged)
+    say(f"{len(merged):,} groups, {complete:,} of them with all of {', '.join(merged.targets)} → {out}")
 
 
 def coverage(
-    file: Annotated[Path, typer.Argument(help="A lexicon file, or a dictionary.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A lexicon file or a dictionary.", metavar="FILE")],
     text: Annotated[
-        list[str], typer.Option("--text", help="Text of the source language: files, folders, globs, package:NAME.")
+        list[str], typer.Option("--text", help="Text in the source language: files, folders, globs or package:NAME.")
     ],
     source: Source = "en",
-    target: Annotated[str | None, typer.Option("--target", help="The target language.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Target language. Not needed for a lexicon file.")
+    ] = None,
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
 ) -> None:
-    """Say how many of a text's words a dictionary translates, by frequency, for each target."""
+    """Measure the share of the words of a text that a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
 
     lexicon = read_lexicon(file, source, target, format, turned, columns)
@@ -129,7 +142,11 @@ def read_lexicon(
     *,
     name_it: bool = False,
 ) -> Lexicon:
-    """Read a lexicon file or a dictionary; without a target, a lexicon file gives all it has."""
+    """Read a lexicon file or a dictionary. Without `target`, a lexicon file keeps all its target languages.
+
+    columns: the two columns of a table, as "1,3" or names of its header. name_it: a dictionary without `target` is a
+    LexiconError.
+    """
     pair = [int(name) if name.isdecimal() else name.strip() for name in columns.split(",")] if columns else []
     name = resolve_format(path, format, pair)
     if name == OWN_FORMAT and target is None:
@@ -142,10 +159,10 @@ def read_lexicon(
 
 
 def count_text(text: list[str], language: str) -> Counter[str]:
-    """Count the words of files, folders, globs, or package:NAME.
+    """Count the words in files, folders, globs or package:NAME.
 
-    They are cut at spaces and signs, as a recipe's are (and these where else the tokenizer parts words); in a script
-    without spaces by a segmenter, else LexiconError.
+    Text is cut at spaces and signs, like the text of a recipe (which is also cut where its tokenizer splits words). A
+    language without spaces needs a segmenter, else LexiconError.
     """
     from prealign.text.corpus import read_documents
     from prealign.text.sentence import word_cutter
@@ -159,5 +176,5 @@ def count_text(text: list[str], language: str) -> Counter[str]:
 
 
 def say(text: str) -> None:
-    """Print text as it is."""
+    """Print text without line wrapping."""
     console.print(text, soft_wrap=True)

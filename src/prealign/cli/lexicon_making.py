@@ -1,6 +1,6 @@
-"""The verbs of `prealign lexicon` that make a dictionary: align (from parallel text) and translate (by a language model).
+"""The verbs of `prealign lexicon` that make a dictionary: align (parallel text) and translate (a language model).
 
-With `prealign.cli.main`, where they are registered, and `prealign.cli.lexicon` the only place that prints.
+`prealign.cli.main` registers them.
 """
 
 from __future__ import annotations
@@ -18,33 +18,41 @@ from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon.reading_report import told_of
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="The lexicon file to write.")]
-Target = Annotated[str, typer.Option("--target", help="The target language.")]
-Senses = Annotated[int, typer.Option("--senses", help="Most translations of a word.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Lexicon file to write (JSONL).")]
+Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature. Default: the model's.")]
+Target = Annotated[str, typer.Option("--target", help="Target language, as a tag such as de.")]
+Senses = Annotated[int, typer.Option("--senses", help="Maximum number of translations per word.")]
 WordCounts = Annotated[
     Path | None,
     typer.Option(
-        "--words", help="A run's data/tokens/words.json, or a list: a word a line, optionally a tab and its count."
+        "--words",
+        help="Words to translate: data/tokens/words.json of a run, or a list with one word per line, optionally with a "
+        "tab and its count.",
     ),
 ]
 Text = Annotated[
-    list[str] | None, typer.Option("--text", help="Text to take the words from: files, folders, globs, package:NAME.")
+    list[str] | None, typer.Option("--text", help="Text to take the words from: files, folders, globs or package:NAME.")
 ]
 Known = Annotated[
-    list[Path] | None, typer.Option("--lexicon", help="Lexicon or dictionary whose words need no translation.")
+    list[Path] | None,
+    typer.Option("--lexicon", help="Lexicon or dictionary of words that are translated already. Can be repeated."),
 ]
 Address = Annotated[
-    str | None, typer.Option("--endpoint", help="Address, such as http://localhost:8000/v1. Default: OPENAI_BASE_URL.")
+    str | None,
+    typer.Option("--endpoint", help="Address of the API, such as http://localhost:8000/v1. Default: OPENAI_BASE_URL."),
 ]
-Identical = Annotated[bool, typer.Option("--keep-identical", help="Keep translations that are equal to their word.")]
+Identical = Annotated[bool, typer.Option("--keep-identical", help="Keep translations that are equal to the word.")]
 Prices = Annotated[
-    tuple[float, float], typer.Option("--prices", help="Price of a million tokens sent, and of a million received.")
+    tuple[float, float],
+    typer.Option("--prices", help="Price per million tokens sent, and per million tokens received."),
 ]
-Answers = Annotated[Path | None, typer.Option("--cache", help="File of the answers. Default: OUT.answers.jsonl.")]
+Answers = Annotated[
+    Path | None, typer.Option("--cache", help="File that stores the answers. Default: OUT.answers.jsonl.")
+]
 
 
 class Meter:
-    """Shows progress, its rate and the time left: a bar on a terminal, else a line every few seconds."""
+    """Shows progress, rate and time left: on a terminal as a bar, elsewhere as a line every few seconds."""
 
     LINE_EVERY = 15.0  # seconds
 
@@ -67,7 +75,7 @@ class Meter:
         self.bars.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Show that `done` of `total` steps of something are done."""
+        """Show that `done` of `total` steps of the work `what` are finished."""
         now = time.monotonic()
         if what != self.what:
             self.what, self.began, self.printed = what, now, now
@@ -84,22 +92,28 @@ def align(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Source and target, a sentence a line; or one file: tab-separated, TMX or JSONL.", metavar="FILE"
+            help="Two files, source and target, with one sentence per line; or one file: tab-separated, TMX or JSONL.",
+            metavar="FILE",
         ),
     ],
     target: Target,
     out: Out,
     source: Source = "en",
-    minimum_count: Annotated[int, typer.Option("--minimum-count", help="Links that a pair of words needs.")] = 3,
+    minimum_count: Annotated[
+        int, typer.Option("--minimum-count", help="Minimum number of alignment links between two words.")
+    ] = 3,
     minimum_probability: Annotated[
-        float, typer.Option("--minimum-probability", help="Least share of a word's links, in both directions.")
+        float,
+        typer.Option(
+            "--minimum-probability", help="Minimum share of a word's links that a pair has, in both directions."
+        ),
     ] = 0.2,
     mutual_best: Annotated[
-        bool, typer.Option("--mutual-best", help="Keep a pair only if each is the other's most frequent.")
+        bool, typer.Option("--mutual-best", help="Keep a pair only if each word is the other's most frequent partner.")
     ] = False,
     senses: Senses = 3,
 ) -> None:
-    """Make a lexicon from parallel text: align its words, and keep the pairs that are frequent and probable enough."""
+    """Make a lexicon from parallel text: align its words and keep the frequent and probable pairs."""
     from prealign.lexicon.parallel.statistics import Thresholds, count_links, probable
     from prealign.text.bitext import read_parallel
     from prealign.text.sentence import sentence_cutter
@@ -110,12 +124,12 @@ def align(
     text = read_parallel(files, source, target)
     say(text.text)
     with Meter() as meter:
-        counted = count_links(text.pairs, cutters, meter.show)
+        counted = count_links(text.pairs, (source, target), cutters, meter.show)
     said = f"{counted.pairs:,} pairs of sentences aligned: {sum(counted.links.values()):,} links"
     say("\n".join([f"{said} of {len(counted.links):,} pairs of words", *told_of("dropped", counted.dropped)]))
     lexicon, dropped = probable(counted, source, target, thresholds, f"aligned:{files[-1].name}")
     lexicon.save(out)
-    kept = sum(len(found) for one in lexicon for found in one.translations.values())
+    kept = sum(len(words) for group in lexicon for words in group.translations.values())
     say("\n".join([f"{kept:,} pairs of words kept", *told_of("dropped", dropped)]))
     say(f"{len(lexicon):,} words of {source} with translations into {target} → {out}")
 
@@ -123,35 +137,39 @@ def align(
 def translate(
     target: Target,
     out: Out,
-    model: Annotated[str, typer.Option("--model", help="The model's name at the endpoint.")],
+    model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
     words: WordCounts = None,
     text: Text = None,
     lexicon: Known = None,
     source: Source = "en",
     endpoint: Address = None,
-    minimum_count: Annotated[int, typer.Option("--minimum-count", help="Leave out words rarer than this.")] = 5,
+    minimum_count: Annotated[
+        int, typer.Option("--minimum-count", help="Minimum frequency of a word; rarer words are left out.")
+    ] = 5,
     limit: Annotated[
-        int | None, typer.Option("--limit", help="Most words to ask for, the most frequent first.")
+        int | None, typer.Option("--limit", help="Maximum number of words; the most frequent come first.")
     ] = None,
     senses: Senses = 3,
     keep_identical: Identical = False,
-    batch: Annotated[int, typer.Option("--batch", help="Words of a request.")] = 40,
-    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests under way at a time.")] = 4,
+    batch: Annotated[int, typer.Option("--batch", help="Words per request.")] = 40,
+    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests sent at the same time.")] = 4,
     per_minute: Annotated[
-        float, typer.Option("--requests-per-minute", help="Limit of requests, retries included.")
+        float, typer.Option("--requests-per-minute", help="Maximum number of requests per minute, including retries.")
     ] = 60,
-    retries: Annotated[int, typer.Option("--retries", help="Further tries of a request that fails.")] = 6,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds of one try.")] = 60,
-    temperature: Annotated[float | None, typer.Option("--temperature", help="Default: that of the model.")] = None,
+    retries: Annotated[int, typer.Option("--retries", help="Retries of a failed request.")] = 6,
+    timeout: Annotated[float, typer.Option("--timeout", help="Time limit of one request, in seconds.")] = 60,
+    temperature: Temperature = None,
     prices: Prices = (0, 0),
     cache: Answers = None,
     ask_again: Annotated[
-        bool, typer.Option("--ask-again", help="Ask again for words that were refused, or left out of replies.")
+        bool, typer.Option("--ask-again", help="Ask again for words that the model refused or left out before.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first request and send none.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send the requests without asking for consent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first request; send nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Send the requests without asking for confirmation.")
+    ] = False,
 ) -> None:
-    """Have a language model translate the frequent words that dictionaries lack. The key is taken from OPENAI_API_KEY."""
+    """Let a language model translate frequent words that dictionaries lack. The API key is read from OPENAI_API_KEY."""
     from prealign.lexicon.llm.cache import Cache
     from prealign.lexicon.llm.endpoint import Endpoint
     from prealign.lexicon.llm.prompt import Task
@@ -162,38 +180,41 @@ def translate(
     task = Task(source, target, senses, keep_identical)
     if not dry_run:
         check_writable(out)
-    asked = _asked(words, text, lexicon or [], task, minimum_count, limit)
-    kept_in = cache or Path(f"{out}.answers.jsonl")
-    answers = Cache(kept_in, model, task.version, ask_again=ask_again)
-    ahead = estimate(list(asked), task, answers, traffic)
+    counts = _words_to_translate(words, text, lexicon or [], task, minimum_count, limit)
+    answers = Cache(cache or Path(f"{out}.answers.jsonl"), model, task.version, ask_again=ask_again)
+    ahead = estimate(list(counts), task, answers, traffic)
     _say_estimate(ahead, answers, prices)
     if dry_run:
-        say("\n".join(message["content"] for message in task.messages(list(asked)[:batch])))
+        say("\n".join(message["content"] for message in task.messages(list(counts)[:batch])))
         return
     # If the cache answers every word, neither key nor client is needed.
     service = Endpoint(model, endpoint, timeout=timeout, temperature=temperature) if ahead.words else None
     if ahead.words and not yes:
         _confirm()
     with Meter() as meter:
-        made = ask(asked, task, service, answers, traffic, meter.show)
-    made.lexicon.save(out)
-    say(made.text)
+        result = ask(counts, task, service, answers, traffic, meter.show)
+    result.lexicon.save(out)
+    _say_result(result, prices, task, out)
+
+
+def _say_result(result: Any, prices: tuple[float, float], task: Any, out: Path) -> None:
+    say(result.text)
     if any(prices):
-        say(f"cost {_cost(made, prices):,.2f} at the prices given")
-    kept = sum(len(found) for one in made.lexicon for found in one.translations.values())
-    say(f"{len(made.lexicon):,} words of {source}, {kept:,} translations into {target} → {out}")
+        say(f"cost {_cost(result, prices):,.2f} at the prices given")
+    kept = sum(len(translations) for group in result.lexicon for translations in group.translations.values())
+    say(f"{len(result.lexicon):,} words of {task.source}, {kept:,} translations into {task.target} → {out}")
 
 
-def _asked(
+def _words_to_translate(
     words: Path | None, text: list[str] | None, known: list[Path], task: Any, minimum_count: int, limit: int | None
 ) -> dict[str, int]:
     from prealign.lexicon.llm.words import read_word_counts, untranslated
 
     if (words is None) == (not text):
-        raise LexiconError("name the words to translate by one of --words FILE and --text FILES")
+        raise LexiconError("name the words to translate by either --words FILE or --text FILES")
     counts = count_text(text or [], task.source) if words is None else read_word_counts(words, minimum_count)
     lexicons = [read_lexicon(path, task.source, task.target) for path in known]
-    asked, left = untranslated(counts, lexicons, task.target, minimum_count, limit)
+    asked, left = untranslated(counts, lexicons, (task.source, task.target), minimum_count, limit)
     say("\n".join([f"{len(asked):,} words to translate into {task.target}", *told_of("left out", left)]))
     if not asked:
         raise LexiconError("no word is left to translate; lower --minimum-count, or give other words")
@@ -205,7 +226,7 @@ def _cost(tokens: Any, prices: tuple[float, float]) -> float:
 
 
 def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
-    """Print the requests and costs ahead."""
+    """Print the expected requests, tokens, time and cost."""
     torn = f" ({cache.unreadable:,} of its lines cannot be read)" if cache.unreadable else ""
     refused = (
         f", {ahead.refused:,} of them as they were refused before (--ask-again sends them anew)"

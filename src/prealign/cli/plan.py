@@ -12,7 +12,7 @@ from prealign.run.plan import GIB, Devices, Plan
 
 
 def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -> list[Table]:
-    """Return what the arms take in all, and their memory on one device."""
+    """Return two tables: the cost of each arm over all devices, and its memory on one device."""
     title = f"Plan: {devices.number} × {devices.name} at {devices.utilisation:.0%} utilisation"
     counts = ("tokens", "flops", "seconds", "disk")
     rows = [(plan.arm, _steps(plan), *_amounts(*(getattr(plan, what) for what in counts))) for plan in plans]
@@ -53,7 +53,7 @@ def _memory_table(plans: Sequence[Plan], devices: Devices) -> Table:
         "Fits",
     )
     lines = [f"{', '.join(arms)}: {problem}" for problem, arms in misfits.items()]
-    note = "The stage that takes more. An upper bound, but for the CUDA context and fragmentation, about 1 GiB."
+    note = "The stage that takes most. An upper bound without the CUDA context and fragmentation (about 1 GiB)."
     return Table("Memory of a device", columns, tuple(rows), "\n".join([*lines, note]), 2)
 
 

@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: its progress, its tables. Under a launcher the first process alone shows anything."""
+"""Terminal output of a run: progress and tables. Under a launcher only the first process prints."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from prealign.training import launch
 
 
 def plain_console(**settings: Any) -> Console:
-    """Return a console that prints text as it is: in names of files and words [b] is no markup and :100: no emoji."""
+    """Return a console without markup and emoji: [b] and :100: in names of files and words are printed literally."""
     return Console(highlight=False, markup=False, emoji=False, **settings)
 
 
 console = plain_console(quiet=not launch.is_first())
-# Tables are not squeezed: where the terminal is narrower, a line goes on in the next one.
+# Tables keep their width; a narrower terminal wraps their lines.
 wide = plain_console(width=400, quiet=not launch.is_first())
 
 
 class Watch:
-    """Shows events: bars with rate and time left on a terminal, a plain line every few seconds elsewhere."""
+    """Shows events: on a terminal as bars with rate and time left, elsewhere as a plain line every few seconds."""
 
     LINE_EVERY = 15.0  # seconds
 
@@ -50,7 +50,7 @@ class Watch:
         self.bars.stop()
 
     def show(self, event: Any) -> None:
-        """Show one event."""
+        """Show one event: a note, the end of an arm, or progress."""
         if event.progress is not None and event.progress.note:
             note = f"{event.progress.stage}: {event.progress.note}"
             self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
@@ -95,7 +95,7 @@ def _rate(progress: Any) -> str:
 
 
 def print_tables(tables: list[Any]) -> None:
-    """Print tables of `prealign.report.tables.table`."""
+    """Print `Table` objects of `prealign.report.tables.table`."""
     for table in tables:
         grid = Table(
             title=table.title,

@@ -2,8 +2,9 @@
 
 1. Invisible characters go: zero-width characters, direction marks, soft hyphens, byte order marks. A (non-)joiner
    between letters of a script that spells with it stays.
-2. The rest is NFC with single spaces, so that equal words are equal strings. Stress marks of Cyrillic words go (кни́га):
-   dictionaries print them, running text does not.
+2. The rest is NFC with single spaces, so that equal words are equal strings. Marks of pronunciation go
+   (`prealign.lexicon.pronunciation`), and the stress marks of all Cyrillic words (кни́га): dictionaries print them, running
+   text does not.
 3. Marks go: `[pin1 yin1]`, parts of speech and subjects as in {n}, <noun>, [zool.], notes as in (to drink).
 4. Placeholders of an object go (`sb.`, `etw.`), then the infinitive's `to` and the article before a single word.
 5. The full stop of a sentence goes; an abbreviation of up to three letters keeps its stop, as in `vb.`
@@ -17,6 +18,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+
+from prealign.lexicon.pronunciation import unmarked
 
 LONGEST_TERM = 200
 """Characters. No word or phrase is longer; a longer one would be a line of something else."""
@@ -73,13 +76,14 @@ _ARTICLES = {
 def clean(term: str, language: str, note: Note) -> str:
     """Return the word or phrase without its marks; Unusable if nothing usable is left."""
     # Most words of most files: nothing to do, and a million of them to do it to.
-    if term.isalnum() and len(term) <= LONGEST_TERM and (term.isascii() or unicodedata.is_normalized("NFC", term)):
+    if term.isalnum() and len(term) <= LONGEST_TERM and _is_plain(term, language):
         return term
     if len(term) > _FAR_TOO_LONG:
         raise Unusable(_TOO_LONG)
     if not term.isprintable():
         term = _changed(term, _INVISIBLE.sub("", term), "invisible characters", note)
     term = " ".join(unicodedata.normalize("NFC", term).split())
+    term = _changed(term, unmarked(term, language), "marks of pronunciation", note)
     if _ACUTE in term:
         term = _changed(term, _STRESS.sub("", term), "stress marks", note)
     term = _without_marks(term, note)
@@ -95,6 +99,10 @@ def clean(term: str, language: str, note: Note) -> str:
     if not term.translate(_JOINERS).isprintable():
         raise Unusable("entries with unassigned, private or control characters")
     return term
+
+
+def _is_plain(term: str, language: str) -> bool:
+    return term.isascii() or (unicodedata.is_normalized("NFC", term) and unmarked(term, language) == term)
 
 
 def _without_marks(term: str, note: Note) -> str:

@@ -7,12 +7,13 @@ not tokens: a few short ones (die, in, was) are words of several languages, and 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.lexicon.formats import can_be_turned
 from prealign.lexicon.lexicon import Lexicon
+from prealign.lexicon.normalise import fold
 
 FEW = 0.05
 """A share of words found below this is worth a remark."""
@@ -26,12 +27,13 @@ def found_in_corpus(
 ) -> str:
     """Say which share of the source words the corpus has; LexiconError if the columns must be swapped.
 
-    word_counts: word of the source's corpus -> its frequency. Words are found with their case kept, or lower-cased.
+    word_counts: word of the source's corpus -> its frequency. Words are found in any case and Unicode form.
     reverse: the lexicon is of a file that has to go from target to source, turned.
     """
-    known = set(word_counts) | {word.lower() for word in word_counts}
-    words = _share((group.word for group in lexicon), known)
-    translations = _share((s for group in lexicon for senses in group.translations.values() for s in senses), known)
+    known = {fold(word, lexicon.source) for word in word_counts}
+    entries = {fold(group.word, lexicon.source) for group in lexicon}
+    words = _share(entries, known)
+    translations = _share({fold(s, t) for group in lexicon for t, v in group.translations.items() for s in v}, known)
     said = f"{words:.1%} of the source words were found in the corpus"
     if len(lexicon) >= _ENOUGH and translations > TELLING * words:
         ends = (lexicon.source, ", ".join(lexicon.targets))
@@ -60,13 +62,12 @@ def in_other_form(lexicon: Lexicon, word_counts: Mapping[str, int]) -> dict[str,
     """Return the words of the corpus that the lexicon has in NFC only, with their frequencies."""
     other = {}
     for word, count in word_counts.items():
-        # Words are found by their characters, and dictionaries are read as NFC.
+        # Words are looked up by their characters, and dictionaries are read as NFC.
         same = word if word.isascii() else unicodedata.normalize("NFC", word)
         if same != word and lexicon.lookup(same) is not None and lexicon.lookup(word) is None:
             other[word] = count
     return other
 
 
-def _share(words: Iterable[str], known: set[str]) -> float:
-    different = set(words)
-    return sum(word in known or word.lower() in known for word in different) / max(len(different), 1)
+def _share(words: set[str], known: set[str]) -> float:
+    return len(words & known) / max(len(words), 1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from prealign.lexicon.case import lower
 from prealign.lexicon.group import Group
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.normalise import Key
@@ -65,7 +66,7 @@ def inflected(training: Lexicon, whole: Lexicon, word_counts: Mapping[str, int],
     """Return the entries of regular English forms that occur `minimum_count` times, at least once in lower case."""
     counts: Counter[str] = Counter()
     for word, count in word_counts.items():
-        counts[word.lower()] += count
+        counts[lower(word, "en")] += count
     bases: dict[str, tuple[str, str]] = {}
     kinds: dict[str, set[str]] = {}
     for word in word_counts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from prealign.files import check_text
+from prealign.strict_json import check_text
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,18 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.files import write_lines
+from prealign.lexicon.case import lower, title, upper
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION, check_turned, resolve_format
 from prealign.lexicon.formats.own import Own, one_target, read_own
 from prealign.lexicon.group import Group, union
-from prealign.lexicon.normalise import fold
+from prealign.lexicon.normalise import fold, keyed
 from prealign.lexicon.read import read_pairs
 from prealign.lexicon.reading_report import Columns, ReadReport
 from prealign.lexicon.sampling import derangement, draw
@@ -138,8 +140,25 @@ class Lexicon:
         return f"Lexicon({self.source} → {', '.join(self.targets)}: {len(self):,} groups)"
 
     def lookup(self, word: str) -> Group | None:
-        """Return the group of a word of running text: found with its case kept, or else lower-cased."""
-        return self._by_word.get(word) or self._by_word.get(word.lower())
+        """Return the group of a word of running text: found with its case kept, in lower case, or by an entry's capitals.
+
+        The last finds what lower case does not: ΑΝΘΡΩΠΟΣ of άνθρωπος, STRASSE of straße.
+        """
+        found = self._by_word.get(word)
+        if found is None and (low := lower(word, self.source)) != word:
+            found = self._by_word.get(low) or self._by_capitals.get(word)
+        return found
+
+    @cached_property
+    def _by_capitals(self) -> dict[str, Group]:
+        """Capitalised forms of lower-case words, where lower case does not give the word back."""
+        found: dict[str, Group] = {}
+        for word, group in self._by_word.items():
+            if lower(word, self.source) == word:
+                for form in (title(word, self.source), upper(word, self.source)):
+                    if lower(form, self.source) != word:
+                        found.setdefault(form, group)
+        return found
 
     def merge(self, other: Lexicon) -> Lexicon:
         """Join two lexicons on the source word; this one's groups, languages and senses come first.
@@ -155,7 +174,7 @@ class Lexicon:
         return Lexicon(merged.values(), source=self.source, targets=union(self.targets, other.targets))
 
     def coverage(self, word_counts: Mapping[str, int]) -> dict[str, float]:
-        """Return, for each target, the share of source tokens whose word has a translation (METHOD, stage 0).
+        """Return, for each target, the share of source tokens whose word has a translation (docs/method.md, stage 0).
 
         word_counts: word of the corpus -> its frequency; found as by `lookup`. 0 for an empty corpus.
         """
@@ -181,8 +200,8 @@ class Lexicon:
 
     def without(self, words: Iterable[str], key: Callable[[str], str] | None = None) -> Lexicon:
         """Drop the groups of these source words, in any case and Unicode form; key: see `normalise.key_of`."""
-        gone = {fold(word, key) for word in words}
-        return self._with(group for group in self if fold(group.word, key) not in gone)
+        gone = {fold(word, self.source, key) for word in words}
+        return self._with(group for group in self if fold(group.word, self.source, key) not in gone)
 
     def inverted(self, target: str) -> Lexicon:
         """Return the lexicon from `target` to the source: each translation with the words it translates, frequent first."""
@@ -220,14 +239,14 @@ class Lexicon:
             )
         back: dict[str, set[str]] = {}
         for group in reverse:
-            back.setdefault(group.word.lower(), set()).update(
-                s.lower() for s in group.translations.get(self.source, ())
+            back.setdefault(fold(group.word, target), set()).update(
+                fold(s, self.source) for s in group.translations.get(self.source, ())
             )
 
         def confirmed(group: Group) -> dict[str, tuple[str, ...]]:
-            word = group.word.lower()
+            word = fold(group.word, self.source)
             found = {
-                t: tuple(s for s in v if t != target or word in back.get(s.lower(), ()))
+                t: tuple(s for s in v if t != target or word in back.get(fold(s, target), ()))
                 for t, v in group.translations.items()
             }
             return {language: senses for language, senses in found.items() if senses}
@@ -240,17 +259,16 @@ class Lexicon:
     ) -> Lexicon:
         """Put the senses of each word that are frequent in their language's text first; ties keep their order.
 
-        word_counts: target language -> its words' frequencies, found with their case kept, or else lower-cased.
-        keys: language -> the key of a sense in its word_counts, where that is not the sense itself.
+        word_counts: target language -> its words' frequencies. A sense counts in every case and Unicode form.
+        keys: language -> see `normalise.key_of`.
         """
-        keys = keys or {}
+        folds = {language: partial(fold, language=language, key=(keys or {}).get(language)) for language in word_counts}
+        totals = {language: keyed(counts, folds[language]) for language, counts in word_counts.items()}
 
         def ordered(language: str, senses: tuple[str, ...]) -> tuple[str, ...]:
-            counts = word_counts.get(language, {})
-            key = keys.get(language, str)
-            return tuple(
-                sorted(senses, key=lambda sense: -(counts.get(key(sense)) or counts.get(key(sense.lower()), 0)))
-            )
+            if language not in totals:
+                return senses
+            return tuple(sorted(senses, key=lambda sense: -totals[language].get(folds[language](sense), 0)))
 
         def by_frequency(group: Group) -> Group:
             return replace(group, translations={t: ordered(t, senses) for t, senses in group.translations.items()})
@@ -275,17 +293,19 @@ class Lexicon:
         translations = {group.word: dict(group.translations) for group in self}
         for language in self.targets:
             known = [word for word, found in translations.items() if language in found]
-            rank = {word: i for i, word in enumerate(draw(known, f"wrong {language}", share, seed))}
-            drawn = sorted((w for w in known if w.lower() in rank), key=lambda w: (rank[w.lower()], w))
+            order = draw(known, self.source, f"wrong {language}", share, seed)
+            rank = {word: i for i, word in enumerate(order)}
+            ranked = [(rank[low], word) for word in known if (low := lower(word, self.source)) in rank]
+            drawn = [word for _, word in sorted(ranked)]
             senses = [translations[word][language] for word in drawn]
-            caseless = [{sense.lower() for sense in found} for found in senses]
+            caseless = [{lower(sense, language) for sense in found} for found in senses]
             for word, other in zip(drawn, derangement(caseless), strict=True):
                 translations[word][language] = senses[other]
         return self._with(replace(group, translations=translations[group.word]) for group in self)
 
     def _drawn(self, purpose: str, share: float, seed: int) -> Iterator[Group]:
-        drawn = set(draw(self._by_word, purpose, share, seed))
-        return (group for group in self if group.word.lower() in drawn)
+        drawn = set(draw(self._by_word, self.source, purpose, share, seed))
+        return (group for group in self if lower(group.word, self.source) in drawn)
 
     def _with(self, groups: Iterable[Group]) -> Lexicon:
         return Lexicon(groups, source=self.source, targets=self.targets)

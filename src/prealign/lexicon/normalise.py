@@ -17,6 +17,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from prealign.lexicon.case import lower
+
 _LEFT_OUT = dict.fromkeys([*range(0x064B, 0x0653), 0x0640])
 _ALEF = re.compile("[اأإآ][\u0653-\u0655]*")  # with a hamza or madda too many
 
@@ -29,10 +31,10 @@ def arabic_key(word: str) -> str:
     return _ALEF.sub("ا", unicodedata.normalize("NFC", word.translate(_LEFT_OUT)))
 
 
-def fold(word: str, key: Key | None = None) -> str:
-    """Return what the spellings of a word have in common: its key without case, in the form NFC."""
+def fold(word: str, language: str, key: Key | None = None) -> str:
+    """Return what the spellings of a word have in common: its key in lower case and the form NFC."""
     # NFC last: a lower-cased letter and its mark may be one character where the capitals are two.
-    return unicodedata.normalize("NFC", (word if key is None else key(word)).lower())
+    return unicodedata.normalize("NFC", lower(word if key is None else key(word), language))
 
 
 def key_of(setting: str, language: str) -> Key | None:

@@ -8,7 +8,8 @@
 5. Turn the entries of a dictionary from target to source: its format says so, or its user. There, a translation is the
    better the earlier it names the source word.
 6. Clean both sides (`prealign.lexicon.cleaning`): notes, marks, articles and invisible characters go, each counted.
-7. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
+7. Drop, and count, entries with a side that has letters, most of them not of its language's scripts.
+8. Gather the translations of a word by rank and file order. A translation equal to its word (names, foreign words; half
    of MUSE) teaches nothing and is dropped, a repeated pair is kept once; both are counted. With `keep_identical`, for
    tests, it stays beside other translations of its word: there it is a right answer.
 """
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from prealign.errors import LexiconError
+from prealign.languages import language_name, plausible_script
 from prealign.lexicon.cleaning import Unusable, clean
 from prealign.lexicon.formats import FORMATS, PAIR_FORMATS
 from prealign.lexicon.formats.entry import Entry, alternatives
@@ -123,6 +125,10 @@ class _Gathered:
             else:
                 self.account.drop(IDENTICAL, word)
             return
+        for term, language in ((word, self.account.source), (translation, self.account.target)):
+            if any(map(str.isalpha, term)) and not plausible_script(term, language):
+                self.account.drop(f"entries not in the script of {language_name(language)}", word, translation)
+                return
         self._add(self._senses.setdefault(word, {}), word, translation, rank)
 
     def _add(self, senses: dict[str, int], word: str, translation: str, rank: int) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import LexiconError
-from prealign.files import Decoder, shown
+from prealign.files import Decoder
+from prealign.strict_json import shown
 
 MAXIMUM_MALFORMED = 0.01
 ALLOWED_MALFORMED = 3

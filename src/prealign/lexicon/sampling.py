@@ -1,4 +1,4 @@
-"""Random choices among words that hang on a seed and on the words alone, not on their order."""
+"""Random choices among words that depend on a seed and on the words alone, not on their order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence, Set
 import xxhash
 
 from prealign.errors import LexiconError
+from prealign.lexicon.case import lower
 
 
-def draw(words: Iterable[str], purpose: str, share: float, seed: int) -> list[str]:
+def draw(words: Iterable[str], language: str, purpose: str, share: float, seed: int) -> list[str]:
     """Return this share of the lower-cased words by rank of hash(purpose, seed, word): a smaller draw begins a larger one.
 
     LexiconError if the share is not in 0..1.
@@ -20,7 +21,7 @@ def draw(words: Iterable[str], purpose: str, share: float, seed: int) -> list[st
     def rank(word: str) -> tuple[int, str]:
         return xxhash.xxh3_64_intdigest(f"{purpose} {seed} {word}".encode()), word
 
-    caseless = {word.lower() for word in words}
+    caseless = {lower(word, language) for word in words}
     return sorted(caseless, key=rank)[: round(share * len(caseless))]
 
 

@@ -24,12 +24,12 @@ class Written:
     count: int
 
 
-def spellings(word_counts: Mapping[str, int], key: Key | None = None) -> dict[str, Written]:
+def spellings(word_counts: Mapping[str, int], language: str, key: Key | None = None) -> dict[str, Written]:
     """Return folded word -> how the text writes it, most frequent first. key: see `normalise.key_of`."""
     best: dict[str, tuple[int, str]] = {}
     totals: dict[str, int] = {}
     for word, count in word_counts.items():
-        folded = fold(word, key)
+        folded = fold(word, language, key)
         totals[folded] = totals.get(folded, 0) + count
         best[folded] = min(best.get(folded, (0, word)), (-count, word))
     ordered = sorted(totals, key=lambda folded: (-totals[folded], folded))
@@ -45,10 +45,10 @@ def as_written(
     Translations that become one are kept once.
     """
     keys = keys or {}
-    written = {language: spellings(counts, keys.get(language)) for language, counts in word_counts.items()}
+    written = {language: spellings(counts, language, keys.get(language)) for language, counts in word_counts.items()}
 
     def spelled(language: str, sense: str) -> str:
-        found = written.get(language, {}).get(fold(sense, keys.get(language)))
+        found = written.get(language, {}).get(fold(sense, language, keys.get(language)))
         return found.word if found else sense
 
     def respelled(group: Group) -> Group:

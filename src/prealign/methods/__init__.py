@@ -1,1 +1,1 @@
-"""What an arm does: objectives, initialisations and rewriters, the phases they make up, and what these cost."""
+"""Methods: objectives, initialisations and rewriters, the training phases built from them, and the cost of a phase."""

@@ -1,21 +1,21 @@
-"""Bytes of memory that training a causal LM takes on one device, before there is any device to measure on.
+"""Memory for training a causal LM on one device, in bytes, computed without that device.
 
-1. Weights and gradients are float32, 4 bytes a parameter each; AdamW keeps two more such tensors, 8 bytes. Parameters that
-   do not train have weights only.
-2. Activations are what autograd keeps for the backward pass. They are not estimated but counted: the model's own forward
-   runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the storages that are saved.
-3. Logits: the loss (`prealign.training.loss`) makes their gradient in the forward pass, in their precision, so two tensors
-   (B, T, V) exist at once: 4 · B · T · V bytes in bf16 autocast, 8 in float32. The stock loss, which stands in for it in
-   float16, has three in float32, the log-probabilities and the gradients on both sides of log-softmax. liger-kernel's loss
-   (`trainer.use_liger_kernel`) has three of a chunk of tokens alone, and the gradient of the weights from the forward pass
-   on.
-4. L_align keeps the words' activations, in full rows, of one micro-batch if words are encoded in such, and their states
-   (L + 2, W, D) in float32: three copies while they are joined, then one, and beside it unit vectors, gradient and a copy of
-   the layers that are scored. Similarities exist one tile at a time. Each device scores the joined batch, so it holds that
-   as well.
+1. Weights and gradients are float32: 4 bytes a parameter each. AdamW keeps two more float32 tensors: 8 bytes a
+   parameter. Frozen parameters have weights only.
+2. Activations are the tensors that autograd saves for the backward pass. They are counted, not estimated: the model's
+   forward runs on fake tensors (shapes without data, `torch._subclasses`), and hooks add up the saved storages.
+3. Logits: the loss (`prealign.training.loss`) computes their gradient in the forward pass, in the precision of the
+   logits. Two tensors (B, T, V) exist at once: 4 · B · T · V bytes in bf16 autocast, 8 · B · T · V in float32. float16
+   uses the stock loss, which holds three float32 tensors: the log-probabilities and the gradients on both sides of
+   log-softmax. liger-kernel's loss (`trainer.use_liger_kernel`) holds three tensors for one chunk of tokens, and the
+   gradient of the output weights from the forward pass on.
+4. L_align saves the activations of the word forms, packed in full rows: of all forms, or of one micro-batch. It keeps
+   their states (L + 2, W, D) in float32: three copies while the batches are joined, then one. Beside them are the unit
+   vectors, the gradient and a copy of the scored layers. Similarities exist one tile at a time. Each device scores the
+   joined batch of all devices, so each holds the joined states too.
 
-The parts add up to an upper bound on one device, where gradients come as activations go. With several, DDP's buckets hold
-the gradients all the time. Neither the CUDA context nor fragmentation is counted.
+The parts add up to an upper bound on one device, where gradients are allocated while activations are freed. On several
+devices, DDP's buckets hold the gradients all the time. The CUDA context and fragmentation are not counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MASKS = 5
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device, by what takes them."""
+    """Bytes on one device, by their use."""
 
     weights: float
     gradients: float
@@ -53,7 +53,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All parts together."""
+        """The sum of all parts, in bytes."""
         return float(sum(astuple(self)))
 
 
@@ -66,26 +66,28 @@ def parameter_memory(model: Any, shards: int = 1) -> Memory:
 
 @lru_cache(maxsize=64)  # most arms have the same steps
 def text_memory(model: Any, batch: int, context: int, *, bf16: bool, stock: bool = False) -> tuple[float, float]:
-    """Return the bytes of activations and of logits of a language-modelling step. `model` is on the meta device.
+    """Return (bytes of activations, bytes of logits) of a step on `batch` sequences of `context` tokens.
 
-    stock: the loss is that of transformers.
+    model: on the meta device. stock: the step uses the loss of transformers.
     """
-    found: list[Tensor] = []
+    captured: list[Tensor] = []
 
-    def scores(fake: Any) -> Tensor:
-        found.append(fake(input_ids=torch.zeros(batch, context, dtype=torch.long), use_cache=False).logits)
-        return found[0]
+    def compute_logits(fake: Any) -> Tensor:
+        captured.append(fake(input_ids=torch.zeros(batch, context, dtype=torch.long), use_cache=False).logits)
+        return captured[0]
 
-    activations = saved_bytes(model, scores, bf16=bf16)
-    number, size = found[0].numel(), found[0].element_size()  # some models have logits in float32 whatever the rest is
-    return activations, number * (_STOCK_AT_ONCE * FLOAT if stock else _LOGITS_AT_ONCE * size)
+    activations = saved_bytes(model, compute_logits, bf16=bf16)
+    logits = captured[0]
+    # Some models return float32 logits in any precision, so the element size comes from the logits.
+    return activations, logits.numel() * (_STOCK_AT_ONCE * FLOAT if stock else _LOGITS_AT_ONCE * logits.element_size())
 
 
 def fused_loss_memory(tokens: int, width: int, rows: int) -> float:
-    """Return the bytes of liger-kernel's fused loss: what takes the place of the logits in `text_memory`.
+    """Return the bytes of liger-kernel's fused loss. They replace the bytes of logits from `text_memory`.
 
-    rows: of the output embedding. A chunk has ceil(tokens / ceil(rows / width)) tokens, rounded up to a power of two (its
-    `fused_linear_cross_entropy_forward`); kept are the gradients of hidden states and weights.
+    tokens: of a step. width: of a hidden state. rows: of the output embedding. A chunk has ceil(tokens / ceil(rows /
+    width)) tokens, rounded up to a power of two (liger-kernel's `fused_linear_cross_entropy_forward`). The gradients of
+    hidden states and weights are kept.
     """
     chunk = min(tokens, 1 << (math.ceil(tokens / math.ceil(rows / width)) - 1).bit_length())
     return FLOAT * (_STOCK_AT_ONCE * chunk * rows + tokens * width + rows * width)
@@ -104,9 +106,11 @@ def words_memory(
     row: int,
     micro: float | None = None,
 ) -> float:
-    """Return the bytes of L_align over `layers` layers, on `forms` word forms a device, `length` tokens long on average.
+    """Return the bytes of L_align over `layers` layers, for `forms` word forms a device with a mean length of `length`
+    tokens.
 
-    tile: similarities at once; row: tokens in a row of forms; micro: forms that are encoded at once, all if None.
+    model: on the meta device. ranks: number of devices. tile: similarities in memory at once. row: tokens in a row of
+    packed forms. micro: forms encoded at once; None encodes all.
     """
     at_once = forms if micro is None else min(micro, forms)
     rows = math.ceil(at_once * length / row)
@@ -124,30 +128,30 @@ def words_memory(
 
 
 def loss_memory(forms: float, width: int, layers: int, tile: int) -> float:
-    """Return the bytes that the contrastive loss of states (layers, forms, width) takes beside them.
+    """Return the bytes that the contrastive loss adds to its states (layers, forms, width).
 
-    tile: similarities at once.
+    tile: similarities in memory at once.
     """
-    at_once = min(forms**2, max(tile, forms))  # those of one anchor at least
-    copies = 2 if forms**2 <= tile else 1  # where one tile holds all, their sum with those across the diagonal
+    at_once = min(forms**2, max(tile, forms))  # a tile has at least one anchor
+    copies = 2 if forms**2 <= tile else 1  # a single tile also needs the sum of its derivative and its transpose
     return _STATES_SCORED * layers * FLOAT * forms * width + (copies * FLOAT + _MASKS) * at_once
 
 
 def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> int:
-    """Return the bytes that autograd saves in `forward(model)`, weights and buffers apart, without computing anything.
+    """Return the bytes that autograd saves in `forward(model)`, without weights and buffers. Nothing is computed.
 
-    model: on the meta device, as `model_shapes` returns it; it stays as it is.
+    model: on the meta device, as `model_shapes` returns it. It is not changed.
     """
     fake = copy.deepcopy(model).train()
     with FakeTensorMode(allow_non_fake_inputs=True):
-        # Fake tensors of the CPU and not of the meta device, which autocast passes over.
+        # Fake tensors on the CPU: autocast ignores the meta device.
         fake = fake.to_empty(device="cpu")
-        own = {t.untyped_storage()._cdata for t in (*fake.parameters(), *fake.buffers())}
+        weights = {t.untyped_storage()._cdata for t in (*fake.parameters(), *fake.buffers())}
         saved: dict[int, Any] = {}
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            if storage._cdata not in own:
+            if storage._cdata not in weights:
                 saved[storage._cdata] = storage
             return tensor
 
@@ -157,5 +161,5 @@ def saved_bytes(model: Any, forward: Callable[[Any], Tensor], *, bf16: bool) -> 
         ):
             result = forward(fake)
         total = sum(storage.nbytes() for storage in saved.values())
-        del result  # until here the graph keeps the storages, whose addresses tell them apart
+        del result  # the graph must live until here: storages are told apart by their addresses
     return total

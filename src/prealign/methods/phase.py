@@ -1,19 +1,20 @@
 """The interface of methods: an arm is a list of phases, and nothing above this package asks which method it is.
 
-1. A `Method` turns its settings and a run's `Inputs` into phases.
-2. A `Phase` trains a model on text for some steps. Its loss is lm_weight · L_LM plus, for each `Term`, weight · loss of an
-   `Objective` in every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the embeddings.
-3. `cost` adds up what a step takes, and budgets are matched by it; `describe` says what a phase is, and fingerprints, report
-   and model card take that.
+1. A `Method` turns its settings and the `Inputs` of a run into phases.
+2. A `Phase` trains a model on text for a number of steps. Its loss is lm_weight · L_LM; each `Term` adds weight · loss
+   of an `Objective` at every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the
+   embeddings.
+3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by both.
+   `describe` returns the settings of a phase; fingerprints, report and model card use them.
 
-docs/extending.md adds a method, step by step.
+docs/extending.md shows step by step how to add a method.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -31,16 +32,16 @@ from prealign.text.blocks import Rewriter
 from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
-"""The name of the phase whose steps the budget decides: every arm has one."""
+"""Name of the main phase. Every arm has one, and the budget decides its number of steps."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step takes on one device: FLOPs, those of them that are float32 in any precision, and tokens read."""
+    """Cost of a step on one device: all FLOPs, the tokens read, and the part of the FLOPs that is always float32."""
 
-    flops: float = 0.0
-    tokens: float = 0.0
-    float32_flops: float = 0.0
+    flops: float = 0
+    tokens: float = 0
+    float32_flops: float = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.tokens + other.tokens, self.float32_flops + other.float32_flops)
@@ -53,74 +54,109 @@ class Cost:
 
 
 class Objective(Protocol):
-    """A loss beside L_LM. `name` is unique within a phase; subclasses inherit what is defined here.
+    """A loss beside L_LM. `name` is unique within a phase. Subclasses inherit the defaults of `memory` and `check`.
 
-    A step calls `batch` where data are loaded, `encode` inside the model's one wrapped forward (DDP, FSDP and autocast need
-    it there), and `loss` on what that returned.
+    A step calls `batch` where data are loaded, `encode` inside the one wrapped forward of the model (DDP, FSDP and
+    autocast need it there), and `loss` on the result of `encode`.
+
+    An objective with `reads_text` is a loss on the text of the step. `of_text` is then called where data are loaded, and
+    its result joins the batch. The batch of `encode` also holds "text_states" (B, T, D), the input of the output embedding,
+    and "text_logits" (B, T, V), its output, both of the forward that computes L_LM.
     """
 
     name: str
+    reads_text: bool = False
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
-        """Return the inputs of its step number `step` on one rank: a function of these and its seed, of nothing else."""
+        """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.
 
+        The result depends on these arguments and the seed alone, so resume, workers and ranks cannot change it.
+        """
+        return {}
+
+    def of_text(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the inputs for the text of a step, both (B, T): a function of the text and the seed alone."""
+        return {}
+
+    @abstractmethod
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors that the loss needs, with gradients."""
+        """Return the tensors that `loss` needs, with gradients."""
 
+    @abstractmethod
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the named parts of the loss, scalars. Their sum is trained; each is logged as `NAME_loss`."""
+        """Return the named parts of the loss as scalars. Their sum is trained; each part is logged as `NAME_loss`."""
 
+    @abstractmethod
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
-        """Return the cost of a step in which it takes part, on one of `devices`. `model` may be on the meta device."""
+        """Return the cost of one step of the objective on one of `devices`. `model` may be on the meta device."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return its settings, as JSON."""
+        """Return the objective's settings as JSON values."""
 
     def memory(self, model: Any, devices: int = 1, *, bf16: bool = False) -> float:
-        """Return the bytes it takes on one device beside the model's own. `model` is on the meta device."""
+        """Return the bytes that the objective adds on one of `devices`. `model` is on the meta device."""
         return 0.0
 
     def check(self, model: Any) -> None:
-        """Raise RecipeError if this model does not have what the objective reads. `model` may be on the meta device."""
+        """Raise RecipeError if the objective cannot train this model. `model` may be on the meta device."""
         return
 
 
 class Initialisation(Protocol):
-    """What happens to the weights before a phase, and is undone into plain weights after it. Subclasses inherit defaults."""
+    """A change of the weights before a phase; `export` turns them back into plain weights after it.
 
+    Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
+    """
+
+    @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
-        """Change the model in place. fresh: its weights are random; otherwise its outputs must not change."""
+        """Change the model in place. fresh: the weights are random.
 
+        Otherwise the outputs must not change, except for a method that gives a trained model other rows.
+        """
+
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return its settings, as JSON."""
+        """Return the initialisation's settings as JSON values."""
 
     def export(self, model: Any) -> None:
-        """Turn the model's weights into those of its class again; its outputs do not change."""
+        """Turn the weights into plain weights of the model's class, in place. The outputs do not change."""
         return
 
+    def cost(self, model: Any) -> Cost:
+        """Return the cost of `apply` on one device. `model` may be on the meta device."""
+        return Cost()
+
+    def step_cost(self, model: Any) -> Cost:
+        """Return the cost that it adds to each step on one device, such as that of computed rows."""
+        return Cost()
+
     def memory(self, model: Any) -> float:
-        """Return the bytes that training takes more on one device. `model` is on the meta device."""
+        """Return the bytes that the initialisation adds to training on one device. `model` is on the meta device."""
         return 0.0
 
     @property
     def unshardable(self) -> str | None:
-        """Why FSDP cannot spread such a model over devices, as the end of "the arm 'X' …"; None if it can."""
+        """Why FSDP cannot shard the changed model, as the end of "the arm 'X' …". None if FSDP can."""
         return None
 
 
 class Rewriting(Protocol):
-    """What rewrites the documents of a phase: a `Rewriter` for each language whose text changes."""
+    """The rewriting of a phase's documents: one `Rewriter` for each language whose text changes."""
 
+    @abstractmethod
     def rewriters(self) -> Mapping[str, Rewriter]:
-        """Make the rewriters, by language."""
+        """Build the rewriters, by language."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return its settings, as JSON."""
+        """Return the rewriting's settings as JSON values."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """weight · schedule(progress) · the loss of an objective, in every `every`-th step."""
+    """A term of a phase's loss: weight · schedule(progress) · loss of the objective, at every `every`-th step."""
 
     objective: Objective
     weight: float = 1.0
@@ -128,14 +164,14 @@ class Term:
     schedule: Schedule | None = None
 
     def weight_at(self, progress: float) -> float:
-        """Return the weight when `progress` (0..1) of the phase is done."""
+        """Return the weight at `progress` (0..1), the finished share of the phase."""
         return self.weight * (self.schedule(progress) if self.schedule else 1.0)
 
     def describe(self) -> dict[str, Any]:
-        """Return the objective's settings and how it takes part."""
+        """Return the objective's settings with its name, weight, interval and schedule, as JSON values."""
         schedule = {"schedule": self.schedule.points} if self.schedule else {}
-        own = {"name": self.objective.name, "weight": self.weight, "every": self.every, **schedule}
-        return own | self.objective.describe()
+        term = {"name": self.objective.name, "weight": self.weight, "every": self.every, **schedule}
+        return term | self.objective.describe()
 
 
 @dataclass(frozen=True)
@@ -160,10 +196,11 @@ class BitextShare:
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of an arm. Batch sizes are of one device; `steps` is None in the main phase, where the budget decides.
+    """One training phase of an arm. Batch sizes are per device.
 
-    name: of its stage and checkpoint folder, unique within the arm; that of the main phase is "pretrain". batch_size:
-    blocks of `context` tokens a step.
+    name: of the stage and its checkpoint folder, unique within the arm; the main phase is called "pretrain". steps:
+    None in the main phase, where the budget decides. batch_size: blocks of `context` tokens in a step. warmup: share of
+    the steps.
     """
 
     name: str
@@ -182,41 +219,47 @@ class Phase:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens of text in a step on one device."""
+        """Tokens of text that one device reads in a step; 0 without L_LM."""
         return self.batch_size * self.context if self.lm_weight else 0
 
     def cost(self, model: Any, devices: int = 1) -> Cost:
-        """Return the mean cost of a step on one of `devices`."""
+        """Return the mean cost of a step on one of `devices`. A term adds 1 / `every` of its objective's cost."""
         flops = training_flops(model, self.text_tokens, self.context, freeze_body=self.freeze_body)
         total = Cost(flops, self.text_tokens)
         for term in self.terms:
             total += term.objective.cost(model, devices, freeze_body=self.freeze_body) / term.every
+        for initialisation in self.initialisations:
+            total += initialisation.step_cost(model)
         return total
 
+    def start_cost(self, model: Any) -> Cost:
+        """Return the cost of the initialisations on one device, before the first step."""
+        return sum((initialisation.cost(model) for initialisation in self.initialisations), Cost())
+
     def check(self, model: Any) -> None:
-        """Raise RecipeError if this model does not have what an objective reads."""
+        """Raise RecipeError if an objective cannot train this model."""
         for term in self.terms:
             term.objective.check(model)
 
     @property
     def unshardable(self) -> str | None:
-        """Why FSDP cannot spread the model of this phase, None if it can."""
-        return next((why for one in self.initialisations if (why := one.unshardable)), None)
+        """Why FSDP cannot shard the model of this phase. None if it can."""
+        return next((why for initialisation in self.initialisations if (why := initialisation.unshardable)), None)
 
     def describe(self) -> dict[str, Any]:
-        """Return all that decides the phase's weights, besides data and model, as JSON."""
+        """Return every setting that decides the trained weights, except data and model, as JSON values."""
         plain = ("name", "steps", "batch_size", "context", "learning_rate", "weight_decay", "warmup", "lm_weight")
         return {
             **{key: getattr(self, key) for key in (*plain, "freeze_body")},
             "objectives": [term.describe() for term in self.terms],
             "rewriting": self.rewriting.describe() if self.rewriting else None,
-            "initialisations": [one.describe() for one in self.initialisations],
+            "initialisations": [initialisation.describe() for initialisation in self.initialisations],
             **({"bitext": asdict(self.bitext)} if self.bitext else {}),
         }
 
 
 def main_phase(section: PretrainSection, **more: Any) -> Phase:
-    """Return the main phase with the steps, batches and rates of the recipe's `pretrain`; more: its other fields."""
+    """Return the main phase with the batch size and rates of the recipe's `pretrain`. more: other fields of `Phase`."""
     return Phase(
         name=MAIN,
         steps=None,
@@ -231,11 +274,11 @@ def main_phase(section: PretrainSection, **more: Any) -> Phase:
 
 
 class Inputs(Protocol):
-    """What a run offers a method. Every property is made when it is first read."""
+    """The data that a run gives a method. Each property is computed at its first use."""
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """Return the tokenizer of all languages; None before there is one, as when a run is planned."""
+        """Return the tokenizer of all languages. None while no tokenizer exists yet, as in `prealign plan`."""
 
     @property
     def languages(self) -> Sequence[str]:
@@ -247,15 +290,15 @@ class Inputs(Protocol):
 
     @property
     def words(self) -> WordForms | WordSizes:
-        """Return the words for training in tokens; their sizes alone when a run is planned."""
+        """Return the word forms of the training lexicon in token ids; in `prealign plan` only their sizes."""
 
     @property
     def training_lexicon(self) -> Lexicon:
-        """Return the words for training."""
+        """Return the arm's training lexicon, without held-out and test words."""
 
     @property
     def switching_lexicon(self) -> Lexicon:
-        """Return the words for training and the forms that the recipe adds to them."""
+        """Return the training lexicon plus the inflected forms that the recipe adds (`lexicon.inflect`)."""
 
     @property
     def bitext(self) -> Mapping[str, TokenPairs]:
@@ -265,7 +308,14 @@ class Inputs(Protocol):
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
-        """Return how often each embedding row (V,) occurs in a language's training text."""
+        """Return for each language how often each embedding row (V,) occurs in its training text."""
+
+    @property
+    def training_sizes(self) -> Mapping[str, int]:
+        """Return the number of tokens in each language's training text; empty in a plan without data."""
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """Yield the token ids (T,) of each training document in `language`; none if the arm does not read it."""
 
 
 def required_bitext(inputs: Inputs, method: str) -> Mapping[str, TokenPairs]:
@@ -279,8 +329,10 @@ def required_bitext(inputs: Inputs, method: str) -> Mapping[str, TokenPairs]:
 
 
 class Method(Protocol):
-    """A way to train. `Settings` has a field for each section of the recipe that it reads, by that section's name; its other
-    fields are what `methods: {NAME: …}` of the recipe may set.
+    """A way to train an arm.
+
+    `Settings` has one field for each recipe section that the method reads, with the name of the section. Its other
+    fields are the method's settings, set in the recipe by `methods: {NAME: …}`.
     """
 
     Settings: ClassVar[type[Section]]
@@ -288,36 +340,6 @@ class Method(Protocol):
     description: ClassVar[str]
     citation: ClassVar[str]
 
+    @abstractmethod
     def phases(self, settings: Any, inputs: Inputs) -> list[Phase]:
-        """Return the phases in their order; the main one, whose `steps` is None, gets what the budget leaves."""
-
-
-def settled(phases: Sequence[Phase], model: Any, budget: float, devices: int = 1) -> list[Phase]:
-    """Return the phases with the steps that `budget` FLOPs a device leave to the one that has none. RecipeError if none."""
-    fixed = sum(phase.steps * phase.cost(model, devices).flops for phase in phases if phase.steps)
-    return [
-        replace(phase, steps=matched_steps(budget, fixed, phase.cost(model, devices).flops))
-        if phase.steps is None
-        else phase
-        for phase in phases
-    ]
-
-
-def budget_of(phases: Sequence[Phase], model: Any, steps: int, devices: int = 1) -> float:
-    """Return the FLOPs of phases on one device, the phase without steps taking `steps`."""
-    total = 0.0
-    for phase in phases:
-        total += (steps if phase.steps is None else phase.steps) * phase.cost(model, devices).flops
-    return total
-
-
-def matched_steps(budget: float, spent: float, step: float) -> int:
-    """Return how many steps of `step` FLOPs the budget leaves after `spent`. RecipeError if that is none."""
-    # Sums of FLOPs are not exact: what is whole but for rounding is whole.
-    steps = math.floor((budget - spent) / step + 1e-6)
-    if steps < 1:
-        raise RecipeError(
-            f"stage 1 of this arm takes {spent:.3g} FLOPs of a budget of {budget:.3g} and leaves no step of stage 2. "
-            "The budget is `align.steps` and `pretrain.steps` of the recipe; lower the arm's own align.steps."
-        )
-    return steps
+        """Return the phases in order. The main phase has `steps=None`: it gets the steps that the budget leaves."""

@@ -1,8 +1,11 @@
-"""PreAlign (Li et al., EMNLP 2024), the arms of its ablations, and what this project adds to it.
+"""PreAlign (Li et al., EMNLP 2024), its ablations, and the additions of this project.
 
-1. Stage 1 (`align.steps` above 0): weight · L_align + lm_weight · L_LM on unswitched text, from the initial model.
-2. Stage 2: L_LM on code-switched text; with `sustain.weight` the alignment loss stays on.
-3. With `anchor.enabled` the embeddings are tied in both stages.
+1. Stage 1 (`align.steps` above 0): train weight · L_align + lm_weight · L_LM on unswitched text, from the initial
+   model.
+2. Stage 2: train L_LM on code-switched text. `sustain.weight` above 0 keeps the alignment loss on (an addition).
+3. `next_word`: stage 2 also predicts translations of the next word. `twin_mask`: translations of a label do not count as
+   wrong answers (additions).
+4. `anchor.enabled` ties target embedding rows to source rows in both stages (an addition).
 
 Joint training is this method without stage 1 and without switching.
 """
@@ -13,11 +16,20 @@ from typing import ClassVar
 
 from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.alignment.states import bos_id
+from prealign.methods.peers.next_word import NextWord
+from prealign.methods.peers.twin_mask import TwinMask
 from prealign.methods.phase import Initialisation, Inputs, Method, Phase, Term, main_phase
 from prealign.methods.schedule import Schedule
 from prealign.methods.switching.rewriting import CodeSwitching
 from prealign.methods.vocabulary.anchored import AnchoredVocabulary
-from prealign.recipe.methods import AlignSection, AnchorSection, SustainSection, SwitchSection
+from prealign.recipe.methods import (
+    AlignSection,
+    AnchorSection,
+    NextWordSection,
+    SustainSection,
+    SwitchSection,
+    TwinMaskSection,
+)
 from prealign.recipe.section import Section
 from prealign.recipe.sections import LexiconSection, PretrainSection
 
@@ -33,7 +45,7 @@ class PreAlign(Method):
     )
 
     class Settings(Section):
-        """The sections of the recipe that decide how it trains."""
+        """The sections of the recipe that PreAlign reads."""
 
         align: AlignSection
         switch: SwitchSection
@@ -41,13 +53,15 @@ class PreAlign(Method):
         anchor: AnchorSection
         pretrain: PretrainSection
         lexicon: LexiconSection
+        next_word: NextWordSection | None = None
+        twin_mask: TwinMaskSection | None = None
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
-        """Return stage 1, if there is one, and stage 2."""
+        """Return stage 1 (if `align.steps` is above 0) and stage 2."""
         initialisations = _initialisations(settings, inputs)
         stage_2 = main_phase(
             settings.pretrain,
-            terms=_sustained(settings, inputs),
+            terms=(*_sustained(settings, inputs), *_of_text(settings, inputs)),
             rewriting=_switching(settings, inputs),
             initialisations=initialisations,
         )
@@ -91,6 +105,19 @@ def _sustained(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Term, ...]:
     return (Term(objective, sustain.weight, sustain.every, Schedule.of(sustain.schedule)),)
 
 
+def _of_text(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Term, ...]:
+    pretrain, terms = settings.pretrain, []
+    tokens = pretrain.batch_size * pretrain.context
+    if (next_word := settings.next_word) is not None:
+        senses = settings.lexicon.maximum_senses
+        objective = NextWord(next_word, inputs, anchor=settings.anchor, maximum_senses=senses, text_tokens=tokens)
+        terms.append(Term(objective, next_word.weight, schedule=Schedule.of(next_word.schedule)))
+    if (twin_mask := settings.twin_mask) is not None:
+        mask = TwinMask(twin_mask, inputs, anchor=settings.anchor, text_tokens=tokens)
+        terms.append(Term(mask, schedule=Schedule.of(twin_mask.schedule)))
+    return tuple(terms)
+
+
 def _switching(settings: PreAlign.Settings, inputs: Inputs) -> CodeSwitching | None:
     if not settings.switch.ratio:
         return None
@@ -101,5 +128,5 @@ def _initialisations(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Initi
     anchor = settings.anchor
     if not anchor.enabled:
         return ()
-    amounts = anchor.model_dump(exclude={"enabled"})
-    return (AnchoredVocabulary(inputs.words, inputs.token_counts, inputs.languages, **amounts),)
+    options = anchor.model_dump(exclude={"enabled"})
+    return (AnchoredVocabulary(inputs.words, inputs.token_counts, inputs.languages, **options),)

@@ -1,1 +1,1 @@
-"""What is wanted: the sections of a recipe, its arms, and the checks that read no data."""
+"""The recipe of an experiment: its sections, its arms, and checks that read no data."""

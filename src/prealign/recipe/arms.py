@@ -1,14 +1,16 @@
-"""Arms: the named ways to train that an experiment compares, each a few settings on top of the recipe.
+"""Arms: the named ways to train that an experiment compares. An arm is the recipe with a few settings changed.
 
-1. An arm starts from `PAPER`: the choices that tell arms apart, pinned to the paper's method whatever the
-   recipe says. So `prealign` is the paper's PreAlign in every recipe, also in one that sets `sustain.weight`.
-2. On top come the arm's own settings (`Arm.set`).
-3. Amounts stay the recipe's: steps, ratio, loss weights, rates. In short, *the arm says whether a mechanism
-   takes part, the recipe says how much*. So the arms of sustained alignment use the recipe's `sustain.weight`
-   if it is above 0, else 0.1. An amount of 0 in the recipe, say of `switch.ratio`, turns the mechanism off in
-   every arm; `prealign.recipe.effects.ineffective` names the arms that become the same by it.
-4. A variant of the recipe is an arm it `extends`, itself perhaps a variant, plus its own settings, which win.
-5. The result is validated again, like a recipe that was read from a file.
+1. Pin the settings that distinguish arms to the paper's method (`PAPER`). `prealign` is therefore the paper's PreAlign
+   in every recipe, also in a recipe that sets `sustain.weight`.
+2. Apply the settings of the arm (`Arm.set`).
+3. Take all amounts from the recipe: steps, ratios, loss weights, rates. *The arm decides whether a mechanism is on, the
+   recipe decides how much.* For example, arms with sustained alignment use the recipe's `sustain.weight` if it is above
+   0, else 0.1. An amount of 0 in the recipe, such as `switch.ratio: 0`, turns the mechanism off in every arm;
+   `prealign.recipe.effects.ineffective` reports arms that become equal in this way.
+4. For a variant of the recipe, resolve the arm (or variant) that it `extends`, then apply the settings of the variant.
+5. Pin the optional sections (`next_word`, `twin_mask`) to None: an absent section is off. Arms and variants that turn
+   one on start from the recipe's section, then apply their settings.
+6. Validate the result like a recipe from a file.
 """
 
 from __future__ import annotations
@@ -29,19 +31,28 @@ PAPER: Mapping[str, Any] = {
     "switch.mode": "input_only",
     "sustain.weight": 0.0,
     "anchor.enabled": False,
+    "next_word": None,
+    "twin_mask": None,
     "mixture.languages": "all",
     "mixture.clone_ids": "twin",
 }
-"""What every arm pins, unless it is named for changing it."""
+"""Settings that every arm pins, unless `Arm.set` changes them."""
+
+OPTIONAL = ("next_word", "twin_mask")
+"""Optional sections: the mechanism is on if the section is present."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A named arm: the settings (dotted keys) by which it differs from the paper's PreAlign."""
+    """A built-in arm.
+
+    set: the settings (dotted keys) that differ from the paper's PreAlign. citation: None for that of PreAlign.
+    """
 
     name: str
     description: str
     set: Mapping[str, Any]
+    citation: str | None = None
 
 
 _NO_ALIGN = {"align.steps": 0}
@@ -49,7 +60,11 @@ _JOINT = {**_NO_ALIGN, "switch.ratio": 0.0}
 _VANILLA = {"switch.mode": "vanilla"}
 _SUSTAINED = {"sustain.weight": 0.1}
 _ANCHORED = {"anchor.enabled": True}
-_DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+_WEAM = (
+    "Yang, Ma, Cui, Ye, Che, Wang: Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer. MRQA 2021. "
+    "arXiv:2106.01732 (WEAM, here for causal models)"
+)
+_DEFINED: tuple[tuple[Any, ...], ...] = (
     ("joint", "joint training: the same data, no alignment, no switching", _JOINT),
     ("joint_vanilla_cs", "joint training, switched words are labels too", {**_NO_ALIGN, **_VANILLA}),
     ("joint_input_cs", "joint training with input-only switching", _NO_ALIGN),
@@ -63,10 +78,21 @@ _DEFINED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prealign_anchored", "PreAlign, target rows tied to their translations' rows", _ANCHORED),
     ("anchored", "joint training, target rows tied to their translations' rows", {**_JOINT, **_ANCHORED}),
     ("prealign_sustained_anchored", "PreAlign, sustained and anchored", {**_SUSTAINED, **_ANCHORED}),
+    (
+        "joint_next_word",
+        "joint training that also predicts translations of the next word",
+        {**_JOINT, "next_word": {}},
+        _WEAM,
+    ),
+    (
+        "joint_twin_mask",
+        "joint training whose softmax does not count translations as wrong",
+        {**_JOINT, "twin_mask": {}},
+    ),
     ("merged_ids", "the upper bound: a clone with source ids", {**_JOINT, "mixture.clone_ids": "merged"}),
     ("target_only", "target text alone, for the whole budget", {**_JOINT, "mixture.languages": "targets"}),
 )
-ARMS: Mapping[str, Arm] = {name: Arm(name, description, changes) for name, description, changes in _DEFINED}
+ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
@@ -74,14 +100,16 @@ _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflec
 
 
 def is_built_in(name: str) -> bool:
-    """Whether a name is an arm without being a variant: one of `ARMS`, or a method."""
+    """Whether `name` is one of `ARMS` or a method, and so cannot be the name of a variant."""
     return name in ARMS or name in METHODS
 
 
 def arm_card(recipe: Recipe, name: str) -> dict[str, str]:
-    """Return an arm's "label", what it does ("description") and whose it is ("citation"), for report and model card."""
+    """Return the "label", "description" and "citation" of an arm, for report and model card."""
     if name in ARMS:
-        return {"label": name, "description": ARMS[name].description, "citation": load_method("prealign").citation}
+        arm = ARMS[name]
+        citation = arm.citation or load_method("prealign").citation
+        return {"label": name, "description": arm.description, "citation": citation}
     if name in METHODS:
         method = load_method(name)
         return {"label": method.label, "description": method.description, "citation": method.citation}
@@ -92,7 +120,7 @@ def arm_card(recipe: Recipe, name: str) -> dict[str, str]:
 
 
 def resolve_arm(recipe: Recipe, name: str) -> Recipe:
-    """Return the recipe that the arm or variant `name` trains by.
+    """Return the recipe of the arm or variant `name`, with its settings applied.
 
     Raises RecipeError for an unknown name, a variant that extends itself, or settings that do not validate.
     """
@@ -100,7 +128,7 @@ def resolve_arm(recipe: Recipe, name: str) -> Recipe:
 
 
 def arm_settings(recipe: Recipe, name: str) -> dict[str, Any]:
-    """Return all settings (dotted keys) that the arm puts on the recipe, pinned ones included.
+    """Return all settings (dotted keys) that the arm applies to the recipe, including the pinned ones.
 
     Raises RecipeError for an unknown name or a variant that extends itself.
     """
@@ -112,13 +140,18 @@ def arm_settings(recipe: Recipe, name: str) -> dict[str, Any]:
         settings["sustain.weight"] = recipe.sustain.weight
     for variant in reversed(lineage[:-1]):
         settings.update(recipe.variants[variant].set)
+    for section in OPTIONAL:
+        if settings[section] is not None or any(key.startswith(f"{section}.") for key in settings):
+            own = getattr(recipe, section)
+            settings[section] = own.model_dump(exclude_unset=True) if own else {}
     return settings
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with settings (dotted keys, `targets.0.share` for lists) replaced, validated again.
+    """Return the recipe with `settings` applied and validated. Keys are dotted; `targets.0.share` goes into a list.
 
-    What the user wrote (`model_fields_set`) stays known. Raises RecipeError with all problems, one a line.
+    `model_fields_set` of the result still holds the fields that the user wrote. Raises RecipeError with all problems,
+    one per line.
     """
     data, problems = _changed(recipe, settings)
     if not problems:
@@ -130,7 +163,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 
 
 def _changed(recipe: Recipe, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the recipe's data with settings put in, and those that have no place."""
+    """Return the recipe's data with `settings` applied, and the problems of settings whose key does not exist."""
     data = recipe.model_dump(exclude_unset=True)
     problems: list[Problem] = []
     for dotted, value in settings.items():
@@ -142,7 +175,7 @@ def _changed(recipe: Recipe, settings: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def _split_key(dotted: str) -> list[str]:
-    """Split a dotted key; what follows `variants.NAME.set.` is itself one key, dots and all."""
+    """Split a dotted key. The rest after `variants.NAME.set.` stays one key with its dots."""
     parts = dotted.split(".")
     if parts[0] == "variants" and parts[2:3] == ["set"] and len(parts) > 4:
         return [*parts[:3], ".".join(parts[3:])]
@@ -150,9 +183,9 @@ def _split_key(dotted: str) -> list[str]:
 
 
 def put_setting(data: dict[str, Any], dotted: str, value: Any) -> Key:
-    """Put a value into nested data in place, making missing sections; return its key, list indices as int.
+    """Set a value in nested data, in place, creating missing sections. Returns its key, with list indices as int.
 
-    Raises RecipeError where a part of the key leads nowhere.
+    Raises RecipeError if a part of the key does not exist.
     """
     return _put(data, _split_key(dotted), value)
 
@@ -178,7 +211,7 @@ def _entries(count: int) -> str:
 
 
 def _built_in(recipe: Recipe, name: str) -> Mapping[str, Any]:
-    """Return what a built-in arm, or the arm of a method, sets. RecipeError for an unknown name."""
+    """Return the settings of a built-in arm or of a method's arm. RecipeError for an unknown name."""
     if name in ARMS:
         return ARMS[name].set
     if name in METHODS:
@@ -187,7 +220,7 @@ def _built_in(recipe: Recipe, name: str) -> Mapping[str, Any]:
 
 
 def arm_problems(recipe: Recipe) -> list[Problem]:
-    """Return what is wrong with the names in `arms`, `baseline` and `variants`, and with `seeds`."""
+    """Return the problems of the names in `arms`, `baseline` and `variants`, and of `seeds`."""
     problems: list[Problem] = []
     for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms)):
         problems += [((key, i), f"{values[i]!r} is named twice") for i in repeated(values)]
@@ -215,17 +248,17 @@ def _variant_name_problems(recipe: Recipe, name: str) -> Iterator[Problem]:
 
 
 def variant_problems(recipe: Recipe, name: str) -> list[Problem]:
-    """Return what is wrong with a variant's settings: keys that do not exist, values that do not validate."""
-    lineage, own = _lineage(recipe, name), recipe.variants[name].set
+    """Return the problems of a variant's settings: keys that do not exist, values that do not validate."""
+    lineage, settings = _lineage(recipe, name), recipe.variants[name].set
     if not is_built_in(lineage[-1]):
         return []
     here: Key = ("variants", name, "set")
-    problems = [((*here, dotted), text) for dotted in own for text in _not_for_an_arm(dotted)]
+    problems = [((*here, dotted), text) for dotted in settings for text in _not_for_an_arm(dotted)]
     data, misplaced = _changed(recipe, arm_settings(recipe, name))
-    problems += [((*here, *key), text) for key, text in misplaced if key[0] in own]
+    problems += [((*here, *key), text) for key, text in misplaced if key[0] in settings]
     outcome = validate(data)
     for key, text in [] if isinstance(outcome, Recipe) else outcome:
-        for dotted in own:
+        for dotted in settings:
             if _touches(_split_key(dotted), key):
                 inside = key[len(_split_key(dotted)) :]
                 problems.append(((*here, dotted), f"{show(inside)}: {text}" if inside else text))
@@ -233,7 +266,7 @@ def variant_problems(recipe: Recipe, name: str) -> list[Problem]:
 
 
 def _touches(parts: Sequence[str], key: Key) -> bool:
-    """Whether a setting and a problem's key are the same, or one lies inside the other."""
+    """Whether a setting and the key of a problem are equal, or one contains the other."""
     return all(part == str(step) for part, step in zip(parts, key, strict=False))
 
 
@@ -242,17 +275,17 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
     if section in _WHOLE_EXPERIMENT:
         yield f"an arm cannot change `{section}`, which belongs to the whole experiment"
     elif dotted == "pretrain.steps":
-        yield "the steps of stage 2 follow from the budget that all arms share; make it a recipe of its own"
+        yield "the steps of stage 2 follow from the budget that all arms share; write a separate recipe"
     elif (section in _SHARED and dotted != section and dotted not in _OWN) or dotted.startswith(
         "evaluate.dictionaries"
     ):
-        yield f"all arms share `{section}`, or they would not compare; make it a recipe of its own"
+        yield f"all arms share `{section}`, or they would not be comparable; write a separate recipe"
     elif keys := fields_at((dotted,)):
         yield f"this is a section: set its keys one by one, as in '{dotted}.{next(iter(keys))}'"
 
 
 def _lineage(recipe: Recipe, name: str) -> list[str]:
-    """Return the arm and what it extends, up to a built-in arm, an unknown name, or a name met before."""
+    """Return the arm and the arms it extends, up to a built-in arm, an unknown name or a repeated name."""
     line = [name]
     while line[-1] in recipe.variants and not is_built_in(line[-1]) and line[-1] not in line[:-1]:
         line.append(recipe.variants[line[-1]].extends)

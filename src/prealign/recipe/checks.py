@@ -1,5 +1,7 @@
-"""What does not hold together in a recipe, as far as can be told without reading its data: settings of valid sections that
-exclude each other, in the recipe and in each of its variants.
+"""Contradictions between valid sections of a recipe, found without reading its data.
+
+1. Run each check of `_CHECKS` whose sections are valid on the recipe.
+2. Run the checks on each variant with its settings applied; report only problems that the recipe itself does not have.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from prealign.recipe.validate import Key, Problem, did_you_mean, repeated, show
 
 
 def contradictions(recipe: Recipe, unread: Collection[str] = ()) -> list[Problem]:
-    """Return what does not hold together in a valid recipe and in its variants, without reading any data.
+    """Return the contradictions in a valid recipe and in its variants.
 
-    Checks that read one of the sections `unread` are left out.
+    unread: sections that are stand-ins for invalid ones. Checks that read one of them do not run.
     """
     checks = [check for sections, check in _CHECKS if not set(sections) & set(unread)]
     problems = [problem for check in checks for problem in check(recipe)]
@@ -35,10 +37,10 @@ def _variant_contradictions(
 ) -> list[Problem]:
     try:
         changed = resolve_arm(recipe, name)
-    except RecipeError:  # what it extends is unsound, which is reported there
+    except RecipeError:  # an invalid base is reported at the base
         return []
-    found = [problem for check in checks for problem in check(changed) if problem not in known]
-    return [(("variants", name, "set"), f"{show(key)}: {message}") for key, message in found]
+    added = [problem for check in checks for problem in check(changed) if problem not in known]
+    return [(("variants", name, "set"), f"{show(key)}: {message}") for key, message in added]
 
 
 def _languages(recipe: Recipe) -> Iterator[Problem]:
@@ -69,16 +71,16 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _shares(recipe: Recipe) -> Iterator[Problem]:
-    """Weights of languages name languages, and leave something to read and to switch into."""
+    """Check that language weights name languages of the recipe, and that a language is left to switch into."""
     source, targets = recipe.source.language, [target.language for target in recipe.targets]
     weights, drawn = recipe.mixture.weights, recipe.switch.targets
-    for key, named, known in (
-        (("mixture", "weights"), weights, [source, *targets]),
-        (("switch", "targets"), drawn, targets),
+    for key, named, known, kind in (
+        (("mixture", "weights"), weights, [source, *targets], "language"),
+        (("switch", "targets"), drawn, targets, "target"),
     ):
         for language in named:
             if language not in known:
-                yield (*key, language), f"{language!r} is not one of its languages{did_you_mean(language, known)}"
+                yield (*key, language), f"{language!r} is not a {kind} of this recipe{did_you_mean(language, known)}"
     missing = [language for language in (source, *targets) if weights and language not in weights]
     if missing:
         yield ("mixture", "weights"), f"has no weight for {', '.join(missing)}: name every language, or none"
@@ -90,15 +92,15 @@ def _shares(recipe: Recipe) -> Iterator[Problem]:
 
 def _one_model(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
-    given = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
-    if not given:
+    sources = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
+    if not sources:
         yield ("model",), "has no model: set one of preset, config, pretrained"
-    elif len(given) > 1 and "preset" in given and "preset" not in model.model_fields_set:
-        yield ("model", given[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
-    elif len(given) > 1:
-        yield ("model",), f"has {' and '.join(given)}: leave one, set the others to null"
+    elif len(sources) > 1 and "preset" in sources and "preset" not in model.model_fields_set:
+        yield ("model", sources[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
+    elif len(sources) > 1:
+        yield ("model",), f"has {' and '.join(sources)}: leave one, set the others to null"
     if model.pretrained and recipe.tokenizer.path is None:
-        yield ("model", "pretrained"), "needs its own tokenizer: set tokenizer.path"
+        yield ("model", "pretrained"), "needs the tokenizer of the checkpoint: set tokenizer.path"
     if recipe.tokenizer.extend and recipe.tokenizer.path is None:
         yield (
             ("tokenizer", "extend"),
@@ -108,7 +110,7 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
 
 def _learned_tokens(recipe: Recipe) -> Iterator[Problem]:
     if recipe.tokenizer.extend and all(target.is_clone for target in recipe.targets):
-        yield ("tokenizer", "extend"), "no target has text of its own to learn new tokens on: remove it"
+        yield ("tokenizer", "extend"), "every target is a clone, without text to learn new tokens on: remove it"
 
 
 def _window(recipe: Recipe) -> Iterator[Problem]:
@@ -118,7 +120,7 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
 
 
 def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:
-    """Yield the keys that contradict another one, and why."""
+    """Yield (key, message) for each key of the section that contradicts another."""
     if len(set(section.exposures)) < len(section.exposures):
         yield "exposures", f"{section.exposures} names a number twice"
     if section.candidates > section.objects:
@@ -132,7 +134,7 @@ def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:
                 "facts",
                 f"{section.facts} makes {number} facts with names {'in' if half == 'lexicon' else 'outside'} the lexicon, "
                 f"not a multiple of knowledge.objects ({section.objects}): some objects would be the answer more often, "
-                f"and guessing those beats chance. Set {2 * section.objects} with names_in_lexicon 0.5, for example",
+                f"and guessing them would beat chance. Set {2 * section.objects} with names_in_lexicon 0.5, for example",
             )
 
 
@@ -152,7 +154,7 @@ def _knowledge(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _parallel(recipe: Recipe) -> Iterator[Problem]:
-    """Test dictionaries and parallel sentences are of the recipe's languages."""
+    """Check that test dictionaries and parallel sentences are in languages of the recipe."""
     source, section = recipe.source.language, recipe.evaluate
     targets = [target.language for target in recipe.targets if not target.is_clone]
     trained = {file.path for file in recipe.lexicon.files}
@@ -165,16 +167,16 @@ def _parallel(recipe: Recipe) -> Iterator[Problem]:
             )
         if file.path in trained:
             yield (*key, "path"), f"{file.path!r} is in lexicon.files too: none of its words would be left to train on"
-    for i in repeated([one.name for one in section.sentences]):
+    for i in repeated([sentences.name for sentences in section.sentences]):
         yield ("evaluate", "sentences", i, "name"), f"{section.sentences[i].name!r} is named twice"
-    for i, one in enumerate(section.sentences):
+    for i, sentences in enumerate(section.sentences):
         here: Key = ("evaluate", "sentences", i, "files")
-        for language in one.files:
+        for language in sentences.files:
             if language not in (source, *targets):
                 clone = language.endswith(CLONE_SUFFIX)
                 why = "is made from the source's sentences: remove it" if clone else "is not a language of this recipe"
                 yield (*here, language), f"{language!r} {why}"
-        if source not in one.files:
+        if source not in sentences.files:
             yield here, f"the source language has no file: add '{source}: FILE'"
 
 
@@ -199,7 +201,7 @@ def _bitext(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _transfer(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what contradicts the rest of the recipe, task by task."""
+    """Yield the contradictions of each transfer task with the rest of the recipe."""
     names = [task.name for task in recipe.transfer]
     for i in repeated(names):
         yield ("transfer", i, "name"), f"{names[i]!r} is named twice"
@@ -222,7 +224,7 @@ def _transfer_tests(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[Pr
 
 
 def _transfer_columns(task: TransferTask, key: Key) -> Iterator[Problem]:
-    """A column that is used must be named once; without `columns` the header of each file is asked when it is read."""
+    """Check that used columns are different and in `columns`. Without `columns`, reading a file checks its header."""
     used = [column for column in (task.text, task.pair, task.label) if column is not None]
     for i in repeated(used):
         yield key, f"text, pair and label are different columns, and {used[i]!r} is two of them"
@@ -239,7 +241,7 @@ def _transfer_lengths(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[
     if task.max_tokens is not None and task.max_tokens > context:
         yield (*key, "max_tokens"), f"{task.max_tokens} is above pretrain.context, {context}: positions never trained"
     if task.pair is not None and (task.max_tokens or context) < 3:
-        yield (*key, "max_tokens"), f"{task.max_tokens} is too few for two sentences and what separates them"
+        yield (*key, "max_tokens"), f"{task.max_tokens} is too few for two sentences and their separator"
     if task.passages is not None and task.passages.tokens > (task.max_tokens or context):
         limit = "max_tokens" if task.max_tokens else "pretrain.context"
         yield (
@@ -259,7 +261,10 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("source", "targets", "bitext", "pretrain"), _bitext),
     (("trainer",), _trainer),
-    (("methods", "align", "switch", "sustain", "anchor", "pretrain", "lexicon"), settings_problems),
+    (
+        ("methods", "align", "switch", "sustain", "anchor", "next_word", "twin_mask", "pretrain", "lexicon"),
+        settings_problems,
+    ),
     (("transfer", "source", "targets", "pretrain"), _transfer),
     (("knowledge", "source", "targets"), _knowledge),
 )

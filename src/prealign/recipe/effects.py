@@ -1,18 +1,17 @@
-"""Settings of a recipe that were written and change nothing, and arms that train exactly like another."""
+"""Warnings: settings in a recipe that have no effect, and arms that train exactly like another arm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.arms import ARMS, resolve_arm
+from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
 _SWITCHED_BY: dict[str, tuple[str, ...]] = {
-    # a section or setting: it matters only to arms in which one of these is not 0 or false
+    # section or setting: it has an effect only in arms where one of these is neither 0, false nor absent
     "align": ("align.steps",),
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
@@ -21,6 +20,8 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "lexicon.inflect": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
+    "anchor.frequency_ratio": ("anchor.enabled", "next_word", "twin_mask"),
+    "anchor.em_rounds": ("anchor.enabled", "next_word", "twin_mask"),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
@@ -28,42 +29,51 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
 
 
 def ineffective(recipe: Recipe) -> list[str]:
-    """Return a warning for each setting that was written, is not the default, and changes nothing."""
+    """Return a warning for each setting in the recipe that differs from its default and has no effect."""
     trained = {name: resolve_arm(recipe, name) for name in dict.fromkeys([*ARMS, *recipe.variants, *recipe.arms])}
     arms, warnings = [trained[name] for name in recipe.arms], []
+    off = [key for key in OPTIONAL if getattr(recipe, key) is not None and not any(getattr(arm, key) for arm in arms)]
+    for section in off:
+        having = ", ".join(name for name, arm in trained.items() if getattr(arm, section))
+        warnings.append(f"{section}: has no effect on the arms of this recipe, only on {having}")
     for key, value in _written(recipe):
+        if key.split(".")[0] in off:
+            continue
         needs = _SWITCHED_BY.get(key) or _SWITCHED_BY.get(key.split(".")[0], ())
         if all(_value(arm, key) != value for arm in arms):
             having = ", ".join(name for name, arm in trained.items() if _value(arm, key) == value)
-            warnings.append(f"{key}: {value!r} has no effect on the arms of this recipe, but on {having}")
+            warnings.append(f"{key}: {value!r} has no effect on the arms of this recipe, only on {having}")
         elif needs and not any(_value(arm, need) for arm in arms for need in needs):
             warnings.append(f"{key}: {value!r} has no effect: no arm of this recipe has {' or '.join(needs)}")
     if recipe.baseline not in recipe.arms and ("baseline" in recipe.model_fields_set or len(recipe.arms) > 1):
         warnings.append(
             f"baseline: {recipe.baseline!r} is not among `arms`, so nothing is compared: add it, or `prealign merge` the "
-            "results with some that have it"
+            "results with results that have it"
         )
     if "method" in recipe.model_fields_set:
-        warnings.append(f"method: {recipe.method!r} has no effect: the arms decide it; name the method in `arms`")
+        warnings.append(f"method: {recipe.method!r} has no effect: each arm sets its method; name the method in `arms`")
     used = {arm.method for arm in arms}
     for name in recipe.methods:
         if name not in used:
             warnings.append(
-                f"methods.{name}: has no effect: no arm of this recipe trains by it; add {name!r} to `arms`"
+                f"methods.{name}: has no effect: no arm of this recipe uses the method; add {name!r} to `arms`"
             )
     return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
 
 
 def _value(recipe: Recipe, key: str) -> Any:
-    return reduce(getattr, key.split("."), recipe)
+    value: Any = recipe
+    for name in key.split("."):
+        value = getattr(value, name, None)  # a section may be absent
+    return value
 
 
 def _unused(recipe: Recipe) -> Iterator[str]:
     vocabulary = TokenizerSection.model_fields["vocab_size"].default
     if recipe.tokenizer.path is not None and recipe.tokenizer.vocab_size != vocabulary:
-        yield "tokenizer.vocab_size: has no effect: the tokenizer of tokenizer.path has its own vocabulary"
-    own_text = sum(not target.is_clone for target in recipe.targets)
-    learned = own_text if recipe.tokenizer.path else 1 + own_text  # languages that tokens are learned on
+        yield "tokenizer.vocab_size: has no effect: the vocabulary comes with the tokenizer of tokenizer.path"
+    with_text = sum(not target.is_clone for target in recipe.targets)
+    learned = with_text if recipe.tokenizer.path else 1 + with_text  # languages that tokens are learned on
     if recipe.tokenizer.temperature != 1.0 and recipe.tokenizer.path and not recipe.tokenizer.extend:
         yield "tokenizer.temperature: has no effect: the tokenizer of tokenizer.path learns no tokens"
     elif recipe.tokenizer.temperature != 1.0 and learned == 1:
@@ -74,7 +84,7 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         if target.is_clone and target.segmenter != TargetText.model_fields["segmenter"].default:
             yield f"targets.{i}.segmenter: {target.segmenter!r} has no effect: a clone has the words of its source"
     if recipe.model.tie_embeddings and recipe.model.preset is None:
-        yield "model.tie_embeddings: has no effect: the model of model.config or model.pretrained says so itself"
+        yield "model.tie_embeddings: has no effect: the config of model.config or model.pretrained decides it"
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
     if len(recipe.targets) == 1 and recipe.switch.targets:
         yield f"switch.targets: {recipe.switch.targets} has no effect: there is one target"
@@ -84,7 +94,7 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         yield "lexicon.normalise: 'arabic' has no effect: no language of this recipe is Arabic"
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
-            yield f"lexicon.files.{i}: {file.path!r} is not read: a clone has its own dictionary"
+            yield f"lexicon.files.{i}: {file.path!r} is not read: a clone's dictionary is made from the corpus"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
@@ -96,7 +106,7 @@ def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
 
 
 def _written(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of sections, with their values, that the user set to other than the default."""
+    """Yield (dotted key, value) of each section setting that the user set to another value than its default."""
     for name, section in recipe:
         for key, field in type(section).model_fields.items() if isinstance(section, Section) else ():
             value = getattr(section, key)
@@ -105,7 +115,7 @@ def _written(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def _same_arms(names: Sequence[str], trained: Mapping[str, Recipe]) -> Iterator[str]:
-    """Warn of arms that train exactly like another, in the recipe or not: names promise a difference."""
+    """Warn of arms that train exactly like another arm, in the recipe or not: different names promise a difference."""
     for i, name in enumerate(names):
         for other in trained:
             if other not in names[: i + 1] and trained[other] == trained[name]:

@@ -1,14 +1,14 @@
 """Recipe files: read a recipe and report all its errors at once, or write a recipe.
 
-1. Parse the file as YAML and record the line of every key. Plain scalars follow YAML 1.2: `language: no` is the
-   text "no", `5e-4` is a number. A duplicate key is an error, and so are more than MOST_VALUES values or MOST_LEVELS levels.
-2. Apply the overrides (`switch.ratio=0.1`; values are YAML too) to the values of the file; the last one wins.
-3. Validate with pydantic, and put its errors in plain words.
+1. Parse the file as YAML and record the line of every key. Plain scalars follow YAML 1.2: `language: no` is the text
+   "no", `5e-4` is a number. A duplicate key is an error, and so are more than MOST_VALUES values or MOST_LEVELS levels.
+2. Apply the overrides (`switch.ratio=0.1`; values are YAML too) to the values of the file. The last override wins.
+3. Validate with pydantic and translate its errors into plain words.
 4. Check for settings that contradict each other (`prealign.recipe.checks`). A check runs only if its sections are
    valid: each mistake is reported once.
-5. If there is an error, raise one RecipeError with a line for each: `FILE:LINE: KEY: what is wrong`.
+5. If there are errors, raise one RecipeError with one line per error: `FILE:LINE: KEY: what is wrong`.
 
-Paths in a recipe are relative to the working directory, not to the recipe's folder, and stay as written.
+Paths in a recipe are relative to the working directory, not to the recipe's folder. They are not rewritten.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Key, Problem, show, validate
 
 MOST_VALUES = 100_000
-"""Values of a file, those that aliases repeat included: a few hundred bytes of aliases can stand for billions."""
+"""Maximum number of values in a file, counting repeats by aliases: a few hundred bytes can expand to billions."""
 MOST_LEVELS = 50
 
 AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
-"""Origin of a setting, in sorting order: (0, line, text) in the file, (number, 0, text) in an override."""
+"""Origin of a setting, in sorting order: (0, line, text) for the file, (number, 0, text) for an override."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, which quotes text that YAML 1.1 or 1.2 reads as another type."""
+    """PyYAML's safe dumper; it quotes text that YAML 1.1 or 1.2 would read as another type."""
 
 
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)"
@@ -52,44 +52,44 @@ _PLAIN_SCALARS = {
     "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
     "float": (_FLOAT, list("-+.0123456789")),
 }
-_Loader.yaml_implicit_resolvers = {}  # without those of YAML 1.1
+_Loader.yaml_implicit_resolvers = {}  # remove the rules of YAML 1.1
 for _tag, (_pattern, _first) in _PLAIN_SCALARS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; overrides such as `switch.ratio=0.1` or `targets.0.share=0.2` win over the file.
+    """Read a recipe. Overrides such as `switch.ratio=0.1` or `targets.0.share=0.2` replace values of the file.
 
-    Relative paths in the recipe stay relative to the working directory. Raises RecipeError with every problem
-    of the file and the overrides, one a line, each with its place and key.
+    Relative paths in the recipe are relative to the working directory. Raises RecipeError with every problem of the
+    file and the overrides, one per line, with place and key.
     """
     data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}:1: no recipe: the file is empty or not made of 'key: value' lines")
-    found = _located(problems, places)
+        raise RecipeError(f"{path}:1: no recipe: the file is empty or has no 'key: value' lines")
+    located = _located(problems, places)
     for number, override in enumerate(overrides, start=1):
-        found += _override(data, places, override, (number, 0, f"override {override!r}"))
+        located += _override(data, places, override, (number, 0, f"override {override!r}"))
     outcome = validate(data)
     if isinstance(outcome, Recipe):
         problems = contradictions(outcome)
     else:
         problems = outcome + _contradictions_of_the_rest(data, outcome)
-    found += _located(problems, places)
-    if found or not isinstance(outcome, Recipe):
-        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(found)))
+    located += _located(problems, places)
+    if located or not isinstance(outcome, Recipe):
+        raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(located)))
     return outcome
 
 
 def load_section(
     path: str | Path, kind: type[AnySection], check: Callable[[AnySection], Iterable[Problem]]
 ) -> AnySection:
-    """Read a YAML file that is one section; RecipeError with every problem, one a line, as for `load_recipe`."""
+    """Read a YAML file that holds one section. RecipeError with every problem, one per line, as in `load_recipe`."""
     data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
     try:
         section = kind.model_validate(data)
     except ValidationError as error:
-        problems += [(found["loc"], found["msg"]) for found in error.errors(include_url=False)]
+        problems += [(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
     else:
         problems += check(section)
     if problems:
@@ -98,8 +98,8 @@ def load_section(
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the whole recipe, defaults included, as YAML that `load_recipe` reads back to an equal one."""
-    # Without allow_unicode: PyYAML writes U+0085 unescaped and reads it back as a line end.
+    """Return the recipe with all defaults as YAML. `load_recipe` reads it back as an equal recipe."""
+    # Without allow_unicode: with it, PyYAML writes U+0085 unescaped and reads it back as a line end.
     return yaml.dump(recipe.model_dump(), Dumper=_Dumper, sort_keys=False, width=110)
 
 
@@ -187,12 +187,12 @@ def _override(data: Any, places: dict[Key, Place], override: str, place: Place) 
 
 
 def _located(problems: Iterable[Problem], places: dict[Key, Place]) -> list[tuple[Place, str]]:
-    """Give each problem the place of its key, or of the innermost section around it that has a place."""
-    found = []
+    """Return each problem with the place of its key, or of the innermost enclosing section that has a place."""
+    located = []
     for key, message in problems:
         place = next(places[key[:n]] for n in range(len(key), -1, -1) if key[:n] in places)
-        found.append((place, f"{show(key)}: {message}" if key else message))
-    return found
+        located.append((place, f"{show(key)}: {message}" if key else message))
+    return located
 
 
 def _contradictions_of_the_rest(data: dict[str, Any], problems: Sequence[Problem]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""The sections of the recipe that say what is measured: knowledge, language modelling and retrieval, transfer."""
+"""The recipe sections of the measures: knowledge, language modelling, retrieval, transfer."""
 
 from __future__ import annotations
 
@@ -11,87 +11,98 @@ from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
 
 
 class KnowledgeSection(Section):
-    """Made-up facts, written in source training text and asked in every language that has templates."""
+    """Cross-lingual knowledge: made-up facts are written in source text and asked in every language with templates."""
 
     exposures: list[Positive] = Field(default=[1, 4, 16, 64], min_length=1)
-    """How often a fact is written in one pass over the training text; each gives `facts` facts a relation."""
+    """Numbers of exposures: how often a fact is stated in one pass over the training text. Each number gets `facts`
+    facts per relation."""
     facts: Positive = 20
-    """Facts a relation and number of exposures; as many again are never taught (the control)."""
+    """Facts per relation and number of exposures. The same number of control facts is never stated."""
     objects: Positive = 10
-    """Objects a type has in each half (names in the lexicon, names outside); each is the answer of equally many facts."""
+    """Objects of a type in each half (names in the lexicon, names outside it). Each is the answer to equally many facts."""
     candidates: Annotated[int, Field(ge=2)] = 10
-    """Objects of the type that are ranked, the true one among them; chance is 1 / candidates."""
+    """Objects ranked for a question, including the true one. Chance is 1 / candidates."""
     names_in_lexicon: Share = 0.5
-    """Share of the facts whose names the lexicon has, one-to-one; those of the others are never switched nor aligned."""
+    """Share of the facts with names that the lexicon translates one-to-one. Other names are never switched or aligned."""
     two_hop: Count = 0
-    """How often the second fact of a chain is written in target training text; 0 leaves out questions of two hops."""
+    """Number of exposures of the second fact of a two-hop chain, in target training text. 0: no two-hop questions."""
     templates: str | None = None
-    """A YAML file like `prealign/recipe/facts.yaml`, which is read if there is none and has English only."""
+    """YAML file of templates in the form of `prealign/recipe/facts.yaml`. null: that file, which is English."""
     seed: Seed = 0
+    """Seed of the names and facts."""
 
     @property
     def halves(self) -> dict[str, int]:
-        """Facts a relation and number of exposures by where their names are: "lexicon", "outside"; none without facts."""
+        """Facts per relation and number of exposures in each half, "lexicon" and "outside". Empty halves are left out."""
         inside = round(self.names_in_lexicon * self.facts)
         return {half: n for half, n in (("lexicon", inside), ("outside", self.facts - inside)) if n}
 
 
 class TestDictionary(Section):
-    """A dictionary of words that are asked for and never aligned nor switched, from the source language to `target`."""
+    """A test dictionary from the source language to `target`. Its words are never aligned or switched."""
 
     path: str
+    """Path of the file."""
     target: str
+    """Target language of the dictionary: one of `targets`."""
     format: str | None = None
+    """As in `lexicon.files`."""
     turned: bool = False
+    """As in `lexicon.files`."""
     columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
-    """All three as in lexicon.files."""
+    """As in `lexicon.files`."""
 
 
 class SentenceSet(Section):
-    """Parallel sentences: one file a language, a sentence a line; line i means the same in every file."""
+    """Parallel sentences: one file per language, one sentence per line. Line i has the same meaning in every file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name of the set in results and report."""
     files: dict[str, str]
-    """File by language. A clone's sentences are made from the source's."""
+    """File of each language. Clone sentences are made from the source's."""
     limit: Positive | None = None
-    """At most this many lines, the first ones: MEXA falls with the number of sentences, which has to be told."""
+    """Maximum number of lines; the first ones are used. MEXA falls with the number of sentences, so compare equal
+    numbers only. null: all lines."""
 
 
 class EvaluateSection(Section):
-    """What is measured on held-out data, after training."""
+    """Measures on held-out data: perplexity and retrieval."""
 
     stride: Positive | None = None
-    """Tokens a perplexity window moves on; None: half the context. Every token is scored once, after at least
-    context - stride others."""
+    """Tokens by which the perplexity window moves. Every token is scored once, after at least context - stride earlier
+    tokens (fewer at the start of a document). null: half the context."""
     batch_size: Positive = 32
+    """Sequences per forward pass."""
     retrieval_words: Positive = 1000
-    """At most this many pairs of each kind (seen, held-out) are retrieved, drawn by seed."""
+    """Maximum number of word pairs of each kind (seen, held-out) in word retrieval, drawn by seed."""
     csls_neighbours: Positive = 10
+    """Number of neighbours in CSLS."""
     dynamics: Count = 0
-    """How often word retrieval per layer is measured over the course of each stage, at log-spaced steps, the first and the
-    last among them; 0: never."""
+    """Number of measurements of word retrieval over the course of each stage, at log-spaced steps that include the
+    first and the last. 0: none."""
     dynamics_words: Positive = 200
-    """At most this many pairs of each kind are retrieved there, drawn by seed."""
+    """Maximum number of word pairs of each kind in these measurements, drawn by seed."""
     dictionaries: list[TestDictionary] = Field(default=[])
-    """Words that are retrieved and never trained on: their source words leave the lexicon, whatever file they come from."""
+    """Test dictionaries for word retrieval. Their source words leave the training lexicon, whichever file they come from."""
     candidates: Positive = 5000
-    """Words of a test dictionary are retrieved among this many words of each language's training text, the most frequent
-    that it has lexicon.minimum_count times; the words asked for come to them."""
+    """Candidates in retrieval from test dictionaries: this many most frequent words of each language's training text,
+    plus the queries. Words rarer than `lexicon.minimum_count` are no candidates."""
     sentences: list[SentenceSet] = Field(default=[])
-    """Parallel sentences to retrieve, per layer."""
+    """Parallel sentences for sentence retrieval, per layer."""
 
 
 class PassagesSection(Section):
-    """Labelled passages of the run's own documents: what a document is follows from its name."""
+    """Labelled passages from the documents of the run. The class of a document follows from its name."""
 
     classes: str
-    """Regular expression, searched in document names; its named groups are the classes. Other documents are left out."""
+    """Regular expression, searched in document names. Its named groups are the classes. Documents without a match are
+    left out."""
     tokens: Annotated[int, Field(ge=2)] = 64
-    """Length of a passage."""
+    """Length of a passage in tokens."""
     train_examples: Positive = 3000
-    """Out of the source's training documents; as many of each class."""
+    """Number of training passages, from the source's training documents, equally many per class."""
     test_examples: Positive = 1500
-    """Out of the test documents, per language; as many of each class."""
+    """Number of test passages per language, from its test documents, equally many per class."""
 
     @field_validator("classes")
     @classmethod
@@ -99,7 +110,7 @@ class PassagesSection(Section):
         try:
             named = re.compile(pattern).groupindex
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         if len(named) < 2:
             raise ValueError(
                 "needs a named group for each of two or more classes, as in (?P<early>17|18)|(?P<late>19|20)"
@@ -110,32 +121,43 @@ class PassagesSection(Section):
 class TransferTask(Section):
     """A classification task: fine-tuned on source-language data, tested in every language.
 
-    Its data are files (`train`, `tests`) or `passages`. Files are .jsonl, or tab-separated without quoting, with a header
-    or with their columns named here.
+    The data come from files (`train`, `tests`) or from `passages`. Files are .jsonl, or tab-separated without quoting.
+    A tab-separated file has a header, or `columns` names its columns.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name of the task in results and report."""
     train: str | None = None
+    """Training file in the source language."""
     tests: dict[str, str] = Field(default={})
-    """Test file by language. A clone's test is made from the source's."""
+    """Test file of each language. A clone's test is made from the source's."""
     columns: list[str] | None = None
-    """Names of the columns of those files that have no header."""
+    """Column names of files without a header. null: the files have a header."""
     text: str = "text"
+    """Column of the text, or of the first sentence."""
     pair: str | None = None
-    """Column of the second sentence, for tasks on sentence pairs."""
+    """Column of the second sentence, for tasks on sentence pairs. null: single texts."""
     label: str = "label"
+    """Column of the class."""
     parallel: bool = True
-    """Row i of every test file is the same item: gaps are paired over items, and pairs are tested in mixed languages."""
+    """Whether row i is the same item in every test file. If so, transfer gaps are paired over items, and sentence pairs
+    are also tested in mixed languages."""
     limit: Positive | None = None
-    """At most this many training examples, drawn by seed."""
+    """Maximum number of training examples, drawn by seed. null: all."""
     passages: PassagesSection | None = None
+    """Passages from the run's documents, instead of files."""
     epochs: Positive = 2
+    """Passes over the training examples in fine-tuning."""
     batch_size: Positive = 32
+    """Examples per step in fine-tuning."""
     learning_rate: Rate = 3e-4
+    """Peak learning rate of AdamW in fine-tuning."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Weight decay of AdamW in fine-tuning."""
     warmup: Share = 0.1
+    """Share of the fine-tuning steps in which the learning rate rises from 0 to its peak."""
     max_tokens: Positive | None = None
-    """Longer examples are cut, and counted; None: pretrain.context."""
+    """Maximum length of an example in tokens. Longer ones are cut, and counted. null: pretrain.context."""
 
     @model_validator(mode="after")
     def _one_source(self) -> TransferTask:
@@ -143,5 +165,5 @@ class TransferTask(Section):
             raise ValueError("has no data, or two kinds: set either `train` and `tests` (files) or `passages`")
         unused = [key for key in ("tests", "columns", "pair", "limit") if getattr(self, key)] if self.passages else []
         if unused:
-            raise ValueError(f"{', '.join(unused)}: of files only, and this task is made of passages")
+            raise ValueError(f"{', '.join(unused)}: for files only, and this task has passages")
         return self

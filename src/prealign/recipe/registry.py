@@ -1,26 +1,36 @@
-"""The methods that an arm can train by: their names, where each is defined, and their settings in a recipe.
+"""The registry of training methods: their names, their classes, and their settings in a recipe.
 
-1. `METHODS` names the class of each method; a class is imported when it is first needed, as some import torch.
-2. A method's name is an arm: `arms: [joint, NAME]`. `methods: {NAME: …}` holds its settings, and variants may change them
-   (`methods.NAME.KEY`).
-3. A method's `Settings` are validated with the recipe, so a mistake in them is told with all others.
+1. `METHODS` gives the class of each method. A class is imported at its first use, because methods import torch.
+2. The name of a method is also the name of an arm: `arms: [joint, NAME]`. `methods: {NAME: …}` holds the settings of
+   the method; variants change them with `methods.NAME.KEY`.
+3. The `Settings` of a method are validated together with the recipe, and their errors are reported together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Problem, did_you_mean, problems_in
 
 METHODS: dict[str, str] = {
-    # name: module and class
+    # name: "module:class"
     "prealign": "prealign.methods.prealign:PreAlign",
+    # rows of the vocabulary
+    "copy_rows": "prealign.methods.peers.copy_rows:CopyRows",
+    "graph": "prealign.methods.peers.graph:Graph",
+    "lexical": "prealign.methods.peers.lexical:Lexical",
+    "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
+    # data recipes
+    "curriculum": "prealign.methods.peers.curriculum:Curriculum",
     "parallel_text": "prealign.methods.peers.parallel_text:ParallelText",
+    "salad": "prealign.methods.peers.salad:Salad",
+    "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
 }
 
 
@@ -31,26 +41,38 @@ def load_method(name: str) -> Any:
 
 
 def method_settings(recipe: Recipe) -> Any:
-    """Return the settings of the recipe's method: the sections that it reads, and what `methods` has for it."""
+    """Return the `Settings` of the recipe's method: the sections it reads, and its settings in `methods`."""
     return _settings(recipe, recipe.method)
 
 
 def settings_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Yield what is wrong in `methods`: names that do not exist, settings that do not validate."""
+    """Yield the problems of `method` and `methods`: names that do not exist, settings that do not validate."""
     if recipe.method not in METHODS:
         yield ("method",), f"unknown method {recipe.method!r}{did_you_mean(recipe.method, METHODS)}"
     for name in recipe.methods:
         if name not in METHODS:
             yield ("methods", name), f"unknown method{did_you_mean(name, METHODS)}"
             continue
+        for key in recipe.methods[name]:
+            if key in Recipe.model_fields and key in load_method(name).Settings.model_fields:
+                yield ("methods", name, key), f"{key!r} is a section of the recipe: set it there, for all arms"
         try:
             _settings(recipe, name)
         except ValidationError as error:
-            for key, text in problems_in(error, load_method(name).Settings):
-                yield ("methods", name, *key), text
+            for place, text in problems_in(error, load_method(name).Settings):
+                yield ("methods", name, *place), text
+
+
+def _is_section(key: str) -> bool:
+    """Whether a key of the recipe is a section, or sections: `pretrain` is, `seeds` is a list of numbers."""
+    annotation = Recipe.model_fields[key].annotation
+    types = get_args(annotation) or (annotation,)
+    return any(isinstance(one, type) and issubclass(one, Section) for one in types)
 
 
 def _settings(recipe: Recipe, name: str) -> Any:
     cls = load_method(name).Settings
-    sections = {key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields}
+    sections = {
+        key: getattr(recipe, key) for key in cls.model_fields if key in Recipe.model_fields and _is_section(key)
+    }
     return cls.model_validate(recipe.methods.get(name, {}) | sections)

@@ -1,4 +1,4 @@
-"""What sections of the recipe are made of: the strict base class and the types of numbers."""
+"""Building blocks of recipe sections: the strict base class and the number types."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ def _in_order(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 SchedulePoints = Annotated[list[tuple[Share, Annotated[float, Field(ge=0)]]], AfterValidator(_in_order)]
-"""A factor over the course of a phase, as points [progress, factor], linear between them; empty: always 1."""
+"""A factor over the course of a phase, as points [progress, factor], linear between them. Empty: the factor is 1."""
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after validation."""
+    """Base of all sections: unknown keys are errors, and values cannot change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def changes(self, *, without: Collection[str] = ()) -> dict[str, Any]:
-        """Return what is not the default: what fingerprints take, so that a setting that is new leaves old runs fresh."""
+        """Return the settings that differ from the defaults, for fingerprints.
+
+        Defaults are left out: a new setting at its default keeps the fingerprints of old runs. without: fields to leave
+        out.
+        """
         return self.model_dump(exclude_defaults=True, exclude=set(without))

@@ -1,7 +1,7 @@
 """The recipe: every setting of an experiment, typed and strict.
 
-A recipe describes text, lexicon, model and the two stages once; an *arm* (`prealign.recipe.arms`) is the same recipe with a
-few settings changed, so that two arms differ in exactly what their names say.
+A recipe describes text, lexicon, model and the two stages. An *arm* (`prealign.recipe.arms`) is the same recipe with a
+few settings changed: two arms differ only in the settings that their names state.
 """
 
 from __future__ import annotations
@@ -12,34 +12,46 @@ from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
-from prealign.recipe.methods import AlignSection, AnchorSection, SustainSection, SwitchSection
+from prealign.recipe.methods import (
+    AlignSection,
+    AnchorSection,
+    NextWordSection,
+    SustainSection,
+    SwitchSection,
+    TwinMaskSection,
+)
 from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 
 
 class SourceText(Section):
-    """The language the model is mostly trained on, and which code-switching replaces words of."""
+    """The source language: most training text is in it, and code-switching replaces its words."""
 
     language: str = "en"
+    """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
-    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl: a document a line, key `text`; each may be gzipped),
-    `package:NAME` (its .txt files), or `hub:OWNER/NAME` (see `prealign.text.hub`)."""
+    """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
+    gzipped), `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see
+    `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
-    """What a document of a file of text or HTML is; a line of HTML is a paragraph."""
+    """Whether each text or HTML file is one document, or each line of it (in HTML: each paragraph)."""
 
 
 class TargetText(Section):
-    """A language that is to profit. `xx-clone` needs no text: it is the source language with every token id swapped."""
+    """A target language. The clone `xx-clone` of source `xx` needs no text: it is source text with other token ids."""
 
     language: str
+    """Language tag, such as `de`, or the clone of the source language, such as `en-clone`."""
     text: list[str] = Field(default=[])
+    """Text of the language, as in `source.text`. A clone has none."""
     documents: Literal["file", "line"] = "file"
+    """As in `source.documents`."""
     share: Share = 0.05
-    """Clone only: share of the source's training documents that become clone text (and leave the source)."""
+    """Share of the source's training documents that become clone text and leave the source text. Clones only."""
     segmenter: SegmenterName = "auto"
-    """What finds the words of text without spaces. auto: rjieba or icu if installed, whichever fits the language, else
-    longest_match (the longest words of `lexicon.files`); whitespace for languages with spaces."""
+    """Word segmenter. `auto` is `whitespace` for languages with spaces. For others it is rjieba or icu, if one that
+    fits the language is installed, else `longest_match` (the longest words of `lexicon.files`)."""
 
     @model_validator(mode="after")
     def _text_or_clone(self) -> TargetText:
@@ -51,74 +63,88 @@ class TargetText(Section):
 
     @property
     def is_clone(self) -> bool:
-        """Whether this is the clone of the source language."""
+        """Whether the language is the clone of the source language."""
         return self.language.endswith(CLONE_SUFFIX)
 
 
 class SplitSection(Section):
-    """How many whole documents are held out and trained on, per language; the choice depends on `seed` alone."""
+    """The split of each language's documents into validation, test and training."""
 
     validation: Positive = 8
+    """Number of whole documents for validation, per language."""
     test: Positive = 16
+    """Number of whole documents for test, per language."""
     seed: Seed = 0
+    """Seed of the split. The seeds of the arms do not change it."""
     train: Annotated[int, Field(ge=2)] | None = None
-    """At most this many of the other documents are trained on, a clone's among them; None: all. Those of a smaller
-    number are part of those of a larger one."""
+    """Maximum number of training documents per language; a clone's documents count for the source. null: all other
+    documents. The documents of a smaller number are among those of a larger number."""
 
 
 class TokenizerSection(Section):
-    """A pretrained fast tokenizer (`path`: folder or hub id), or a byte-level BPE trained on the training text."""
+    """The tokenizer of all languages: a pretrained fast tokenizer, or a byte-level BPE trained on the training text."""
 
     path: str | None = None
+    """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
     vocab_size: Positive = 4000
+    """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
+    bos: bool | None = None
+    """Whether every document begins with the tokenizer's BOS, in training, perplexity and sentences alike. null: only
+    if the tokenizer itself puts BOS before a text, as those of Llama and Gemma do."""
     extend: Count = 0
-    """New tokens for that of `path` (a BPE), learned on the targets' training text; the source's is tokenised as before."""
+    """Number of new tokens to add to the tokenizer of `path`, which must be a BPE. They are learned on the targets'
+    training text; source text keeps its tokens. 0 adds none."""
     temperature: Annotated[float, Field(ge=1)] = 1.0
-    """What tokens are learned on: a language with the share q of the text counts as q^(1/temperature); 1: as it is."""
+    """Balance of languages when tokens are learned: a language with share q of the text gets a weight in proportion to
+    q^(1/temperature). 1 uses the text unchanged; higher values give small languages more weight."""
 
 
 class LexiconFile(Section):
-    """One dictionary file, from the source language to `target`."""
+    """One dictionary file from the source language to `target`."""
 
     path: str
+    """Path of the file."""
     target: str
+    """Target language of the dictionary: one of `targets`."""
     format: str | None = None
     """muse, tsv, csv, panlex, ding, cedict, edict, dictd, stardict, tmx, dix, kaikki, paper_pairs, paper_words,
-    paper_indexed or jsonl; None: recognised from the content."""
+    paper_indexed or jsonl. null: detect the format from the content."""
     turned: bool = False
-    """Whether a file of two columns goes from `target` to the source."""
+    """Whether the file has the opposite direction, from `target` to the source. Only for formats with two columns."""
     columns: Annotated[list[int | str], Field(min_length=2, max_length=2)] | None = None
-    """The two columns of a table, the source's first: numbers from 1, or names of its header."""
+    """The two columns of a table, source word first: numbers from 1, or names of its header. null: detect them."""
     reverse: str | None = None
-    """A dictionary from `target` to the source: only translations that it translates back are kept."""
+    """Path of a second dictionary, from `target` to the source. A translation is kept only if this dictionary
+    translates it back. null: no such check."""
 
 
 class LexiconSection(Section):
-    """Stage 0. Clone targets get their perfect dictionary from the corpus; others read `files`."""
+    """Stage 0: the lexicon. A clone target gets a perfect dictionary from the corpus; other targets read `files`."""
 
     files: list[LexiconFile] = Field(default=[])
+    """Dictionary files. Every target except a clone needs at least one."""
     minimum_count: Positive = 5
-    """Source words rarer than this in the training text are left out."""
+    """Minimum frequency of a source word in the training text. Rarer words are left out of the lexicon."""
     maximum_senses: Positive = 4
-    """At most this many translations a word and target language (the first ones win)."""
+    """Maximum number of translations per word and target language. The first ones in `sense_order` are kept."""
     sense_order: Literal["file", "frequency"] = "file"
-    """Which translations are first: as in the files, or those most frequent in the target's training text."""
+    """Order of translations: as in the files, or by frequency in the target's training text."""
     case: Literal["file", "text"] = "file"
-    """How translations are written. text: in the case that the target's training text has most often (haus: Haus), for
-    dictionaries that are all in lower case, such as MUSE; what the text lacks stays as it is."""
+    """Case of translations. `text` uses the most frequent case in the target's training text (haus becomes Haus), for
+    dictionaries in lower case such as MUSE; words missing from the text stay unchanged. `file` changes nothing."""
     normalise: Literal["none", "arabic"] = "none"
-    """How words of the lexicon are compared with text. arabic: those of Arabic without vowel signs and tatweel, with plain
-    alef; no text is rewritten."""
+    """Comparison of lexicon words with text. `arabic` ignores vowel signs, tatweel and forms of alef in Arabic words.
+    The text itself is not rewritten. `none` compares exactly."""
     inflect: bool = False
-    """Whether switching also replaces regular English forms that the dictionary lacks (-s, -ed, -ing, -er, -est), by
-    translations of their base."""
+    """Whether code-switching also replaces regular English forms that the dictionary lacks (-s, -ed, -ing, -er, -est),
+    by translations of their base form."""
     coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the words not held out that is used, drawn by seed."""
+    """Share of the words not held out that training uses, drawn by seed. 1 uses all."""
     held_out: Share = 0.05
-    """Share of the dictionary's words that neither stage ever sees; retrieval is measured on them separately."""
+    """Share of the lexicon's words that no training stage uses, drawn by seed. Retrieval is measured on them separately."""
     wrong: Share = 0.0
-    """Share of each target's words for training, drawn by seed, that get each other's translations. Retrieval is measured
-    on the true ones."""
+    """Share of each target's training words that get wrong translations, those of other words; drawn by seed. Retrieval
+    is measured with the true translations. 0 changes none."""
 
 
 class BitextFile(Section):
@@ -167,80 +193,105 @@ class BitextSection(Section):
 
 
 class ModelSection(Section):
-    """The causal LM: a preset, a Hugging Face config folder, or a pretrained checkpoint."""
+    """The causal LM: exactly one of `preset`, `config` and `pretrained`."""
 
     preset: Literal["nano", "micro", "mini", "70m", "150m", "400m", "1b"] | None = "nano"
+    """A Llama architecture of this size with random weights. Set null to use `config` or `pretrained`."""
     config: str | None = None
+    """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
+    """Folder or hub id of a pretrained checkpoint. It also needs `tokenizer.path`."""
     tie_embeddings: bool = False
+    """Whether input and output embedding share one matrix. Presets only; other models follow their config."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Attention implementation of transformers."""
     trust_remote_code: bool = False
+    """Whether transformers may run Python code that comes with the model or tokenizer. Allow it only for code you trust."""
 
 
 class MixtureSection(Section):
-    """What stage 2 (and L_LM of stage 1) reads."""
+    """The text mixture of stage 2, and of L_LM in stage 1."""
 
     languages: Literal["all", "targets"] = "all"
+    """Languages of the mixture: source and targets, or targets alone."""
     clone_ids: Literal["twin", "merged"] = "twin"
-    """`merged` maps the clone back to source ids: perfect alignment by construction, the upper bound."""
+    """Token ids of clone text. `twin` gives every token a new id. `merged` keeps the source ids: perfect alignment by
+    construction, the upper bound."""
     temperature: Annotated[float, Field(ge=1)] = 1.0
-    """A language with the share q of the text is read with a share that goes as q^(1/temperature): 1 reads every document
-    equally often, more reads small languages several times, and large ones not to the end."""
+    """Balance of languages: a language with share q of the text gets a share of the tokens in proportion to
+    q^(1/temperature). 1 reads all documents equally often. Higher values repeat small languages and cut large ones
+    short."""
     weights: dict[str, Rate] = Field(default={})
-    """Or the shares of tokens themselves, a number for each language in relation to the others."""
+    """Relative share of tokens for each language, for example {en: 9, de: 1}. Name every language. Empty: the shares
+    follow `temperature`."""
 
     @property
     def clone_in_source_ids(self) -> bool:
-        """Whether the clone's text is read in the source's ids."""
+        """Whether clone text has the source's token ids."""
         return self.clone_ids == "merged"
 
 
 class PretrainSection(Section):
-    """Stage 2. Arms without stage 1 get its FLOPs as extra steps; `steps` is the recipe of an arm that has it."""
+    """Stage 2: pretraining on the text mixture."""
 
     steps: Positive = 1000
+    """Number of optimiser steps of the arm `prealign`. Its two stages set the budget in FLOPs; every other arm gets as
+    many stage 2 steps as the same budget allows."""
     batch_size: Positive = 16
+    """Blocks of `context` tokens per device and step."""
     context: Annotated[int, Field(ge=8)] = 128
+    """Length of a block in tokens, in both stages."""
     learning_rate: Rate = 3e-4
+    """Peak learning rate of AdamW; it decays by a cosine schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Weight decay of AdamW."""
     warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises from 0 to its peak."""
     validations: Positive = 8
-    """How often validation perplexity is measured over the course of the stage."""
+    """Number of measurements of validation perplexity over the course of the stage."""
     validation_blocks: Positive = 64
+    """Blocks of `context` tokens per language in each measurement."""
     freeze_body: bool = False
-    """Whether only the embeddings, input and output, are trained in this stage."""
+    """Whether stage 2 trains only the input and output embeddings."""
 
 
 class CheckpointSection(Section):
-    """What a run that was killed goes on from. It changes no result, and no fingerprint."""
+    """Checkpoints within a stage; a run that was killed resumes from them. They change no result and no fingerprint."""
 
     every: Count = 1000
-    """Steps between two checkpoints of a stage that trains; 0: none, a stage that was killed starts anew."""
+    """Steps between two checkpoints. 0 writes none: a stage that was killed starts again at step 0."""
     keep: Positive = 2
-    """The newest so many are kept while the stage trains; when it is finished, none."""
+    """Number of newest checkpoints kept while the stage trains. A finished stage keeps none."""
 
 
 class Variant(Section):
-    """An arm of one's own: a named arm with settings (dotted keys) changed."""
+    """A custom arm: another arm with some settings changed."""
 
     extends: str
+    """Name of the arm or variant to start from."""
     set: dict[str, Any]
+    """Changed settings by dotted key, for example {switch.ratio: 0.1}."""
 
 
 _NAME = r"^[A-Za-z0-9_.-]+$"
 
 
 class Recipe(Section):
-    """A whole experiment."""
+    """A whole experiment. A section is described at its class."""
 
     name: Annotated[str, Field(pattern=_NAME)]
+    """Name of the experiment. The default run folder is runs/NAME."""
     seeds: list[Seed] = Field(default=[0], min_length=1)
+    """Each arm is trained once with each seed. A seed decides initial weights, data order, code-switching and held-out
+    words."""
     arms: list[str] = Field(default=["joint", "prealign"], min_length=1)
+    """Arms to train and compare: built-in arms (`prealign.recipe.arms`), methods, or names of `variants`."""
     baseline: str = "joint"
+    """Arm that all other arms are compared with."""
     jobs: Positive = 1
-    """Arms trained side by side, each on its share of the cores."""
+    """Number of arms trained at the same time. Each gets an equal share of the CPU cores."""
     processes: Positive = 1
-    """Processes that tokenise text, count its words, switch and pack it. They change no result, and no fingerprint."""
+    """Worker processes that tokenise, count, switch and pack text. They change no result and no fingerprint."""
     source: SourceText
     targets: list[TargetText] = Field(min_length=1)
     split: SplitSection = SplitSection()
@@ -252,17 +303,20 @@ class Recipe(Section):
     switch: SwitchSection = SwitchSection()
     sustain: SustainSection = SustainSection()
     anchor: AnchorSection = AnchorSection()
+    next_word: NextWordSection | None = None
+    twin_mask: TwinMaskSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
     method: Annotated[str, Field(pattern=_NAME)] = "prealign"
-    """What an arm trains by. The arm decides it: name the method in `arms`."""
+    """Training method. Each arm sets it; to use a method, name it in `arms`."""
     methods: dict[str, dict[str, Any]] = Field(default={})
-    """Settings of methods, by name (`prealign.recipe.registry`)."""
+    """Settings of methods, by method name (`prealign.recipe.registry`)."""
     transfer: list[TransferTask] = Field(default=[])
-    """Zero-shot cross-lingual transfer: each task is fine-tuned from the final model and tested in every language."""
+    """Tasks of zero-shot cross-lingual transfer. Each is fine-tuned from the final model and tested in every language."""
     checkpoint: CheckpointSection = CheckpointSection()
     variants: dict[str, Variant] = Field(default={})
+    """Custom arms, by name. Name them in `arms` to train them."""
     trainer: dict[str, Any] = Field(default={})
-    """Passed on to `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""
+    """Further arguments of `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""

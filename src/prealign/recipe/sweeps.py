@@ -1,6 +1,6 @@
-"""Sweeps: variants of one arm that set the same number, shown as a curve instead of table rows.
+"""Sweeps: variants of one arm that differ only in one number, shown as a curve instead of table rows.
 
-The recipe is read as results.json holds it: nested plain data.
+The functions read a recipe as nested plain data, the form of results.json.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from prealign.recipe.arms import ARMS, PAPER
 
 
 class Sweep(NamedTuple):
-    """An arm and its variants that differ from it in the number `key` alone."""
+    """Variants of the arm `extends` that set only the number `key`."""
 
     extends: str
     key: str
@@ -20,7 +20,7 @@ class Sweep(NamedTuple):
 
 
 def sweeps(recipe: Mapping[str, Any]) -> list[Sweep]:
-    """Return the sweeps among a recipe's variants: two or more that extend one arm and set one number."""
+    """Return the sweeps of a recipe: two or more variants in `arms` that extend the same arm and set the same number."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, variant in recipe.get("variants", {}).items():
         if name in recipe.get("arms", []) and len(variant["set"]) == 1:
@@ -31,13 +31,15 @@ def sweeps(recipe: Mapping[str, Any]) -> list[Sweep]:
 
 
 def setting(recipe: Mapping[str, Any], arm: str, key: str) -> Any:
-    """Return the value of a dotted key in an arm's training (rules: `prealign.recipe.arms`); None if unknown."""
+    """Return the value of a dotted key in an arm, by the rules of `prealign.recipe.arms`; None if unknown."""
     variant = recipe.get("variants", {}).get(arm)
     if variant is not None:
         return variant["set"][key] if key in variant["set"] else setting(recipe, variant["extends"], key)
     pinned = {**PAPER, **(ARMS[arm].set if arm in ARMS else {})}
-    own: Any = recipe
+    value: Any = recipe
+    if pinned.get(key.split(".")[0], value) is None:  # a section that the arm does not have
+        return None
     for step in key.split("."):
-        own = own.get(step) if isinstance(own, dict) else None
-    amount = key == "sustain.weight" and pinned[key] and own  # the arm decides whether, the recipe how much
-    return pinned[key] if key in pinned and not amount else own
+        value = value.get(step) if isinstance(value, dict) else None
+    amount = key == "sustain.weight" and pinned[key] and value  # the arm decides whether, the recipe how much
+    return pinned[key] if key in pinned and not amount else value

@@ -1,6 +1,6 @@
-"""Templates of made-up facts: sentences and questions of each relation in each language. Format: `facts.yaml` beside this.
+"""Templates of made-up facts: sentences and questions of each relation in each language (format: `facts.yaml`).
 
-1. Read the file; the built-in templates are such a file.
+1. Read the YAML file. The built-in templates are `facts.yaml` beside this module.
 2. Check that every template contains each slot once, that a question ends in the object (the continuation), and that no
    question equals a taught sentence.
 3. Check that the source language has all templates, and return the targets that have questions.
@@ -26,7 +26,11 @@ Wordings = dict[str, list[str]]
 
 
 class Relation(Section):
-    """One relation between two types. `through`: first relation -> language -> question of two hops."""
+    """One relation between two types.
+
+    subject, object: the types. teach: sentences by language. ask: question by language. through: two-hop
+    questions, first relation -> language -> question.
+    """
 
     subject: str
     object: str
@@ -36,26 +40,27 @@ class Relation(Section):
 
 
 class Templates(Section):
-    """All relations, and sentences (`neutral`) that name a subject and state nothing about it."""
+    """All relations by name, and `neutral` sentences, which name a subject and state nothing about it."""
 
     neutral: Wordings
     relations: dict[str, Relation] = Field(min_length=1)
 
     def question_languages(self, languages: Sequence[str]) -> list[str]:
-        """Return the languages in which every relation has a question; a clone has those of its source."""
+        """Return the languages in which every relation has a question. A clone has the questions of its source."""
         return [tag for tag in languages if all(wording(tag) in relation.ask for relation in self.relations.values())]
 
 
 def wording(language: str) -> str:
-    """Return the language whose templates a language uses: for a clone, its source."""
+    """Return the language of the templates for `language`: its source for a clone, else `language` itself."""
     return language.removesuffix(CLONE_SUFFIX)
 
 
 def read_templates(path: str | None, languages: Sequence[str], *, two_hop: bool) -> Templates:
-    """Read templates (None: the built-in ones) for `languages`, a source and its targets.
+    """Read the templates in `path` (None: the built-in ones) for `languages`, the source first. two_hop: also check
+    these.
 
-    Raises RecipeError with file, line and key of every template without its slots, and for templates that a language lacks.
-    A target without a question is an error in a custom file; the built-in file has English questions only.
+    Raises RecipeError, with file, line and key, for every template without its slots and for missing templates. A
+    target without questions is an error in a custom file only; the built-in file has English questions only.
     """
 
     def check(templates: Templates) -> Iterator[Problem]:
@@ -98,7 +103,7 @@ def _one_slot(key: Key, text: str, *slots: str) -> Iterator[Problem]:
 def _question(key: Key, text: str, taught: Sequence[str]) -> Iterator[Problem]:
     yield from _one_slot(key, text, SUBJECT, OBJECT)
     if not text.endswith(OBJECT):
-        yield key, f"{text!r} does not end in {OBJECT}: the object is what the model is to go on with"
+        yield key, f"{text!r} does not end in {OBJECT}: the model must continue with the object"
     if text in taught:
         yield key, f"{text!r} is also a sentence that teaches: word the question in another way"
 

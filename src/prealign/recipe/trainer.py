@@ -1,4 +1,4 @@
-"""The recipe's `trainer`: settings that are passed on to `transformers.TrainingArguments`."""
+"""The recipe's `trainer`: arguments for `transformers.TrainingArguments`, and the arguments that the recipe decides."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Problem, did_you_mean
 
 _FILES = ("deepspeed", "fsdp_config", "accelerator_config")
-"""Settings of the Trainer that may name a JSON file."""
+"""Arguments that may name a JSON file."""
 
 
 _NO_RESULT = (
     *("ddp_timeout", "disable_tqdm", "report_to", "run_name", "project", "trackio_", "log", "push_to_hub", "hub_"),
     *(f"dataloader_{name}" for name in ("num_workers", "pin_memory", "prefetch_factor", "persistent_workers")),
 )
-"""How the names begin of settings that only tell or load: they change neither weights nor measurements."""
+"""Prefixes of arguments for logging and data loading, which change neither weights nor measurements."""
 
 
 def settings_in(value: Any) -> dict[str, Any]:
-    """Return settings that are given, or are in the JSON file that is named; what is neither is the Trainer's to refuse."""
+    """Return a dict of settings, or read it from the JSON file named by `value`. Anything else gives an empty dict.
+
+    The Trainer rejects wrong values itself.
+    """
     if isinstance(value, str) and Path(value).is_file():
         value = read_json(Path(value))
     return value if isinstance(value, dict) else {}
 
 
 def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what results depend on of a recipe's `trainer`, files by what is in them: what fingerprints take."""
+    """Return the arguments that results depend on, for fingerprints. A file is replaced by its content."""
     return {
         name: (name in _FILES and settings_in(value)) or value
         for name, value in trainer.items()
@@ -39,7 +42,7 @@ def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _SET_BY_PROJECT = {
-    # fields of TrainingArguments: where the recipe decides them
+    # fields of TrainingArguments: the advice for the user
     ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
     ("per_device_train_batch_size", "auto_find_batch_size"): "set pretrain.batch_size, align.pairs_per_batch",
     ("gradient_accumulation_steps",): "in-batch negatives are not additive, so accumulated batches are "
@@ -51,21 +54,21 @@ _SET_BY_PROJECT = {
     ("output_dir",): "choose the run folder with --out",
     ("seed", "data_seed", "train_sampling_strategy"): "the recipe's `seeds` decide it",
     ("eval_strategy", "eval_steps", "eval_on_start"): "set pretrain.validations",
-    ("load_best_model_at_end",): "a stage ends with the weights of its last step, which its budget is of",
+    ("load_best_model_at_end",): "a stage ends with the weights of its last step, and its budget counts all steps",
     ("save_strategy", "save_steps", "save_total_limit"): "set checkpoint.every and checkpoint.keep",
     (
         *("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
         "enable_jit_checkpoint",
-    ): "a stage that was killed goes on by itself, to the same weights; set checkpoint.every",
+    ): "a stage that was killed resumes automatically, with the same final weights; set checkpoint.every",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
-    ("liger_kernel_config",): "use_liger_kernel takes the fused loss and nothing else",
+    ("liger_kernel_config",): "use_liger_kernel turns on the fused loss only, no other kernels",
 }
 
 
 def _trainer(recipe: Recipe) -> Iterator[Problem]:
     if not recipe.trainer:
         return
-    from transformers import TrainingArguments  # seconds to import, and few recipes pass arguments on
+    from transformers import TrainingArguments  # imported here: it takes seconds, and few recipes set `trainer`
 
     ours = {name: instead for names, instead in _SET_BY_PROJECT.items() for name in names}
     fields = {field.name for field in dataclasses.fields(TrainingArguments)} | ours.keys()
@@ -74,3 +77,23 @@ def _trainer(recipe: Recipe) -> Iterator[Problem]:
             yield ("trainer", name), f"cannot be set here: {ours[name]}"
         elif name not in fields:
             yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+    yield from _report_to(recipe.trainer.get("report_to"))
+
+
+def _report_to(setting: Any) -> Iterator[Problem]:
+    """Yield a problem for each service of `report_to` that is unknown or whose package is not installed."""
+    if setting is None:
+        return
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    names = setting if isinstance(setting, list) else [setting]
+    known = [*INTEGRATION_TO_CALLBACK, "all", "none"]
+    for name in names:
+        if name not in known:
+            yield ("trainer", "report_to"), f"{name!r} is unknown{did_you_mean(name, known)}"
+        elif name not in ("all", "none", *get_available_reporting_integrations()):
+            yield (
+                ("trainer", "report_to"),
+                f"the package of {name!r} is not installed: install it, or leave the setting out",
+            )

@@ -1,4 +1,4 @@
-"""Validate nested data as a recipe, and say every problem in plain words."""
+"""Validate nested data as a recipe, and describe every problem in plain words."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pydantic_core import ErrorDetails
 from prealign.recipe.sections import Recipe
 
 Key = tuple[str | int, ...]
-"""Where a setting stands: ("targets", 0, "share") is `targets.0.share`."""
+"""Path to a setting: ("targets", 0, "share") is `targets.0.share`."""
 
 
 Problem = tuple[Key, str]
-"""A key, and what is wrong there."""
+"""A key, and the message for the user."""
 
 
 def show(key: Key) -> str:
-    """Return a key as users write it."""
+    """Return a key in dotted form, as users write it."""
     return ".".join(map(str, key))
 
 
 def repeated(values: Sequence[Any]) -> list[int]:
-    """Return the positions of the values that stand earlier in the list too."""
+    """Return the indices of values that already occur earlier in the list."""
     return [i for i, value in enumerate(values) if value in values[:i]]
 
 
 def did_you_mean(word: object, options: Iterable[str]) -> str:
-    """Return the end of a message: the nearest option, or all of them if none is near and they are few."""
+    """Return the end of a message: the nearest option, else all options if there are at most 25."""
     known = list(options)
     near = difflib.get_close_matches(str(word), known, n=1)
     if near:
@@ -41,7 +41,7 @@ def did_you_mean(word: object, options: Iterable[str]) -> str:
 
 
 def validate(data: object) -> Recipe | list[Problem]:
-    """Return the recipe that nested data describes, or every problem that pydantic finds, in plain words."""
+    """Return the recipe in nested data, or the list of all problems that pydantic finds."""
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -49,12 +49,12 @@ def validate(data: object) -> Recipe | list[Problem]:
 
 
 def problems_in(error: ValidationError, section: type[BaseModel]) -> list[Problem]:
-    """Return what pydantic found wrong in a section, in plain words."""
-    return [(found["loc"], _in_words(found, section)) for found in error.errors(include_url=False)]
+    """Return the problems that pydantic found in a section, in plain words."""
+    return [(detail["loc"], _in_words(detail, section)) for detail in error.errors(include_url=False)]
 
 
 _IS_NOT = {
-    # how pydantic's name of the error begins: what the value should have been
+    # prefix of pydantic's error type: the expected value
     "int": "a whole number",
     "float": "a number",
     "finite": "a finite number",
@@ -67,9 +67,9 @@ _IS_NOT = {
 }
 
 
-def _in_words(found: ErrorDetails, section: type[BaseModel]) -> str:
-    """Say what pydantic found: what is wrong, and what would be right."""
-    kind, key, value, context = found["type"], found["loc"], found["input"], found.get("ctx", {})
+def _in_words(detail: ErrorDetails, section: type[BaseModel]) -> str:
+    """Return the message for an error of pydantic: what is wrong, and what would be right."""
+    kind, key, value, context = detail["type"], detail["loc"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
@@ -88,11 +88,11 @@ def _in_words(found: ErrorDetails, section: type[BaseModel]) -> str:
     for beginning, right in _IS_NOT.items():
         if kind.startswith(beginning):
             return f"{shown(value)} is not {right}"
-    return found["msg"]
+    return detail["msg"]
 
 
 def _range(key: Key, context: Mapping[str, Any], section: type[BaseModel]) -> str:
-    """Name the allowed range: the bound that was broken and, where the field declares them, the others."""
+    """Return the allowed range in words: the violated bound, and all other bounds of the field."""
     field = fields_at(key[:-1], section).get(str(key[-1]))
     bounds = dict(context)
     for constraint in field.metadata if field else []:
@@ -104,12 +104,12 @@ def _range(key: Key, context: Mapping[str, Any], section: type[BaseModel]) -> st
 
 
 def fields_at(key: Key, section: type[BaseModel] = Recipe) -> Mapping[str, FieldInfo]:
-    """Return the fields of the section at a key within `section`, none if it is not a section."""
+    """Return the fields of the section at `key` within `section`; an empty mapping if no section is there."""
     kind: Any = section
     for step in key:
         if _is_section(kind):
             kind = kind.model_fields[step].annotation if step in kind.model_fields else None
-            if type(None) in get_args(kind):  # a section that may be left out
+            if type(None) in get_args(kind):  # an optional section
                 kind = get_args(kind)[0]
         else:
             kind = (get_args(kind) or (None,))[-1]
@@ -121,6 +121,6 @@ def _is_section(kind: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Show a value of the recipe, cut short if it is long."""
+    """Return a value of the recipe as text, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

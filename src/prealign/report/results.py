@@ -65,6 +65,8 @@ _LABELS = {
     "prealign_anchored": "PreAlign, anchored",
     "anchored": "Anchored vocabulary",
     "prealign_sustained_anchored": "PreAlign, sustained + anchored",
+    "joint_next_word": "Joint + bilingual next word",
+    "joint_twin_mask": "Joint + twin-masked softmax",
     "merged_ids": "Merged ids (upper bound)",
     "target_only": "Target text alone",
 }
@@ -254,7 +256,7 @@ class Results:
         return rows.set_index(["language", "arm"])
 
     def gap_closed(self, arm: str, language: str) -> Estimate | None:
-        """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (METHOD.md).
+        """(log ppl joint − log ppl arm) / (log ppl joint − log ppl merged_ids), paired by seed (docs/method.md).
 
         None in the source language, where the bounds are missing, or where merged ids are not better than joint training.
         """

@@ -1,1 +1,1 @@
-"""A run: its folder, data, stages and arms, and the results they add up to."""
+"""A run of a recipe: its folder, data, stages and arms, and the collection of results."""

@@ -74,7 +74,7 @@ def _bitext_mixture(prepared: Prepared, scratch: Path) -> Mixture:
     for language, pairs in prepared.bitext.items():
         own = clone_language(prepared.tokenizer).map(newline) if is_clone(language) else newline
         tokens[language] = write_documents(pairs, (newline, own), scratch / "documents" / language)
-    return Mixture(tokens=tokens, source=prepared.languages[0], eos=prepared.eos)
+    return Mixture(tokens=tokens, source=prepared.languages[0], eos=prepared.eos, bos=prepared.bos)
 
 
 def _write_in_order(sources: list[Dataset], positions: np.ndarray, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The data that all arms of a run share (`prealign.run.prepare`), read from the folders of their stages as needed."""
+"""The data that all arms of a run share, made by `prealign.run.prepare` and read from its folders on access."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
 from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
 from prealign.text.facts.facts import Question, load_questions
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, rows
 
 TOKENIZER, NEW_TOKENS = "tokenizer", "new-tokens.json"
 WORDS, SEGMENTED_WORDS = "words.json", "segmented-words.json"
@@ -38,10 +38,10 @@ LEXICON, TESTS, TARGET_WORDS = "lexicon.jsonl", "tests.jsonl", "target-words.jso
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data of a run, read from the folders of their stages as needed.
+    """The data of a run, read from its folders on access.
 
-    record: the records of all stages together. Its `fingerprint` is that of the last stage, and so covers all of them;
-    `stages` has the fingerprint of each.
+    record: the records of all stages in one dict. `fingerprint` is that of the last stage, and so covers all stages;
+    `stages` holds the fingerprint of each stage.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class Prepared:
 
     @classmethod
     def read(cls, folder: Path, marks: dict[str, str]) -> Prepared | None:
-        """Return the data in a folder, None unless every stage is complete and has its fingerprint in `marks`."""
+        """Return the data in a folder; None unless every stage is complete and has its fingerprint in `marks`."""
         joined, seconds = dict[str, Any](), 0.0
         for stage, mark in marks.items():
             record = finished(folder / stage, mark)
@@ -60,17 +60,17 @@ class Prepared:
         return cls(folder, joined | {"seconds": seconds, "stages": marks})
 
     def is_current(self) -> bool:
-        """Return whether the folders still hold these data: another command may have replaced them."""
+        """Whether the folders still hold these data. Another command may have replaced them."""
         return all(finished(self.folder / stage, mark) for stage, mark in self.record["stages"].items())
 
     @property
     def tokenizer_folder(self) -> Path:
-        """The folder of the tokenizer, as `from_pretrained` takes it."""
+        """The folder of the tokenizer, for `from_pretrained`."""
         return self.folder / "tokens" / TOKENIZER
 
     @property
     def lexicon_file(self) -> Path:
-        """The whole lexicon, with the names of made-up facts if there are any."""
+        """The file of the whole lexicon, which includes the names of made-up facts."""
         return self.folder / ("facts" if "facts" in self.record["stages"] else "lexicon") / LEXICON
 
     @cached_property
@@ -80,28 +80,28 @@ class Prepared:
 
     @cached_property
     def new_tokens(self) -> list[list[int]]:
-        """For each token that `tokenizer.extend` added, its ids in the tokenizer before; empty without `extend`."""
+        """For each token added by `tokenizer.extend`, its ids in the original tokenizer. Empty without `extend`."""
         path = self.folder / "tokens" / NEW_TOKENS
         return read_json(path) if path.exists() else []
 
     @cached_property
     def words(self) -> dict[str, int]:
-        """How often each word occurs in the source's training text, most frequent first."""
+        """Word counts of the source's training text, most frequent first."""
         return read_json(self.folder / "tokens" / WORDS)
 
     @cached_property
     def lexicon(self) -> Lexicon:
-        """The whole lexicon; an arm takes its part by seed."""
+        """The whole lexicon. An arm draws its training and held-out parts by seed."""
         return Lexicon.load(self.lexicon_file)
 
     @cached_property
     def tests(self) -> Lexicon:
-        """The test dictionaries. Their words are in no lexicon for training."""
+        """The test dictionaries as one lexicon. No training lexicon contains their words."""
         path = self.folder / "lexicon" / TESTS
         return Lexicon.load(path) if path.exists() else Lexicon([], source=self.languages[0], targets=[])
 
     def tested_words(self, recipe: Recipe) -> dict[str, DictionaryQueries]:
-        """Return the test words of each test dictionary, by target language."""
+        """Return the queries and candidates from the test dictionaries, by target language."""
         if not self.tests.targets:
             return {}
         counted = read_json(self.folder / "lexicon" / TARGET_WORDS)
@@ -114,10 +114,10 @@ class Prepared:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """The end of every signature: the version, and the tokenizer's size with a hash of the tokenizer and the test data.
+        """The end of every signature. "v": the version. "tok": vocabulary size, and a hash of tokenizer and test data.
 
-        Test data are the lexicon, the questions and the test text. Equal content gives an equal identity on every machine.
-        `mark` does not: it contains the paths of input files.
+        Test data are the lexicon, the questions and the test text. Equal content gives equal identities on all
+        machines; `mark` does not, because it contains paths of input files.
         """
         content = xxhash.xxh3_64()
         tests, questions = self.folder / "lexicon" / TESTS, self.folder / "facts" / QUESTIONS
@@ -136,14 +136,24 @@ class Prepared:
 
     @property
     def eos(self) -> int:
-        """The document separator."""
+        """The token id of the document separator."""
         return int(self.tokenizer.eos_token_id)
 
     @property
+    def bos(self) -> int | None:
+        """The BOS id at the start of every document; None without BOS (`tokenizer.bos`)."""
+        return self.record.get("bos")
+
+    @property
+    def before(self) -> int:
+        """The id before a document's first token: its BOS, or else the EOS of the previous document."""
+        return self.eos if self.bos is None else self.bos
+
+    @property
     def vocab_size(self) -> int:
-        """Embedding rows needed: the clone's twins count."""
+        """The number of embedding rows that the data need, including twin ids of a clone."""
         clone = any(is_clone(language) for language in self.languages)
-        return clone_language(self.tokenizer).vocab_size if clone else len(self.tokenizer)
+        return clone_language(self.tokenizer).vocab_size if clone else rows(self.tokenizer)
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -151,49 +161,56 @@ class Prepared:
         return load_questions(self.folder / "facts" / QUESTIONS)
 
     def tokens(self, language: str, split: str, *, source_ids: bool = False) -> Dataset:
-        """Return tokenised documents; source_ids: a clone's in source ids."""
+        """Return the tokenised documents of a language and split. source_ids: a clone's documents in source ids."""
         stage = "facts" if split == FACTS else "tokens"
         return load_arrow(
             self.folder / stage / language / (f"{split}-source-ids" if source_ids and is_clone(language) else split)
         )
 
     def training_tokens(self, language: str, *, source_ids: bool = False) -> Dataset:
-        """Return the training documents, then those of made-up facts."""
+        """Return the training documents of a language, followed by its documents of made-up facts."""
         known = self.record.get("knowledge", {"text": {}})["text"]
         splits = ["train", *([FACTS] if language in known else [])]
         return concatenate_datasets([self.tokens(language, split, source_ids=source_ids) for split in splits])
 
     def training_size(self, language: str) -> int:
-        """Return the tokens of `training_tokens`, with one EOS a document."""
+        """Return the number of tokens in `training_tokens`, with EOS (and BOS, if used) of each document."""
         facts = self.record.get("knowledge", {"text": {}})["text"].get(language)
         parts = [self.record["corpus"][language]["train"], *([facts] if facts else [])]
-        return sum(part["tokens"] + part["documents"] for part in parts)
+        frame = 1 if self.bos is None else 2
+        return sum(part["tokens"] + frame * part["documents"] for part in parts)
+
+    @property
+    def training_sizes(self) -> dict[str, int]:
+        """`training_size` of every language."""
+        return {language: self.training_size(language) for language in self.languages}
 
     def token_counts(self, language: str) -> np.ndarray:
-        """Return how often each embedding row (V,) occurs in a language's training text."""
+        """Return how often each embedding row (V,) occurs in the training text of a language."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)
         for row in self.training_tokens(language).with_format("numpy"):
             counts += np.bincount(row["input_ids"], minlength=self.vocab_size)
         return counts
 
     def true_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Return the dictionary's words for training with a seed, and its held-out words, both with true translations."""
+        """Return the training and the held-out words of the dictionaries for a seed, both with true translations."""
         rest, held_out = split_names(self.lexicon)[0].split(recipe.lexicon.held_out, seed)
         return rest.sample(recipe.lexicon.coverage, seed), held_out
 
     def training_lexicon(self, recipe: Recipe, seed: int) -> tuple[Lexicon, Lexicon]:
-        """Return as `true_lexicon`, but the words for training have the recipe's wrong translations and the facts' names."""
+        """Return the lexicons of `true_lexicon`. The training one also has wrong translations and the names of facts."""
         words, held_out = self.true_lexicon(recipe, seed)
         return words.shuffled(recipe.lexicon.wrong, seed).merge(split_names(self.lexicon)[1]), held_out
 
     def switching_lexicon(self, recipe: Recipe, training: Lexicon) -> tuple[Lexicon, dict[str, dict[str, int]]]:
-        """Return the words for training with the word forms that the recipe adds, and the sizes of those by origin.
+        """Return the training lexicon plus the word forms that the recipe adds, and the sizes of the added forms by
+        origin.
 
-        Sizes are `entries`, and `words`: their occurrences in the source's training text.
+        Sizes are "entries", and "words": occurrences in the source's training text.
         """
         section, counts = recipe.lexicon, self.words
         added: dict[str, Lexicon] = {}
-        whole = self.lexicon.merge(self.tests)  # a test word is no form of another word, and gets no forms
+        whole = self.lexicon.merge(self.tests)  # with test words: they are not forms of other words, and get no forms
         if section.inflect:
             added[INFLECTED] = inflected(training, whole, counts, section.minimum_count)
         if key := key_of(section.normalise, self.lexicon.source):
@@ -210,14 +227,14 @@ class Prepared:
         return _Bitext(self.folder / "bitext", list(self.record.get("bitext", {})))
 
     def mixture(self, recipe: Recipe) -> Mixture:
-        """Return the training mixture of an arm, unswitched."""
+        """Return the training mixture of an arm, without rewriters."""
         source, *targets = self.languages
         chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
         source_ids = recipe.mixture.clone_in_source_ids
         tokens = {language: self.training_tokens(language, source_ids=source_ids) for language in chosen}
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
-        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares)
+        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares, bos=self.bos)
 
 
 class _Bitext(Mapping[str, TokenPairs]):

@@ -1,10 +1,10 @@
 """From the dictionaries of a recipe to the lexicon of its run.
 
 1. Read the files of `lexicon.files` and `evaluate.dictionaries`.
-2. Load the segmenters of targets written without spaces; longest_match knows the words of the dictionaries.
-3. Join the clone's dictionary and those of the files. Keep the words that are frequent in the source's text, remove those of
-   test dictionaries, sort the senses and limit their number. What is left out is counted, with examples.
-4. Choose the words of the test dictionaries that are asked for.
+2. Load the segmenters of targets written without spaces. longest_match gets the words of the dictionaries.
+3. Join the clone's dictionary and the dictionaries of files. Keep words that are frequent in the source's text, remove
+   words of test dictionaries, sort the senses and limit their number. Count everything left out, with examples.
+4. Select the queries from the test dictionaries.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from prealign.workers import Spread
 def read_dictionaries(
     files: Sequence[LexiconFile | TestDictionary], source: str, *, keep_identical: bool = False
 ) -> list[Lexicon]:
-    """Read dictionaries in their order. Raises LexiconError.
+    """Read dictionaries in their order. LexiconError if one cannot be read.
 
-    source: their language. keep_identical: keep entries that are written alike in both languages, as test dictionaries do.
+    source: the source language. keep_identical: keep entries with the same spelling in both languages, for test
+    dictionaries.
     """
     return [
         Lexicon.read(
@@ -54,25 +55,29 @@ def read_dictionaries(
 
 
 def joined(dictionaries: list[Lexicon], source: str) -> Lexicon:
-    """Return dictionaries as one lexicon; without any it is empty."""
+    """Return all dictionaries as one lexicon. Without dictionaries it is empty."""
     return reduce(Lexicon.merge, dictionaries, Lexicon([], source=source, targets=[]))
 
 
 def readings_of_tests(
     files: list[TestDictionary], dictionaries: list[Lexicon], counts: dict[str, int]
 ) -> list[dict[str, Any]]:
-    """Describe how each test dictionary was read. LexiconError if one goes from target to source.
+    """Return path, target and reading report of each test dictionary. LexiconError if one goes from target to source.
 
     counts: word -> occurrences in the source's training text.
     """
     return [
-        {"path": f.path, "target": f.target, "summary": f"{one.report}\n  {found_in_corpus(one, counts, f.path)}"}
-        for f, one in zip(files, dictionaries, strict=True)
+        {
+            "path": f.path,
+            "target": f.target,
+            "summary": f"{lexicon.report}\n  {found_in_corpus(lexicon, counts, f.path)}",
+        }
+        for f, lexicon in zip(files, dictionaries, strict=True)
     ]
 
 
 def load_segmenters(targets: list[TargetText], dictionaries: list[Lexicon]) -> dict[str, Segmenter]:
-    """Return the segmenters of languages without spaces; longest_match knows all translations of the dictionaries."""
+    """Return the segmenters of languages without spaces. longest_match gets all translations of the dictionaries."""
     loaded = {}
     for language, name in target_segmenters(targets).items():
         groups = (group for dictionary in dictionaries for group in dictionary)
@@ -83,9 +88,10 @@ def load_segmenters(targets: list[TargetText], dictionaries: list[Lexicon]) -> d
 
 @dataclass(frozen=True)
 class Made:
-    """A run's lexicon, and its account.
+    """The lexicon of a run, with its record.
 
-    reading: how each file was read. left_out: a line for each reason. kept_out: words removed as words of test dictionaries.
+    reading: path, target and reading report of each file. left_out: one line per reason. kept_out: number of words
+    removed because test dictionaries have them.
     """
 
     lexicon: Lexicon
@@ -103,10 +109,10 @@ def make_lexicon(
     counted: dict[str, dict[str, int]],
     tests: Lexicon,
 ) -> Made:
-    """Join the dictionaries of `section.files` and the clone's, and keep the words of the text that `tests` does not have.
+    """Join the clone's dictionary and those of `section.files`; keep words of the text that are not in `tests`.
 
-    counts: word -> occurrences in the source's training text; counted: the same for each of `counted_targets`. LexiconError
-    if a target has no word left.
+    counts: word -> occurrences in the source's training text. counted: the same for each language of `counted_targets`.
+    Raises LexiconError if a target has no word left.
     """
     source = tests.source
     lexicon = Lexicon([], source=source, targets=[])
@@ -116,9 +122,9 @@ def make_lexicon(
             frequent = {w: n for w, n in counts.items() if n >= section.minimum_count and w[0].isalpha()}
             lexicon = lexicon.merge(clone_language(tokenizer).lexicon(frequent, source=source))
     for file, dictionary in zip(section.files, dictionaries, strict=True):
-        one, summary = _checked(dictionary, file, source, counts)
+        usable, summary = _checked(dictionary, file, source, counts)
         reading.append({"path": file.path, "target": file.target, "summary": summary})
-        lexicon = lexicon.merge(one)
+        lexicon = lexicon.merge(usable)
     used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
     _count_not_found(left_out, lexicon, used, counts, section.minimum_count, source)
     trained = used.without((group.word for group in tests), key_of(section.normalise, source))
@@ -127,7 +133,7 @@ def make_lexicon(
     if section.case == "text":
         used = as_written(used, counted, keys)
     if section.sense_order == "frequency":
-        used = used.order_senses(counted | {t: keyed(counted[t], key) for t, key in keys.items()}, keys)
+        used = used.order_senses(counted, keys)
     for group in used:
         for senses in group.translations.values():
             for sense in senses[section.maximum_senses :]:
@@ -144,7 +150,10 @@ def make_lexicon(
 
 
 def counted_targets(recipe: Recipe) -> list[str]:
-    """Return the targets whose words must be counted: those tested, or all with text if senses or case depend on it."""
+    """Return the targets whose words must be counted.
+
+    These are targets with a test dictionary, or all targets with text if sense order or case depends on counts.
+    """
     section, tested = recipe.lexicon, {file.target for file in recipe.evaluate.dictionaries}
     every = section.sense_order == "frequency" or section.case == "text"
     return [t.language for t in recipe.targets if not t.is_clone and (every or t.language in tested)]
@@ -153,9 +162,9 @@ def counted_targets(recipe: Recipe) -> list[str]:
 def count_targets(
     languages: list[str], tokenizer: Tokenizer, segmented: dict[str, dict[str, int]], tokens: Path, spread: Spread
 ) -> dict[str, dict[str, int]]:
-    """Return the words of the training text of each language, with their numbers.
+    """Return the word counts of each language's training text.
 
-    segmented: the words of languages with a segmenter. tokens: the folder with the tokens of the others.
+    segmented: word counts of languages with a segmenter. tokens: folder with the tokens of the other languages.
     """
     spaced = (language for language in languages if language not in segmented)
     trained = {language: load_arrow(tokens / language / "train") for language in spaced}
@@ -170,10 +179,10 @@ def tested_words(
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
 ) -> dict[str, DictionaryQueries]:
-    """Return the words that are asked for of each target's test dictionary. LexiconError if there are none."""
-    source, found = tests.source, {}
+    """Return queries and candidates for each target's test dictionary. LexiconError if a dictionary gives no query."""
+    source, queries = tests.source, {}
     for language in tests.targets:
-        found[language] = select_queries(
+        queries[language] = select_queries(
             tests,
             language,
             counts,
@@ -182,17 +191,17 @@ def tested_words(
             size=evaluate.candidates,
             keys=(key_of(section.normalise, source), key_of(section.normalise, language)),
         )
-        if not len(found[language].pairs):
+        if not len(queries[language].pairs):
             paths = ", ".join(file.path for file in evaluate.dictionaries if file.target == language)
             raise LexiconError(
-                f"{paths}: no word can be asked for: {found[language].summary}. Is the dictionary from {source!r} to "
+                f"{paths}: no word can be tested: {queries[language].summary}. Is the dictionary from {source!r} to "
                 f"{language!r}, or is lexicon.minimum_count ({section.minimum_count}) too high for so little text?"
             )
-    return found
+    return queries
 
 
 def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSection) -> dict[str, int]:
-    """Give words of the lexicon that the text spells differently the frequency of their spellings."""
+    """Return `counts` plus, for lexicon words that the text spells differently, the count of all their spellings."""
     key = key_of(section.normalise, lexicon.source)
     if key is None:
         return counts
@@ -203,12 +212,12 @@ def _with_spellings(counts: dict[str, int], lexicon: Lexicon, section: LexiconSe
 def _count_not_found(
     left_out: Tallies, lexicon: Lexicon, used: Lexicon, counts: dict[str, int], minimum_count: int, source: str
 ) -> None:
-    """Count the words that are missing or too rare in the text, and those that the text has in another Unicode form."""
+    """Count words that are missing or too rare in the text, and words that the text has in another Unicode form."""
     kept = {group.word for group in used}
     rare = f"words that the {source} text has fewer than {minimum_count} times"
     for group in lexicon:
         if group.word not in kept:
-            # Text is cut at spaces and signs, so no word of it contains one.
+            # Text is cut at spaces and signs, so a word of the text contains neither.
             single = all(kind(char) == "w" for char in group.word)
             left_out.add(
                 rare if single else "phrases and words with signs: switching looks up single words", group.word
@@ -218,26 +227,26 @@ def _count_not_found(
 
 
 def _checked(lexicon: Lexicon, file: LexiconFile, source: str, counts: dict[str, int]) -> tuple[Lexicon, str]:
-    """Return the usable part of a file's dictionary, and how the file was read.
+    """Return the usable part of a file's dictionary, and its reading report.
 
-    Raises LexiconError if the file or its reverse has the other direction, or if the reverse leaves nothing.
+    Raises LexiconError if the file or its reverse has the opposite direction, or if the reverse leaves no word.
     """
     assert lexicon.report is not None
-    said = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
+    lines = [lexicon.report.text, f"  {found_in_corpus(lexicon, counts, file.path)}"]
     if file.reverse is not None:
         reverse = Lexicon.read(file.reverse, source=file.target, target=source)
         assert reverse.report is not None
-        found = found_in_corpus(reverse.inverted(source), counts, file.reverse, reverse=True)
+        in_corpus = found_in_corpus(reverse.inverted(source), counts, file.reverse, reverse=True)
         mutual = lexicon.mutual(reverse)
         if not len(mutual):
             raise LexiconError(
                 f"{file.reverse}: translates no word of {file.path} back, so `reverse` leaves nothing of it; is it from "
                 f"`{file.target}` to `{source}`?"
             )
-        said += [f"reverse {reverse.report.text}", f"  {found}"]
-        said += told_of("left out", _not_translated_back(lexicon, mutual, file.target, file.reverse))
+        lines += [f"reverse {reverse.report.text}", f"  {in_corpus}"]
+        lines += told_of("left out", _not_translated_back(lexicon, mutual, file.target, file.reverse))
         lexicon = mutual
-    return lexicon, "\n".join(said)
+    return lexicon, "\n".join(lines)
 
 
 def _not_translated_back(lexicon: Lexicon, mutual: Lexicon, target: str, reverse: str) -> dict[str, Tally]:

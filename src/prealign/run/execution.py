@@ -1,8 +1,9 @@
-"""Arms on processes: one after the other, side by side, or each on all devices of a launch.
+"""Execution of arms: one after another, several at a time, or each on all devices of a launcher.
 
-1. Side by side, each arm is a process on its share of the cores.
-2. Under a launcher (`prealign.training.launch`) all processes train one arm after the other. What is not training the
-   first one does, in a process that no launcher knows of, as fine-tuning there is on one device; the others wait.
+1. With `jobs` above 1, each arm runs in its own process with an equal share of the cores.
+2. Under a launcher (`prealign.training.launch`) all processes train one arm after another. The first process does the
+   other stages while the others wait. It runs them in a child process without the launcher's variables, because
+   fine-tuning uses one device.
 """
 
 from __future__ import annotations
@@ -25,40 +26,43 @@ from prealign.workers import end_with_parent
 
 
 def run_arm(arm: ArmRun, on_event: OnEvent, *, last: str | None = None, force: bool = False) -> dict[str, bool]:
-    """Run one arm's stages up to `last`; under a launcher train on all processes, then evaluate beside them, in one."""
+    """Run the stages of one arm up to `last` (None: all). Returns the stages, and whether each ran now.
+
+    Under a launcher all processes train, then the first process evaluates. force: run stages that are fresh, too.
+    """
     here = replace(arm, on_progress=lambda p: on_event(Event(arm.arm, arm.seed, p)))
     if launch.count() == 1:
         return here.execute(last=last, force=force)
-    together = ("blocks", *arm.trained_stages)  # the blocks are written by the first process
+    together = ("blocks", *arm.trained_stages)  # the first process writes the blocks
     ran = here.execute(last=last, only=together, force=force)
     if last is None:
         rest = _Task(replace(arm, on_progress=silent), without=together, force=force)
-        ran |= ranks.by_first(lambda: dict(*(done for _, done in _side_by_side([rest], 1, on_event))))
+        ran |= ranks.by_first(lambda: dict(*(stages for _, stages in _in_processes([rest], 1, on_event))))
     return ran
 
 
 def run_arms(
     arms: list[ArmRun], jobs: int, on_event: OnEvent, *, force: bool = False
 ) -> Iterator[tuple[ArmRun, dict[str, bool]]]:
-    """Run arms, `jobs` at a time; yield each when it is done, with its stages and whether each was run now."""
+    """Run arms, `jobs` at a time. Yield each finished arm with its stages and whether each ran now."""
     if jobs == 1 or len(arms) == 1:
         for arm in arms:
             yield arm, run_arm(arm, on_event, force=force)
     else:
-        yield from _side_by_side([_Task(arm, force=force) for arm in arms], jobs, on_event)
+        yield from _in_processes([_Task(arm, force=force) for arm in arms], jobs, on_event)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker process does: an arm's stages but for those in `without`."""
+    """The work of a process: all stages of an arm except those in `without`."""
 
     arm: ArmRun
     without: tuple[str, ...] = ()
     force: bool = False
 
 
-def _side_by_side(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[tuple[ArmRun, dict[str, bool]]]:
-    """Do tasks in processes of their own, each on its share of the cores; yield each as it is done."""
+def _in_processes(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[tuple[ArmRun, dict[str, bool]]]:
+    """Run tasks in `jobs` processes with equal shares of the cores. Yield each arm when it is finished."""
     context = get_context("spawn")
     queue: Queue[Event] = context.Queue()
     cores = max(1, (os.cpu_count() or 1) // jobs)
@@ -70,7 +74,7 @@ def _side_by_side(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[
             for future in _as_completed(set(futures), queue, on_event):
                 yield futures[future], future.result()
         except BaseException:
-            # Arms take hours: one that failed, or an interrupt, ends the others at once. Finished stages stay.
+            # Arms take hours: after a failure or an interrupt, end the others at once. Finished stages are kept.
             for future in futures:
                 future.cancel()
             for worker in workers.values():
@@ -91,19 +95,20 @@ def _as_completed(
         yield from done
 
 
-_tell: OnEvent | None = None
+_on_event: OnEvent | None = None
 
 
 def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
-    global _tell
+    global _on_event
 
-    _tell = queue.put
+    _on_event = queue.put
     end_with_parent(parent)
     torch.set_num_threads(threads)
 
 
 def _work(task: _Task) -> dict[str, bool]:
-    tell, arm = _tell, task.arm
-    assert tell is not None, "the pool was started without its initialiser"
+    on_event, arm = _on_event, task.arm
+    assert on_event is not None, "the pool was started without its initialiser"
     stages = [stage for stage in arm.marks() if stage not in task.without]
-    return replace(arm, on_progress=lambda p: tell(Event(arm.arm, arm.seed, p))).execute(only=stages, force=task.force)
+    here = replace(arm, on_progress=lambda p: on_event(Event(arm.arm, arm.seed, p)))
+    return here.execute(only=stages, force=task.force)

@@ -1,8 +1,9 @@
-"""All arms and seeds of a recipe, and the results they add up to.
+"""An experiment: all arms and seeds of a recipe, and results.json.
 
 1. Prepare the shared data (`prealign.run.prepare`).
 2. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
-3. After each, write results.json anew from the finished folders: so an interrupted experiment has the results it has.
+3. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
+   its finished arms.
 """
 
 from __future__ import annotations
@@ -30,20 +31,22 @@ from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
 from prealign.training.precision import device, precision
 
-# A list of the environment that changes numbers or speed
+# packages whose versions change numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 
 ALL_ARMS = "all arms"
 TIMEOUT = 1800
-"""Seconds that a collective of training may take, as in `TrainingArguments`."""
+"""Time limit of a training collective in seconds, the default of `TrainingArguments`."""
 
 
 def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
-    """Run everything that is not fresh; return what results.json holds (under a launcher in the first process only).
+    """Run everything that is not fresh; return the content of results.json (under a launcher only in the first
+    process).
 
-    Raises PrealignError for what the user can mend, before any training where it can be known before.
+    command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
+    the user can fix, before any training if they can be found before.
     """
     prepared = open_run(recipe, run, on_event, command)
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
@@ -52,7 +55,7 @@ def run_experiment(
     results: dict[str, Any] = {}
 
     def collect() -> None:
-        # Fingerprints of all arms first: what is wrong with the last arm's settings shows before the first is trained.
+        # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.
         marks.update(marks or {(arm.arm, arm.seed): arm.marks() for arm in arms})
         results.update(collect_results(recipe, prepared, run, marks))
 
@@ -68,9 +71,9 @@ def run_experiment(
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
-    """Claim the folder, meet the other processes of a launch, and prepare the data.
+    """Claim the run folder, join the other processes of a launcher, and prepare the data.
 
-    command: the one that will make results, for their provenance.
+    command: the command line of a run that makes results, for their provenance; None for others.
     """
     check_launch(recipe)
     ranks.join(
@@ -82,15 +85,15 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
         run.claim(recipe.name, dump_recipe(recipe))
         if command is not None:
             write_json(run.provenance, provenance(recipe, command))
-        prepared, made = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))
-        on_event(Event(ALL_ARMS, 0, stages=made))
+        prepared, stages = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))
+        on_event(Event(ALL_ARMS, 0, stages=stages))
         return prepared.record
 
     return Prepared(run.data, ranks.by_first(begin))
 
 
 def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
-    """Return what a number depends on besides the recipe: versions, machine, precision, time."""
+    """Return the provenance of results: versions, command, time, machine and precision."""
     return {
         "prealign": __version__,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

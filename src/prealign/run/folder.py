@@ -1,21 +1,21 @@
-"""The layout of a run folder, and how a stage becomes complete. The only module that knows the names of its folders.
+"""The layout of a run folder, and the life of a stage.
 
     RUN/recipe.yaml, provenance.json, results.json, report.html
     RUN/hashes.json: content hashes of the files that the recipe names (`prealign.contents`)
     RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
     RUN/data/tokens/: tokenizer/, LANGUAGE/SPLIT/, words.json, segmented-words.json, new-tokens.json
     RUN/data/lexicon/: lexicon.jsonl, tests.jsonl, target-words.json
-    RUN/data/facts/: LANGUAGE/facts/, questions.jsonl, lexicon.jsonl (the one above and the names of the facts)
+    RUN/data/facts/: LANGUAGE/facts/, questions.jsonl, lexicon.jsonl (that of data/lexicon plus the names of the facts)
     RUN/arms/ARM/seed-N/{blocks,align,pretrain,evaluate,knowledge,transfer}/
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
 1. A stage writes into `STAGE.partial`.
-2. It ends with `stage.json`: its fingerprint, and what it counted.
+2. At its end it writes `stage.json`: its fingerprint and its record.
 3. The folder is renamed to `STAGE`. A folder with its final name is therefore complete.
-4. A stage is fresh while its fingerprint equals that of its settings, its input files, and the stages it reads.
+4. A stage is *fresh* while its fingerprint equals that of its settings, its input files and the stages it reads.
 
-`STAGE.partial/scratch` (such as checkpoints, see `prealign.training.checkpoints`) outlives a killed attempt while the
-fingerprint in its `begun.json` stays the same. It is removed when the stage is complete.
+`STAGE.partial/scratch` (for example checkpoints, `prealign.training.checkpoints`) outlives a killed attempt as long as
+the fingerprint in its `begun.json` stays the same. It is removed when the stage is complete.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
 FORMAT = 4
-"""Part of every fingerprint: raised when a stage makes something else of the same inputs."""
+"""Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return 16 hex digits that change with any of the JSON-serialisable parts."""
+    """Return a hash of JSON values as 16 hex digits."""
     return xxhash.xxh64_hexdigest(json.dumps([FORMAT, *parts], sort_keys=True, default=str).encode())
 
 
@@ -62,7 +62,7 @@ class RunFolder:
     harness = property(lambda self: self.root / "harness")
 
     def contents(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
-        """Return path and content hash of files and of the files in folders; hashes are kept between commands."""
+        """Return path and content hash of each file, also of files in folders. Hashes are cached between commands."""
         return self._contents.hashes(paths)
 
     def stage(self, arm: str, seed: int, name: str) -> Path:
@@ -74,7 +74,10 @@ class RunFolder:
         return sorted(path.parent for path in self.root.glob(f"arms/*/seed-*/{name}/{STAGE_FILE}"))
 
     def claim(self, name: str, recipe: str) -> None:
-        """Write the recipe. RunFolderError if the folder belongs to another recipe, or is not empty and no run folder."""
+        """Write the recipe into the folder. name: of the recipe.
+
+        Raises RunFolderError if the folder belongs to another recipe, or is not empty and not a run folder.
+        """
         if self.recipe.exists():
             first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
             if first != recipe.partition("\n")[0]:
@@ -83,15 +86,15 @@ class RunFolder:
                     "Choose another folder with --out, or remove that one."
                 )
         elif self.root.exists() and any(self.root.iterdir()):
-            raise RunFolderError(f"{self.root} is not empty and no run folder. Choose another folder with --out.")
+            raise RunFolderError(f"{self.root} is not empty and not a run folder. Choose another folder with --out.")
         write_text(self.recipe, recipe)
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
-    """Hold the lock of a folder. The operating system releases it when the process ends, even by a kill.
+    """Hold the lock of a folder. The operating system releases it when the process ends, even after a kill.
 
-    patient: wait for the lock; otherwise a lock that another process holds is a RunFolderError.
+    patient: wait for the lock. Otherwise raise RunFolderError if another process holds it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(folder.name + ".lock"))
@@ -108,18 +111,19 @@ def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
 
 
 def finished(folder: Path, mark: str) -> dict[str, Any] | None:
-    """Return a stage's record if it is complete and its fingerprint is `mark`."""
+    """Return the record of a stage if the stage is complete and has the fingerprint `mark`, else None."""
     try:
         record = read_json(folder / STAGE_FILE)
-    except FileNotFoundError:  # also when another process replaces the folder right now
+    except FileNotFoundError:  # also while another process replaces the folder
         return None
     return record if record["fingerprint"] == mark else None
 
 
 def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False) -> dict[str, Any]:
-    """Do a stage's work in `folder.partial`, record it and rename the folder. Returns the record.
+    """Do the work of a stage in `folder.partial`, write its record and rename the folder. Returns the record.
 
-    anew: discard what an interrupted attempt left.
+    mark: fingerprint of the stage. work: gets the partial folder and returns the record. anew: discard the files of an
+    interrupted attempt.
     """
     partial = begin_stage(folder, mark, anew=anew)
     return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
@@ -131,7 +135,7 @@ def partial_folder(folder: Path) -> Path:
 
 
 def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
-    """Return `folder.partial`, emptied except for scratch of the same fingerprint; a complete one stays as it is.
+    """Return `folder.partial`, emptied except for scratch of the same fingerprint. A complete one stays unchanged.
 
     anew: empty it completely.
     """
@@ -143,7 +147,7 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
     with contextlib.suppress(FileNotFoundError, RunFolderError):
         begun = read_json(scratch / _BEGUN)
     if anew or begun != mark:
-        # First of all: scratch that a kill leaves half removed must not count as whole.
+        # Remove this file first: after a kill, half-removed scratch must not count as whole.
         (scratch / _BEGUN).unlink(missing_ok=True)
     for path in partial.iterdir() if partial.exists() else ():
         if path != scratch or anew or begun != mark:
@@ -153,7 +157,7 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
 
 
 def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Record the work in `folder.partial`, unless it has its record already, and rename the folder. Returns the record."""
+    """Write the record into `folder.partial`, unless it has one, and rename the folder. Returns the record."""
     partial = partial_folder(folder)
     record = finished(partial, mark) or {"fingerprint": mark, **record}
     write_json(partial / STAGE_FILE, record)
@@ -164,7 +168,7 @@ def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]
 
 
 def _clear(folder: Path) -> None:
-    """Remove a stage. It is renamed first: a kill leaves no half of it under its final name."""
+    """Remove a stage. The folder is renamed first: a kill then leaves no half stage under the final name."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -173,7 +177,7 @@ def _clear(folder: Path) -> None:
 
 
 def share_stage(folder: Path, other: Path) -> None:
-    """Copy the stage of another arm by hard links: the copy takes no space, and stays when the other is replaced."""
+    """Copy the stage of another arm by hard links. The copy takes no space and stays when the original is replaced."""
     aside = folder.with_name(folder.name + ".shared")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(other, aside, copy_function=os.link)

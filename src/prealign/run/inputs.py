@@ -1,6 +1,8 @@
-"""What one arm with one seed trains on and begins with: its recipe, words, phases, models, validation blocks.
+"""The inputs of one arm with one seed: recipe, words, phases, initial models, validation blocks.
 
-The budget is that of PreAlign: `align.steps` of stage 1 and `pretrain.steps` of stage 2, in FLOPs.
+1. Resolve the recipe of the arm.
+2. Compute the budget: the FLOPs of the arm `prealign`, `align.steps` of stage 1 plus `pretrain.steps` of stage 2.
+3. Fill in the steps that this budget leaves to the arm's main phase.
 """
 
 from __future__ import annotations
@@ -19,24 +21,26 @@ from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
-from prealign.methods.phase import Phase, budget_of, settled
+from prealign.methods.budget import budget_of, settled
+from prealign.methods.phase import Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
+from prealign.text.arrow import parts, read_tokens
 from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import text_blocks
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
 REFERENCE = "prealign"
-"""The arm whose FLOPs are the budget of all."""
+"""The arm whose FLOPs are the budget of all arms."""
 
 
 def arm_phases(recipe: Recipe, inputs: Any) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is, with the steps of one left to the budget.
+    """Return the phases of the arm with this recipe. The main phase has no steps yet: the budget decides them.
 
     RecipeError if one reads parallel text and the clone has the source's ids.
     """
@@ -51,8 +55,9 @@ def arm_phases(recipe: Recipe, inputs: Any) -> list[Phase]:
 
 @dataclass(frozen=True)
 class ArmInputs:
-    """An arm of `base` with one seed, as `prealign.methods.phase.Inputs`; `devices` train it together, each with the
-    recipe's batch sizes.
+    """The inputs (`prealign.methods.phase.Inputs`) of one arm of the recipe `base` with one seed.
+
+    devices: number of devices that train the arm together, each with the batch sizes of the recipe.
     """
 
     arm: str
@@ -63,7 +68,7 @@ class ArmInputs:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The arm's recipe."""
+        """The recipe with the settings of the arm."""
         return resolve_arm(self.base, self.arm)
 
     @property
@@ -78,12 +83,12 @@ class ArmInputs:
 
     @cached_property
     def lexicons(self) -> tuple[Lexicon, Lexicon]:
-        """Words for training and words held out, by seed."""
+        """The training lexicon and the held-out lexicon, drawn by seed."""
         return self.prepared.training_lexicon(self.recipe, self.seed)
 
     @property
     def training_lexicon(self) -> Lexicon:
-        """Words for training."""
+        """The training lexicon, without held-out and test words."""
         return self.lexicons[0]
 
     @cached_property
@@ -92,22 +97,22 @@ class ArmInputs:
 
     @property
     def switching_lexicon(self) -> Lexicon:
-        """Words for training and the forms that the recipe adds to them."""
+        """The training lexicon plus the word forms that the recipe adds."""
         return self._switching[0]
 
     @property
     def added_forms(self) -> dict[str, dict[str, int]]:
-        """Entries and words of the forms that the recipe adds, by origin."""
+        """Sizes of the added word forms by origin: "entries", and "words" (occurrences in the source's training text)."""
         return self._switching[1]
 
     @cached_property
     def words(self) -> WordForms:
-        """The words for training in tokens."""
+        """The word forms of the training lexicon in token ids."""
         return word_forms(self.training_lexicon, self.tokenizer)
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
-        """How often each embedding row (V,) occurs in a language's training text."""
+        """For each language, how often each embedding row (V,) occurs in its training text."""
         return _TokenCounts(self.prepared)
 
     @property
@@ -115,33 +120,47 @@ class ArmInputs:
         """The parallel text of each target language that has some."""
         return self.prepared.bitext
 
+    @property
+    def training_sizes(self) -> Mapping[str, int]:
+        """Tokens of each language's training text, with one EOS a document."""
+        return self.prepared.training_sizes
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """Yield the token ids (T,) of each training document in a language that the arm reads; none in others."""
+        tokens = self.prepared.mixture(self.recipe).tokens.get(language)
+        for rows in parts(tokens) if tokens else ():
+            yield from (ids for ids, _ in read_tokens(tokens, rows))
+
     @cached_property
     def phases(self) -> list[Phase]:
-        """The phases of this arm, with the steps that bring it to the budget of all."""
+        """The phases of the arm. The main phase has the steps that match the common budget."""
         reference = ArmInputs(REFERENCE, self.seed, self.base, self.prepared, devices=self.devices)
         if reference.recipe.lexicon == self.recipe.lexicon:
-            vars(reference)["words"] = self.words  # the same lexicon is encoded once
+            vars(reference)["words"] = self.words  # encode the same lexicon only once
         model = model_shapes(self.recipe.model, **self._model_needs)
-        own = arm_phases(self.recipe, self)
-        for phase in own:
-            phase.check(model)  # what the model has no layer for shows before any training
+        phases = arm_phases(self.recipe, self)
+        for phase in phases:
+            phase.check(model)  # fail before any training if an objective cannot train this model
         steps = reference.recipe.pretrain.steps
         budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
-        return settled(own, model, budget, self.devices)
+        return settled(phases, model, budget, self.devices, arm=self.arm)
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""
         return next(phase for phase in self.phases if phase.name == name)
 
     def dynamics(self) -> list[Dynamics]:
-        """What measures alignment over a stage; nothing without `evaluate.dynamics`, or for a clone in source ids."""
-        own, section = self.recipe, self.recipe.evaluate
-        if not section.dynamics or own.mixture.clone_in_source_ids:
+        """Return the callbacks that measure alignment during a stage.
+
+        Empty without `evaluate.dynamics`, and for a clone in source ids, whose words are the same tokens on both sides.
+        """
+        recipe, section = self.recipe, self.recipe.evaluate
+        if not section.dynamics or recipe.mixture.clone_in_source_ids:
             return []
-        words = self.prepared.true_lexicon(own, self.seed)
+        words = self.prepared.true_lexicon(recipe, self.seed)
         drawn = [draw_pairs(*words, language, section.dynamics_words, self.seed) for language in words[0].targets]
-        pairs = [own_pairs for own_pairs in drawn if own_pairs.sources]
-        return [Dynamics(self.tokenizer, pairs, section.dynamics, bos=own.align.bos)]
+        pairs = [of_language for of_language in drawn if of_language.sources]
+        return [Dynamics(self.tokenizer, pairs, section.dynamics, bos=recipe.align.bos)]
 
     @property
     def _model_needs(self) -> dict[str, int]:
@@ -150,14 +169,17 @@ class ArmInputs:
 
     @cached_property
     def new_rows(self) -> NewRows | None:
-        """What tokens added to a pretrained model's tokenizer begin with: the same for arms with the same training words."""
+        """Initial rows of tokens added to a pretrained model's tokenizer; None without such tokens.
+
+        Arms with the same training lexicon have the same rows.
+        """
         pieces = self.prepared.new_tokens
         if not pieces or not self.recipe.model.pretrained:
             return None
         return new_rows(word_pairs(self.words), pieces, len(self.tokenizer) - len(pieces))
 
     def model_before(self, phase: Phase, folder: Path | None) -> Any:
-        """Return the model that a phase begins with: the one that the phase before saved in `folder`, or the initial one."""
+        """Return the model at the start of a phase: loaded from `folder` of the previous phase, or the initial model."""
         if folder is not None:
             model, fresh = self.load(folder), False
         else:
@@ -170,11 +192,11 @@ class ArmInputs:
         return model
 
     def load(self, folder: Path) -> Any:
-        """Return the model that a stage saved in `folder`."""
+        """Return the model that a stage has saved in `folder`."""
         return load_weights(self.recipe.model, str(folder))
 
     def validation(self) -> dict[str, Dataset]:
-        """Blocks of validation text by language, for the perplexity curves."""
+        """Return blocks of validation text by language, for perplexity curves."""
         section, prepared = self.recipe.pretrain, self.prepared
         source_ids = self.recipe.mixture.clone_in_source_ids
         return {
@@ -183,13 +205,14 @@ class ArmInputs:
                 blocks=section.validation_blocks,
                 context=section.context,
                 eos=prepared.eos,
+                bos=prepared.bos,
             )
             for language in prepared.languages
         }
 
 
 class _TokenCounts(Mapping[str, np.ndarray]):
-    """Counts of tokens by language, each made when it is asked for."""
+    """Token counts (V,) by language, each computed on access."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -205,7 +228,7 @@ class _TokenCounts(Mapping[str, np.ndarray]):
 
 
 def plain(model: Any, phase: Phase) -> Any:
-    """Turn the weights of a model that `phase` began with into plain ones. Returns the model."""
+    """Undo the initialisations of `phase`, in place, so that the weights are plain. Returns the model."""
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model

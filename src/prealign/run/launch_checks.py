@@ -1,4 +1,9 @@
-"""What a run on several devices cannot do is refused before any work."""
+"""Checks of a recipe against its launcher and devices, before any work.
+
+1. Refuse one process on a machine with several visible devices, and liger-kernel without a GPU.
+2. Refuse sharding whose weights could not be saved whole: FSDP 1 and DeepSpeed stage 3.
+3. Refuse settings that several processes or sharded weights do not support.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +18,20 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import settings_in
 from prealign.run.planned import planned_phases
 from prealign.training import launch
-from prealign.training.forward import fused_loss
+from prealign.training.forward import check_fused_loss, fused_loss
 
 
 def check_launch(recipe: Recipe) -> None:
-    """RecipeError for what a run on several devices cannot do."""
+    """Raise RecipeError if the recipe cannot run on these processes and devices."""
     if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
         raise RecipeError(
-            f"here are {devices} devices, and this is one process. Start one for each: `torchrun --nproc-per-node {devices} "
-            "-m prealign run RECIPE`, or show it one device: CUDA_VISIBLE_DEVICES=0."
+            f"here are {devices} devices, and one process. Start one process per device: "
+            f"`torchrun --nproc-per-node {devices} -m prealign run RECIPE`, or make one device visible: "
+            "CUDA_VISIBLE_DEVICES=0."
         )
+    for arm in recipe.arms if fused_loss(recipe.trainer) else ():
+        for phase in planned_phases(resolve_arm(recipe, arm)):
+            check_fused_loss([term.objective for term in phase.terms], recipe.trainer)
     if fused_loss(recipe.trainer) and not (is_liger_kernel_available() and torch.cuda.is_available()):
         raise RecipeError(
             "trainer.use_liger_kernel needs a GPU and a package: `pip install 'prealign[liger]'`, or leave it out."
@@ -30,8 +39,8 @@ def check_launch(recipe: Recipe) -> None:
     _check_sharding(recipe)
     if launch.count() > 1 and recipe.jobs > 1:
         raise RecipeError(
-            f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all train one arm after "
-            "the other. Add jobs=1, or run without a launcher."
+            f"jobs is {recipe.jobs}, and {launch.count()} processes were launched: under a launcher all processes train one "
+            "arm after another. Add jobs=1, or run without a launcher."
         )
     if launch.shards_weights() or recipe.trainer.get("fsdp"):
         for arm in recipe.arms:
@@ -43,13 +52,13 @@ def check_launch(recipe: Recipe) -> None:
                     )
         if recipe.evaluate.dynamics:
             raise RecipeError(
-                "evaluate.dynamics measures on whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
+                "evaluate.dynamics needs whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "
                 "or launch with torchrun or the configuration ddp."
             )
 
 
 def _check_sharding(recipe: Recipe) -> None:
-    """RecipeError for weights in shards that cannot be put together again (`ranks.gather_weights`): they would be lost."""
+    """Raise RecipeError for sharding that `ranks.gather_weights` cannot undo: the weights would be lost."""
     in_recipe = recipe.trainer.get("fsdp")
     if launch.shards_weights() or in_recipe:
         config = settings_in(recipe.trainer.get("fsdp_config")) if in_recipe else {}
@@ -59,9 +68,8 @@ def _check_sharding(recipe: Recipe) -> None:
                 f"FSDP of version {version} saves shards as if they were whole. Launch with `prealign accelerate-config "
                 "fsdp2`, or set fsdp_version (in a recipe: trainer.fsdp_config.version) to 2."
             )
-    own = settings_in(recipe.trainer.get("deepspeed"))
-    stages = [_zero_stage(own), _zero_stage(settings_in(launch.deepspeed_config())), launch.zero_stage()]
-    if 3 in stages:
+    configs = settings_in(recipe.trainer.get("deepspeed")), settings_in(launch.deepspeed_config())
+    if 3 in (*map(_zero_stage, configs), launch.zero_stage()):
         raise RecipeError(
             "DeepSpeed of stage 3 spreads weights over devices, and their shards would be saved as if they were whole. "
             "Launch with `prealign accelerate-config fsdp2`, or with stage 2: `prealign accelerate-config deepspeed_zero2`."

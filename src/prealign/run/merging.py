@@ -1,10 +1,11 @@
-"""Join results of one recipe that were made in several places: other seeds on other machines, arms that were added later.
+"""Join several results of one recipe: seeds from other machines, arms that were added later.
 
-1. The parts must agree in recipe (except arms, seeds and settings that change no number), version, devices, precision, and
-   text: its sizes, and the size and coverage of the lexicon. Facts that a file does not have are not compared.
-2. An arm and seed that several parts have must have equal scores in all; it is taken once.
-3. Rows are joined in the order of seeds and arms, and comparisons are made again, as if one command had made all.
-4. `parts` records the origin of each part: command, time, version, environment, arms and seeds.
+1. Check that the parts agree in recipe (except arms, seeds and settings that change no number), version, devices,
+   precision, text sizes, and size and coverage of the lexicon. Facts that a file lacks are not compared.
+2. If several parts have the same arm and seed, check that their scores are equal, and take them once.
+3. Join the rows in the order of seeds and arms, and compute the comparisons again. The result equals that of one
+   command.
+4. Record the origin of each part in `parts`: command, time, version, environment, arms and seeds.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ Run = tuple[str, int]
 
 
 def merge_results(parts: Sequence[Part], command: str) -> Content:
-    """Return one results.json of the parts, given with their paths. Arms keep the order in which the parts have them.
+    """Return the content of one results.json for all parts (path, content). Arms keep the order of the parts.
 
-    command: the one that merges, for the provenance. Raises ResultsError, naming the files, for parts of different recipes,
-    of different text, trained in different ways, with different scores of one arm and seed, or without any score.
+    command: the command line of the merge, for the provenance. Raises ResultsError, with the paths, if the parts differ
+    in recipe, text or training, if scores of one arm and seed differ, or if there are no scores.
     """
     first_path, first = parts[0]
     recipes = [_recipe(path, part) for path, part in parts]
@@ -59,12 +60,12 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
     }
     if not joined["scores"]:
         raise ResultsError(
-            f"{first_path}: no arm and seed of it is finished, nor of the others: there is nothing to merge."
+            f"{first_path}: neither this file nor the others have a finished arm and seed: there is nothing to merge."
         )
     baseline = str(recipes[0]["baseline"])
     numbers = [row | {"value": math.nan} if row["value"] is None else row for row in joined["scores"]]
     origins = [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
-    about = {arm: found for _, part in reversed(parts) for arm, found in part.get("arms", {}).items()}
+    about = {arm: card for _, part in reversed(parts) for arm, card in part.get("arms", {}).items()}
     return {
         "schema": first["schema"],
         "name": first["name"],
@@ -83,7 +84,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
 
 
 def _recipe(path: Path, content: Content) -> dict[str, Any]:
-    """The recipe with the defaults that were added since it was written."""
+    """Return the recipe of a part, with defaults for settings that did not exist when it was written."""
     try:
         return Recipe.model_validate(content["recipe"]).model_dump()
     except ValidationError as error:
@@ -94,7 +95,7 @@ def _recipe(path: Path, content: Content) -> dict[str, Any]:
 
 
 def _checked(parts: Sequence[Part], recipes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check that all parts compare; return their shared sections and all variants."""
+    """Check that all parts are comparable. Returns their shared sections and all variants."""
     shared: dict[str, Any] = {}
     variants: dict[str, Any] = {}
     scores: dict[Run, tuple[Path, Counter[str]]] = {}
@@ -120,9 +121,9 @@ def _checked(parts: Sequence[Part], recipes: Sequence[dict[str, Any]]) -> tuple[
                 )
         for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in part["scores"]):
             rows = _rows([(path, part)], "scores", (arm, seed))
-            own = Counter(json.dumps(row, sort_keys=True) for row in rows)
-            other_path, other = scores.setdefault((arm, seed), (path, own))
-            if own != other:
+            counted = Counter(json.dumps(row, sort_keys=True) for row in rows)
+            other_path, other = scores.setdefault((arm, seed), (path, counted))
+            if counted != other:
                 raise ResultsError(
                     f"{path}: its scores of {arm} with seed {seed} are not those of {other_path}. Which are right, the "
                     "files cannot tell: leave one out, or run that arm again."
@@ -140,7 +141,7 @@ def _check_keys(path: Path, part: Content) -> None:
 
 
 def _conditions(part: Content, recipe: dict[str, Any]) -> dict[str, Any]:
-    """What must be equal in all parts, by name; facts that the file does not have are left out."""
+    """Return the facts that must be equal in all parts, by name. Facts that the file lacks are left out."""
     environment = part.get("environment") or {}
     lexicon = {key: value for key, value in (part.get("lexicon") or {}).items() if key in ("groups", "coverage")}
     return {
@@ -153,13 +154,16 @@ def _conditions(part: Content, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(parts: Sequence[Part], section: str, run: Run) -> list[Row]:
-    """The rows of an arm and seed, of the first part that has some."""
-    found = ([row for row in part.get(section, []) if (row["arm"], row["seed"]) == run] for _, part in parts)
-    return next((rows for rows in found if rows), [])
+    """Return the rows of an arm and seed, from the first part that has any."""
+    by_part = ([row for row in part.get(section, []) if (row["arm"], row["seed"]) == run] for _, part in parts)
+    return next((rows for rows in by_part if rows), [])
 
 
 def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
-    """Comparisons over test items of a single seed: results.json has no items, so the parts' comparisons are kept."""
+    """Return a function that gives comparisons over test items of one seed.
+
+    results.json holds no items, so they are taken from the comparisons of the parts.
+    """
     known: dict[Run, list[Row]] = {}
     for _, part in parts:
         seeds: dict[str, set[int]] = {}
@@ -180,12 +184,12 @@ def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
 
 
 def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
-    """The lexicon of a part that begins with the first seed, whose held-out words are counted; else without that count."""
-    found = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
-    for first_seed, lexicon in found:
+    """Return the lexicon of a part whose first seed is `seed`; else any lexicon, without the count of held-out words."""
+    lexicons = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
+    for first_seed, lexicon in lexicons:
         if first_seed == seed:
             return dict(lexicon)
-    return {key: value for _, lexicon in found[:1] for key, value in lexicon.items() if key != "held_out"}
+    return {key: value for _, lexicon in lexicons[:1] for key, value in lexicon.items() if key != "held_out"}
 
 
 def _origin(part: Content) -> dict[str, Any]:
@@ -199,6 +203,6 @@ def _origin(part: Content) -> dict[str, Any]:
 
 
 def common_facts(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts that all environments, one or more, share."""
+    """Return the facts that are equal in all environments (one or more)."""
     first, *others = environments
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

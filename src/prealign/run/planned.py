@@ -1,10 +1,10 @@
-"""The phases of an arm before there are any data: with sizes of words and sentences that are known or assumed."""
+"""The phases of an arm without its data, from known or assumed sizes of words and sentences: for plans and checks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from prealign.text.ragged import Ragged
 
 @dataclass(frozen=True)
 class AssumedWords:
-    """`WordSizes` before there is a lexicon: groups enough for any batch."""
+    """Assumed `WordSizes`, without a lexicon. The number of groups is enough for any batch."""
 
     mean_forms_per_group: float
     mean_tokens_per_group: float
@@ -31,7 +31,7 @@ TOKENS_PER_SENTENCE, PAIRS_PER_LANGUAGE = 24, 2**20
 
 
 def assumed_words(languages: int) -> AssumedWords:
-    """Return sizes of words with a form in each language and `TOKENS_PER_FORM` tokens a form."""
+    """Return word sizes with one form per language and `TOKENS_PER_FORM` tokens per form."""
     return AssumedWords(languages, languages * TOKENS_PER_FORM)
 
 
@@ -56,31 +56,43 @@ def assumed_bitext(recipe: Recipe) -> Mapping[str, TokenPairs]:
 
 @dataclass(frozen=True)
 class PlannedInputs:
-    """`prealign.methods.phase.Inputs` without data: enough for costs and checks, not for training."""
+    """Inputs of a method (`prealign.methods.phase.Inputs`) without data: enough for costs and checks, not for training."""
 
     languages: Sequence[str]
     words: WordForms | WordSizes
     bitext: Mapping[str, TokenPairs]
+    training_sizes: Mapping[str, int] = field(default_factory=dict)
     tokenizer: None = None
     seed: int = 0
 
     @property
     def training_lexicon(self) -> Lexicon:
-        """A lexicon without words."""
+        """An empty lexicon."""
         return Lexicon([], source=self.languages[0], targets=[])
 
     switching_lexicon = training_lexicon
 
     @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
-        """No counts."""
+        """An empty mapping."""
         return {}
+
+    def training_ids(self, language: str) -> Iterator[np.ndarray]:
+        """No documents."""
+        return iter(())
 
 
 def planned_phases(
-    recipe: Recipe, words: WordForms | WordSizes | None = None, bitext: Mapping[str, TokenPairs] | None = None
+    recipe: Recipe,
+    words: WordForms | WordSizes | None = None,
+    sizes: Mapping[str, int] | None = None,
+    bitext: Mapping[str, TokenPairs] | None = None,
 ) -> list[Phase]:
-    """Return the phases of an arm, whose recipe this is; the main one has no steps yet. Sizes are assumed if not given."""
+    """Return the phases of the arm with this recipe. The main phase has no steps yet.
+
+    words, bitext: assumed if None. sizes: the number of tokens in each language's training text, if it is known.
+    """
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
     words = words or assumed_words(len(languages))
-    return arm_phases(recipe, PlannedInputs(languages, words, assumed_bitext(recipe) if bitext is None else bitext))
+    bitext = assumed_bitext(recipe) if bitext is None else bitext
+    return arm_phases(recipe, PlannedInputs(languages, words, bitext, sizes or {}))

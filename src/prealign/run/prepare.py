@@ -1,16 +1,17 @@
-"""The data that all arms of a run share, made in stages that meet through files (`prealign.run.folder`).
+"""Preparation of the data that all arms of a run share, in stages that meet through files (`prealign.run.folder`).
 
 1. Read dictionaries, templates and sentences first: a mistake in them fails before the text is read.
-2. `tokens`: the text of all languages as token ids, their tokenizer, and word counts (`prealign.run.tokens`).
-3. `bitext`, with that section in the recipe: its parallel text as token ids (`prealign.run.bitext`).
-4. `lexicon`: join the clone's dictionary and those of files, and keep the words that are frequent in the source's text.
-   Remove the words of test dictionaries. Refuse a lexicon that has no word of the text.
-5. `facts`, with `knowledge` in the recipe: write made-up facts as training text and questions about them, and add their
-   names to the lexicon.
+2. Stage `tokens`: write the text of all languages as token ids, the tokenizer, and word counts (`prealign.run.tokens`).
+3. Stage `bitext`, if the recipe has that section: write its parallel text as token ids (`prealign.run.bitext`).
+4. Stage `lexicon`: join the clone's dictionary and those of files, keep words that are frequent in the source's text,
+   remove words of test dictionaries. Refuse a lexicon without words of the text.
+5. Stage `facts`, if the recipe has `knowledge`: write made-up facts as training text, questions about them, and a
+   lexicon with their names.
 
-A stage is made again if its settings, its input files or a stage before it changed. A changed dictionary therefore does
-not tokenise the text again, unless its words are those of the segmenter longest_match. Tokenizer, word counts and
-dictionary are made without the facts, so they are the same with and without them, and names of facts have several subwords.
+A stage runs again if its settings, its input files or an earlier stage changed. A changed dictionary therefore does not
+tokenise the text again, except for the segmenter longest_match, which uses its words. Tokenizer, word counts and
+dictionary do not depend on the facts: they are the same with and without them, and names of facts have several
+subwords.
 """
 
 from __future__ import annotations
@@ -56,9 +57,12 @@ from prealign.workers import Pool, Spread
 
 
 def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, dict[str, bool]]:
-    """Make the stages of `RUN/data` that are not fresh. Returns the data, and for each stage whether it was made now."""
+    """Run the stages of `RUN/data` that are not fresh. Returns the data, and for each stage whether it ran now.
+
+    Raises PrealignError for files that cannot be read or do not fit the recipe.
+    """
     for section in recipe.evaluate.sentences:
-        read_sentences(section, recipe.source.language)  # a mistake in them must not show after hours of training
+        read_sentences(section, recipe.source.language)  # fail here, not after hours of training
     with alone_in(run.data, patient=True):
         marks = data_marks(recipe, run.contents)
         stale: dict[str, bool] = {}
@@ -67,8 +71,13 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
         if any(stale.values()):
             inputs = _read_inputs(recipe, bitext=stale.get("bitext", False))
             with Pool(recipe.processes) as pool:
-                made = _Stages(recipe, inputs, run.data, on_progress, pool.map)
-                work = {"tokens": made.tokens, "bitext": made.bitext, "lexicon": made.lexicon, "facts": made.facts}
+                stages = _Stages(recipe, inputs, run.data, on_progress, pool.map)
+                work = {
+                    "tokens": stages.tokens,
+                    "bitext": stages.bitext,
+                    "lexicon": stages.lexicon,
+                    "facts": stages.facts,
+                }
                 for stage in (stage for stage, due in stale.items() if due):
                     run_stage(run.data / stage, marks[stage], work[stage])
         prepared = Prepared.read(run.data, marks)
@@ -77,15 +86,15 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
 
 
 def data_marks(recipe: Recipe, contents: Contents = hash_contents) -> dict[str, str]:
-    """Return the fingerprint of each stage: its settings, its input files, and the stage before it.
+    """Return the fingerprint of each stage, from its settings, its input files and the previous stage.
 
-    contents: what hashes files, such as `RunFolder.contents`.
+    contents: function that hashes files, such as `RunFolder.contents`.
     """
     texts: list[SourceText | TargetText] = [recipe.source, *recipe.targets]
     files = [path for text in texts for path in source_files(text.text)]
     files += [Path(recipe.tokenizer.path)] if recipe.tokenizer.path else []
     settings = [section.changes() for section in (*texts, recipe.split, recipe.tokenizer)]
-    # Not the setting: `auto` depends on what is installed, and another version may cut in other places.
+    # The version, not the setting: `auto` depends on installed packages, and versions may segment differently.
     segmenters = {language: segmenter_version(name) for language, name in target_segmenters(recipe.targets).items()}
     known = [file for file in recipe.lexicon.files if segmenters.get(file.target) == "longest_match"]
     words = (
@@ -128,7 +137,7 @@ def _reverse_files(files: list[LexiconFile]) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """All input files but the text."""
+    """The content of all input files except the text."""
 
     dictionaries: list[Lexicon]
     tests: list[Lexicon]
@@ -153,7 +162,7 @@ def _languages(recipe: Recipe) -> list[str]:
 
 @dataclass(frozen=True)
 class _Stages:
-    """The work of each stage of the folder `data`; a stage reads the finished folders of those before it."""
+    """The work of each stage of the folder `data`. A stage reads the finished folders of earlier stages."""
 
     recipe: Recipe
     inputs: _Inputs
@@ -171,39 +180,40 @@ class _Stages:
         return make_bitext(self.recipe, texts, tokens, self._tokenizer(), folder, self.on_progress)
 
     def lexicon(self, folder: Path) -> dict[str, Any]:
-        """Join the dictionaries, and save what evaluation needs of the test dictionaries."""
-        began, tell = time.monotonic(), step_counter("lexicon", 1, self.on_progress)
+        """Write the lexicon, the test dictionaries, and the word counts of their targets."""
+        began, advance = time.monotonic(), step_counter("lexicon", 1, self.on_progress)
         recipe, tokens, tests = self.recipe, self.data / "tokens", self._tests()
         counts, tokenizer = read_json(tokens / WORDS), self._tokenizer()
         reading_of_tests = readings_of_tests(recipe.evaluate.dictionaries, self.inputs.tests, counts)
         segmented = read_json(tokens / SEGMENTED_WORDS)
         counted = count_targets(counted_targets(recipe), tokenizer, segmented, tokens, self.spread)
-        made = make_lexicon(recipe.lexicon, recipe.targets, self.inputs.dictionaries, tokenizer, counts, counted, tests)
-        made.lexicon.save(folder / LEXICON)
+        dictionaries = self.inputs.dictionaries
+        result = make_lexicon(recipe.lexicon, recipe.targets, dictionaries, tokenizer, counts, counted, tests)
+        result.lexicon.save(folder / LEXICON)
         record: dict[str, Any] = {
             "lexicon": {
-                "groups": len(made.lexicon),
-                "coverage": made.lexicon.coverage(counts),
-                "reading": made.reading,
-                "left_out": made.left_out,
+                "groups": len(result.lexicon),
+                "coverage": result.lexicon.coverage(counts),
+                "reading": result.reading,
+                "left_out": result.left_out,
             }
         }
         if tests.targets:
             tested = _save_tests(recipe, tests, counts, counted, folder)
-            record["tests"] = {"kept_out": made.kept_out, "reading": reading_of_tests, "dictionaries": tested}
-        tell()
+            record["tests"] = {"kept_out": result.kept_out, "reading": reading_of_tests, "dictionaries": tested}
+        advance()
         return record | {"seconds": time.monotonic() - began}
 
     def facts(self, folder: Path) -> dict[str, Any]:
-        """Write the made-up facts, their questions, and the lexicon with their names."""
-        began, tell = time.monotonic(), step_counter("facts", 1, self.on_progress)
+        """Write the made-up facts as training text, their questions, and the lexicon with their names."""
+        began, advance = time.monotonic(), step_counter("facts", 1, self.on_progress)
         knowledge, templates, tokenizer = self.recipe.knowledge, self.inputs.templates, self._tokenizer()
         assert knowledge is not None and templates is not None
         taken = {*self._words_of_text(tokenizer), *(group.word for group in self._tests())}
         languages, segmenters = _languages(self.recipe), self.inputs.segmenters
         names, record = teach(knowledge, templates, languages, tokenizer, taken, segmenters, folder)
         Lexicon.load(self.data / "lexicon" / LEXICON).merge(names).save(folder / LEXICON)
-        tell()
+        advance()
         return {"knowledge": record, "seconds": time.monotonic() - began}
 
     def _tokenizer(self) -> Tokenizer:
@@ -213,7 +223,7 @@ class _Stages:
         return joined(self.inputs.tests, self.recipe.source.language)
 
     def _words_of_text(self, tokenizer: Tokenizer) -> set[str]:
-        """Return the words of all text, held-out text included."""
+        """Return all words of the text, including held-out text."""
         tokens, (source, *targets) = self.data / "tokens", _languages(self.recipe)
         words = set(read_json(tokens / WORDS))
         for language in (source, *targets):
@@ -226,12 +236,12 @@ class _Stages:
 def _save_tests(
     recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]], folder: Path
 ) -> list[dict[str, Any]]:
-    """Save the test dictionaries and the word counts of their targets; return the record's entries."""
+    """Save the test dictionaries and the word counts of their targets. Returns the record's entry for each target."""
     tests.save(folder / TESTS)
     write_json(folder / TARGET_WORDS, {language: counted[language] for language in tests.targets})
-    found = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
+    selected = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
     return [
-        {"target": language, "words": own.words, "asked": len(own.forward), "asked_back": len(own.backward)}
-        | {"pairs": len(own.pairs), "dropped": own.dropped, "summary": own.summary}
-        for language, own in found.items()
+        {"target": language, "words": queries.words, "asked": len(queries.forward), "asked_back": len(queries.backward)}
+        | {"pairs": len(queries.pairs), "dropped": queries.dropped, "summary": queries.summary}
+        for language, queries in selected.items()
     ]

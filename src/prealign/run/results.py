@@ -1,4 +1,9 @@
-"""results.json, made from the finished stages of all arms and seeds."""
+"""Collection of results.json from the finished stages of all arms and seeds.
+
+1. Take the records of each arm and seed whose stages are all fresh.
+2. Gather their scores, budgets, histories, and rates of switching and mixture.
+3. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`).
+"""
 
 from __future__ import annotations
 
@@ -22,11 +27,11 @@ from prealign.run.folder import RunFolder, finished
 from prealign.run.planned import planned_phases
 
 Marks = dict[tuple[str, int], dict[str, str]]
-"""The fingerprint of every stage of every arm and seed."""
+"""(arm, seed) -> fingerprint of each stage."""
 
 
 def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
-    """Return results.json (format: DESIGN and docs/results) from the arms and seeds whose stages are all fresh."""
+    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     for (arm, seed), stages in _fresh_records(run, marks):
@@ -44,8 +49,9 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
-        for task, made in stages.get("transfer", {}).get("tasks", {}).items():
-            examples = {key: made[key] for key in ("train_examples", "tested", "truncated") if key in made}
+        for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
+            sizes = ("train_examples", "tested", "truncated")
+            examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
@@ -73,10 +79,10 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
 
 
 def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
-    """Yield the stages' records: numbers of a former recipe, at another budget, must not stand beside this one's."""
+    """Yield (arm, seed) and the records of its stages if all are fresh: results of other settings must not mix in."""
     for pair, expected in marks.items():
-        found = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
-        fresh = {stage: record for stage, record in found.items() if record is not None}
+        records = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
+        fresh = {stage: record for stage, record in records.items() if record is not None}
         if len(fresh) == len(expected):
             yield pair, fresh
 
@@ -86,7 +92,16 @@ def _phases(recipe: Recipe, arm: str) -> list[dict[str, Any]]:
 
 
 def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
-    kept = ("ratio", "mode", "coverage", "source_words", "switched_words", "source_tokens", "switched_tokens")
+    kept = (
+        "ratio",
+        "mode",
+        "coverage",
+        "independent",
+        "source_words",
+        "switched_words",
+        "source_tokens",
+        "switched_tokens",
+    )
     optional = tuple(name for name in (INFLECTED, RESPELLED, "switched") if name in blocks)
     return {k: blocks[k] for k in kept + optional} | {
         "expected": blocks["ratio"] * blocks["coverage"],
@@ -99,12 +114,15 @@ _OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
 
 
 _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
-"""Tasks whose stage keeps what it measured item by item, in TASK.json."""
+"""Task -> stage that keeps the measurements of each item in TASK.json."""
 
 
 def over_items(run: RunFolder, baseline: str) -> OneSeed:
-    """How two arms of one seed compare: on the items that both kept; None where there are none for a number."""
-    read = cache(read_json)  # one file of items serves many numbers
+    """Return a function that compares an arm with the baseline for one seed, on items that both kept.
+
+    It takes (arm, seed, score) and returns the difference and its unit, or None if there are no items for the score.
+    """
+    read = cache(read_json)  # one file of items serves many scores
 
     def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
         task, metric = number["task"], number["metric"]
@@ -119,11 +137,11 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
             perplexity = metric != "bits_per_byte"
             return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
         ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
-        own, base = (side.get("correct") or [] for side in (ours, theirs))
-        if metric != "accuracy" or not own or len(own) != len(base):
+        correct, base = (side.get("correct") or [] for side in (ours, theirs))
+        if metric != "accuracy" or not correct or len(correct) != len(base):
             return None
         documents = ours.get("document")
-        return paired_items(own, base, documents), "documents" if documents else "items"
+        return paired_items(correct, base, documents), "documents" if documents else "items"
 
     return compared
 

@@ -24,11 +24,12 @@ from datasets import Dataset, Features, Value
 from datasets import Sequence as ListOf
 
 from prealign.errors import LexiconError
-from prealign.files import Decoder, check_text, json_object, read_lines, shown
+from prealign.files import Decoder, read_lines
 from prealign.languages import same
 from prealign.lexicon.formats.kinds import root_element
 from prealign.lexicon.formats.markup import segments, units
 from prealign.lexicon.reading_report import TOO_MANY, Tallies, Tally, told_of, too_many
+from prealign.strict_json import check_text, json_object, shown
 from prealign.text.arrow import arrow_from_tables, list_array, load_arrow, ragged
 from prealign.text.ragged import IntArray, Ragged, edges
 

@@ -154,6 +154,7 @@ class Mixture:
 
     rewriters: by language; the documents of others stay as they are. shares: of tokens, by language; None: as much as there
     is. wanted: tokens of the whole phase, by which progress is measured; None where no rewriter uses it.
+    bos: the id that every document begins with; None: documents are separated by `eos` alone.
     """
 
     tokens: Mapping[str, Dataset]
@@ -162,9 +163,10 @@ class Mixture:
     rewriters: Mapping[str, Rewriter] = field(default_factory=dict)
     shares: Mapping[str, float] | None = None
     wanted: int | None = None
+    bos: int | None = None
 
     def epoch(self, number: int, seed: int, counts: MixtureCounts, spread: Spread = map) -> Iterator[Pair]:
-        """Yield every document once as (input_ids, labels), rewritten, EOS at the end."""
+        """Yield every document once as (input_ids, labels), rewritten, in its BOS and EOS."""
         order = _permutation(int(self._firsts[-1]), b"document order", seed, number)
         return self.documents(number, order, counts, spread)
 
@@ -237,12 +239,10 @@ class Mixture:
     ) -> _Document:
         rewriter = self.rewriters.get(language)
         if rewriter is None:
-            own = np.append(ids, np.int32(self.eos))
+            own = framed(ids, self.bos, self.eos)
             return _Document(language, number, (own, own))
         rewritten = rewriter.rewrite(ids, epoch=number, document=row, progress=progress, starts=words)
-        input_ids, labels = (
-            np.append(part, self.eos).astype(np.int32) for part in (rewritten.input_ids, rewritten.labels)
-        )
+        input_ids, labels = (framed(part, self.bos, self.eos) for part in (rewritten.input_ids, rewritten.labels))
         return _Document(language, number, (input_ids, labels), rewritten)
 
     def _counted(self, document: _Document, counts: MixtureCounts) -> Pair:
@@ -336,8 +336,13 @@ def block_table(blocks: Pair) -> pa.Table:
     return pa.table([list_array(own.ravel(), offsets) for own in blocks], schema=BLOCKS.arrow_schema)
 
 
-def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int) -> Dataset:
+def framed(ids: np.ndarray, bos: int | None, eos: int) -> np.ndarray:
+    """Return a document's ids (T,) with EOS after them, and BOS before them if it is given; int32."""
+    return np.concatenate([[] if bos is None else [bos], ids, [eos]]).astype(np.int32)
+
+
+def text_blocks(tokens: Dataset, *, blocks: int, context: int, eos: int, bos: int | None = None) -> Dataset:
     """Return the first `blocks` blocks of unswitched documents (fewer if there are no more), in memory."""
-    stream = ((ids, ids) for row in tokens.with_format("numpy") for ids in [np.append(row["input_ids"], eos)])
+    stream = ((ids, ids) for row in tokens.with_format("numpy") for ids in [framed(row["input_ids"], bos, eos)])
     ids, labels = next(cut_blocks([stream], context, stretch=blocks * context))
     return Dataset(block_table((ids[:blocks], labels[:blocks])))

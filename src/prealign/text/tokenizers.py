@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from prealign.errors import TokenizerError
 from prealign.languages import UNSPACED_LANGUAGES
 from prealign.recipe.sections import TokenizerSection
+from prealign.text.encode import AS_CHARACTERS
 from prealign.text.words import SIGN_MARKS, Tokenizer, word_table
 
 END_OF_TEXT = "<|endoftext|>"
@@ -42,6 +43,22 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
         )
     word_table(tokenizer)
     return tokenizer
+
+
+def document_start(tokenizer: Tokenizer, setting: bool | None) -> int | None:
+    """Return the id that documents begin with, None if they begin with their text; setting: see `tokenizer.bos`.
+
+    TokenizerError for a BOS that is asked for and that the tokenizer has not.
+    """
+    bos = tokenizer.bos_token_id
+    if setting and bos is None:
+        raise TokenizerError(
+            "tokenizer.bos is true, but the tokenizer has no BOS token. Remove the setting, or give the tokenizer one: "
+            '`tokenizer.add_special_tokens({"bos_token": "<s>"})`, then `tokenizer.save_pretrained(...)`.'
+        )
+    if setting is None and bos is not None:
+        setting = tokenizer.encode("a")[:1] == [bos]
+    return bos if setting else None
 
 
 def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
@@ -90,4 +107,4 @@ def written(texts: Iterable[str], language: str, tokenizer: Tokenizer, base: Tok
 
 
 def _tokens(texts: list[str], tokenizer: Tokenizer) -> int:
-    return sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
+    return sum(map(len, tokenizer(texts, **AS_CHARACTERS)["input_ids"]))

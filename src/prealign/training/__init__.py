@@ -1,1 +1,1 @@
-"""A phase of training: model, objectives and blocks to a checkpoint; processes, precision, memory."""
+"""Training of one phase: from model, objectives and blocks to a checkpoint; processes, precision, checkpoints."""

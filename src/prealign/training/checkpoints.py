@@ -1,12 +1,13 @@
-"""Whole checkpoints of a stage that trains: a run that is killed and started again ends with the same weights.
+"""Checkpoints within a stage: a run that is killed and started again ends with the same weights.
 
 1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
-   optimiser, schedule, random numbers, history. It logs at that step before, as no checkpoint has the mean it is summing up.
-2. When all its files are there, `whole.json` is written last: size and hash of each, and the seconds trained so far. A
-   checkpoint without it, or whose files are others, was torn: by a kill, a full disk, a machine that lost power.
-3. Only then are older checkpoints removed, all but the newest `keep`.
-4. A stage that starts goes on from the newest whole checkpoint. That they are of its fingerprint is the business of
-   `prealign.run.folder`, which keeps no other's.
+   optimiser, schedule, random states, history. The Trainer logs before it saves, because a checkpoint does not hold the
+   running mean of the loss.
+2. When all files are written, `whole.json` seals the checkpoint: size and hash of each file, and the seconds trained so
+   far. A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk or a power cut.
+3. Then all older checkpoints are removed, except the newest `keep`.
+4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` removes the scratch folder of another
+   fingerprint, so every checkpoint there belongs to the stage.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PIECE = 2**24  # bytes read at once
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, the steps and the seconds of training that are in it."""
+    """A whole checkpoint: its folder, and the steps and seconds of training that it holds."""
 
     folder: Path
     step: int
@@ -44,7 +45,7 @@ class Checkpoint:
 
 
 def seal(folder: Path, seconds: float) -> None:
-    """Say that the checkpoint in `folder` is whole, after `seconds` of training."""
+    """Seal the checkpoint in `folder` as whole, after `seconds` of training."""
     files = {path.relative_to(folder).as_posix(): _size_and_hash(path) for path in _files(folder)}
     write_json(folder / WHOLE, {"seconds": seconds, "files": files})
 
@@ -59,23 +60,23 @@ def newest(scratch: Path) -> Checkpoint | None:
 
 
 def any_left(scratch: Path) -> bool:
-    """Whether there is any checkpoint under `scratch`, whole or torn."""
+    """Whether `scratch` holds a checkpoint, whole or torn."""
     return bool(_folders(scratch))
 
 
 def keep_last(scratch: Path, number: int) -> None:
-    """Remove all sealed checkpoints but the newest `number`, and what is torn and older than the newest."""
+    """Remove all sealed checkpoints except the newest `number`, and torn ones older than the newest sealed one."""
     folders = sorted(_folders(scratch), reverse=True)
     sealed = [step for step, folder in folders if (folder / WHOLE).exists()]
     for step, folder in folders:
         if step not in sealed[:number] and step < max(sealed, default=0):
-            # It loses its seal first: a kill half-way leaves no half of it that has one.
+            # Remove the seal first: after a kill half-way, the rest counts as torn.
             (folder / WHOLE).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard_after(scratch: Path, step: int) -> None:
-    """Remove the checkpoints of later steps than `step`: torn ones, which would stand in the way of those to come."""
+    """Remove the checkpoints of steps after `step`. They are torn, and the resumed stage writes the same folders."""
     for later, folder in _folders(scratch):
         if later > step:
             shutil.rmtree(folder, ignore_errors=True)
@@ -106,24 +107,26 @@ def _seconds_if_whole(folder: Path) -> float | None:
         seal = read_json(folder / WHOLE)
         expected: dict[str, list[Any]] = seal["files"]
         seconds = float(seal["seconds"])
-    except (FileNotFoundError, RunFolderError, KeyError, TypeError, ValueError):  # no seal, or not one of ours
+    except (FileNotFoundError, RunFolderError, KeyError, TypeError, ValueError):  # no seal, or an unreadable one
         return None
-    found = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    # Sizes of all before any hash: a file that was cut is found without reading the others.
+    paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    # Compare all sizes before any hash: a truncated file shows without reading the others.
     whole = (
-        found.keys() == expected.keys()
-        and all(found[name].stat().st_size == size for name, (size, _) in expected.items())
-        and all(_size_and_hash(found[name])[1] == digest for name, (_, digest) in expected.items())
+        paths.keys() == expected.keys()
+        and all(paths[name].stat().st_size == size for name, (size, _) in expected.items())
+        and all(_size_and_hash(paths[name])[1] == digest for name, (_, digest) in expected.items())
     )
     return seconds if whole else None
 
 
 @contextmanager
 def names_kept(model: Any) -> Iterator[None]:
-    """Let `save_pretrained` write weights under their names in the model, by which the Trainer loads them again.
+    """Within the context, let `save_pretrained` write weights under their names in the model; the Trainer loads by
+    these.
 
-    On its own it renames those of some models (NeoX), whose head would silently not be loaded, and refuses a parametrisation
-    that tied embeddings share. Of weights that are one tensor the first name is written, and loading it loads all.
+    Without this, `save_pretrained` renames the weights of some models (NeoX), so that loading silently skips the head,
+    and it refuses a parametrisation shared by tied embeddings. Names that share one tensor are written once, under the
+    first name; loading that name loads all of them.
     """
     save = model.save_pretrained
 
@@ -132,8 +135,8 @@ def names_kept(model: Any) -> Iterator[None]:
         names: dict[Any, str] = {}
         for name, weight in weights.items():
             names.setdefault((weight.data_ptr(), weight.shape) if weight.numel() else name, name)
-        own = {name: weights[name] for name in names.values()}
-        return save(*args, state_dict=own, save_original_format=False, **kwargs)
+        distinct = {name: weights[name] for name in names.values()}
+        return save(*args, state_dict=distinct, save_original_format=False, **kwargs)
 
     model.save_pretrained = save_pretrained
     try:
@@ -143,9 +146,9 @@ def names_kept(model: Any) -> Iterator[None]:
 
 
 class Checkpoints(TrainerCallback):
-    """Has the Trainer save when it is time, seals what it saved, and removes what is older.
+    """Makes the Trainer save every `section.every` steps, seals the checkpoint, and removes older ones.
 
-    seconds: trained before this process, up to the checkpoint that it goes on from.
+    seconds: training time of earlier processes, up to the checkpoint that this process resumes from.
     """
 
     def __init__(self, section: CheckpointSection, seconds: float = 0.0) -> None:
@@ -157,12 +160,12 @@ class Checkpoints(TrainerCallback):
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for a checkpoint, but for the last step: the stage itself is saved then."""
+        """Request a log entry and a checkpoint at every `every`-th step except the last, where the stage is saved."""
         if state.global_step % self.section.every == 0 and state.global_step < state.max_steps:
             control.should_log = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Seal it, when all processes have written their part."""
+        """Seal the checkpoint after all processes have written their part, and remove older ones."""
         wait()
         if is_first():
             scratch = Path(args.output_dir)

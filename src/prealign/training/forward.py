@@ -1,21 +1,23 @@
-"""What a model's forward does while it trains, other than its class's.
+"""The forward of a model in training. It replaces the forward of one instance, not of its class.
 
-1. `replace_forward` gives one instance another forward; name, signature and checkpoints stay those of its class.
-2. `training_forward` puts a loss in parts in place (`prealign.training.loss`), or liger-kernel's fused one if the recipe
-   asks for it, and lets a step return its loss alone. Of liger-kernel it takes nothing else: its other kernels are put into
-   the modules of transformers, and so into every model of the process, also those that are measured on a CPU.
-3. `with_objectives` encodes the batches of a phase's objectives in the same call, so that there is one wrapped forward, as
-   data parallel and sharded training need it.
+1. `replace_forward` gives one instance another forward. Name, signature and checkpoints stay those of its class.
+2. `training_forward` installs the loss of `prealign.training.loss`, or liger-kernel's fused loss if the recipe asks for
+   it. A training step returns the loss alone. Other kernels of liger-kernel stay off: they patch the modules of
+   transformers, and so every model of the process, also models measured on a CPU.
+3. `with_objectives` encodes the batches of the phase's objectives in the same call. Data-parallel and sharded training
+   need one wrapped forward. For objectives that read the text, a hook keeps the input and the output of the output
+   embedding: there is no second forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
 from prealign.errors import RecipeError
@@ -23,36 +25,37 @@ from prealign.methods.phase import Objective
 from prealign.training.loss import causal_lm_loss
 
 LIGER = "use_liger_kernel"
-"""The setting of `trainer` that is followed here: the Trainer would put the forward over ours, and into classifiers too."""
+"""The field of `trainer` handled here. The stock Trainer would replace our forward with it, and patch classifiers too."""
 _KERNELS = ("rope", "rms_norm", "layer_norm", "swiglu", "geglu", "cross_entropy")
 
 
 def replace_forward(model: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """Give this instance the forward that `make` returns for the one it has, both with `self`. Returns the model.
+    """Replace the forward of one instance by `make(forward)`, in place. Both take `self`. Returns the model.
 
-    Its class becomes a subclass of the same name, so checkpoints are those of the class it was.
+    The class of the instance becomes a subclass with the same name, so checkpoints stay those of the original class.
     """
     cls = type(model)
-    own = vars(model).pop("forward", None)  # an instance's own would win over its class's
-    assert own is None or isinstance(own, MethodType), "a forward that is no method would be lost"
-    inner = own.__func__ if own else cls.forward
-    # `wraps` keeps the signature, from which the Trainer learns about labels and loss arguments.
+    bound = vars(model).pop("forward", None)  # a forward set on the instance would hide the forward of the class
+    assert bound is None or isinstance(bound, MethodType), "a forward that is no method would be lost"
+    inner = bound.__func__ if bound else cls.forward
+    # `wraps` keeps the signature: the Trainer reads from it which labels and loss arguments the model takes.
     forward = wraps(inner)(make(inner))
     model.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
     return model
 
 
 def fused_loss(trainer: Mapping[str, Any]) -> bool:
-    """Whether the loss of both stages is liger-kernel's."""
+    """Whether the recipe asks for liger-kernel's fused loss (`trainer.use_liger_kernel`)."""
     return bool(trainer.get(LIGER))
 
 
 def training_forward(model: Any, trainer: Mapping[str, Any]) -> Any:
-    """Give this model the forward of a training stage. Returns the model.
+    """Replace the model's loss and forward for training, in place. Returns the model.
 
-    In training, and asked for a loss, it returns nothing else: nobody reads the logits, and under autocast Accelerate would
-    convert them to float32. The loss is that of `token_loss`; if the recipe asks for liger-kernel's, which never has the
-    logits of a whole batch, a model that it does not know is a RecipeError.
+    In training mode, a call with labels returns the loss without logits: nobody reads them, and under autocast
+    Accelerate would convert them to float32. The loss is `causal_lm_loss`, or liger-kernel's fused loss, which never
+    holds the logits of a whole batch. Raises RecipeError if the recipe asks for the fused loss and liger-kernel does
+    not support the model.
     """
     if fused_loss(trainer):
         _fuse_loss(model)
@@ -80,23 +83,47 @@ def _fuse_loss(model: Any) -> None:
         )
 
 
-def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
-    """Give this model instance a forward that, called with `objectives` {name: batch}, also encodes these batches.
+def check_fused_loss(objectives: Iterable[Objective], trainer: Mapping[str, Any]) -> None:
+    """Raise RecipeError if an objective needs the text's logits, which liger-kernel's fused loss never computes."""
+    readers = [objective.name for objective in objectives if objective.reads_text]
+    if readers and fused_loss(trainer):
+        raise RecipeError(
+            f"trainer.{LIGER}: liger-kernel's fused loss does not compute the logits that {' and '.join(readers)} needs. "
+            f"Remove trainer.{LIGER}, or the arms with {' or '.join(readers)}."
+        )
 
-    What `Objective.encode` returns for each stands under the same key of the output. Calls without it are those of the
-    forward it had, and calls with nothing else have no text. Returns the model.
+
+def with_objectives(model: Any, objectives: Mapping[str, Objective]) -> Any:
+    """Replace the model's forward, in place, by one that also takes `objectives` {name: batch}. Returns the model.
+
+    The output holds under "objectives" {name: result of `Objective.encode`}. A call without `objectives` equals the
+    previous forward. A call with `objectives` alone reads no text.
     """
+    kept: dict[str, Tensor] = {}
+
+    def keep(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kept["text_states"], kept["text_logits"] = inputs[0], output
+
+    if any(objective.reads_text for objective in objectives.values()):
+        model.get_output_embeddings().register_forward_hook(keep)
 
     def make(inner: Callable[..., Any]) -> Callable[..., Any]:
-        # Under `trainer.torch_compile` this frame is left as it is and the inner forward is compiled, whose text always
-        # has the same shape: a graph that saw the objectives' batches would be compiled again for each new shape.
+        # Under `trainer.torch_compile` only the inner forward is compiled: its text always has the same shape. A graph
+        # with the objectives' batches would be compiled again for each new shape.
         @torch.compiler.disable(recursive=False)
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             batches = kwargs.pop("objectives", None)
             if batches is None:
-                return inner(self, *args, **kwargs)
+                output = inner(self, *args, **kwargs)
+                kept.clear()
+                return output
             output = dict(inner(self, *args, **kwargs)) if "input_ids" in kwargs else {}
-            encoded = {name: objectives[name].encode(self, batch) for name, batch in batches.items()}
+            text = dict(kept)
+            kept.clear()  # only this forward holds the text's tensors
+            encoded = {
+                name: objectives[name].encode(self, {**batch, **text} if objectives[name].reads_text else batch)
+                for name, batch in batches.items()
+            }
             return {**output, "objectives": encoded}
 
         return forward

@@ -1,4 +1,4 @@
-"""What `torchrun` and `accelerate launch` tell a process: its environment, read without importing torch."""
+"""The environment variables of `torchrun` and `accelerate launch`, read without importing torch."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ _LAUNCHED = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_"),
     *("ACCELERATE_", "FSDP_"),
 )
-"""How the names of variables begin that a launcher sets."""
+"""Prefixes of the environment variables that launchers set."""
 
 
 def count() -> int:
-    """Return how many processes run this together, one a device; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE") or "1")  # an empty one is none
+    """Return the number of processes of this run, one per device; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE") or "1")  # an empty variable counts as unset
 
 
 def rank() -> int:
-    """Return the number of this process among them."""
+    """Return the rank of this process: 0 .. `count()` - 1."""
     return int(os.environ.get("RANK") or "0")
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Whether this is rank 0, the process that writes and prints."""
     return rank() == 0
 
 
 def shards_weights() -> bool:
-    """Whether `accelerate launch` was told to spread weights over devices (FSDP)."""
+    """Whether `accelerate launch` is configured to shard weights over devices (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def fsdp_version() -> int:
-    """Return the version of FSDP that `accelerate launch` was told to use; it takes 1 if it was told none."""
+    """Return the FSDP version that `accelerate launch` uses; 1 if none is configured."""
     return int(os.environ.get("FSDP_VERSION") or "1")
 
 
 def deepspeed_config() -> str | None:
-    """Return the file with settings of DeepSpeed that `accelerate launch` was given."""
+    """Return the DeepSpeed configuration file of `accelerate launch`; None without one."""
     return os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE") if _uses_deepspeed() else None
 
 
 def zero_stage() -> int:
-    """Return the stage of DeepSpeed that `accelerate launch` was told to use; 0 for none, or for what its file says."""
+    """Return the ZeRO stage that `accelerate launch` is configured with; 0 without DeepSpeed or with a DeepSpeed file."""
     if not _uses_deepspeed() or deepspeed_config() not in (None, "none"):
         return 0
     return int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") or "2")
@@ -56,16 +56,16 @@ def _uses_deepspeed() -> bool:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let processes that are started here be launched by no one, with one device of those that are visible."""
-    kept = dict(os.environ)
+    """Within the context, start child processes without a launcher's variables, on the one device of this process."""
+    saved = dict(os.environ)
     local, visible = int(os.environ.get("LOCAL_RANK") or "0"), os.environ.get("CUDA_VISIBLE_DEVICES", "")
     devices = visible.split(",") if visible else []
     try:
-        for name in kept:
+        for name in saved:
             if name.startswith(_LAUNCHED):
                 del os.environ[name]
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[local] if local < len(devices) else str(local)
         yield
     finally:
         os.environ.clear()
-        os.environ.update(kept)
+        os.environ.update(saved)

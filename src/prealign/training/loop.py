@@ -1,7 +1,12 @@
-"""What both stages share: the arguments of `transformers.Trainer`, progress, and the record of a training run.
+"""The training loop of every phase: arguments of `transformers.Trainer`, progress, resume, and the training record.
 
-1. Batch sizes are of one device. Under a launcher the Trainer trains on all, and tokens are counted over all.
-2. A stage goes on from the newest whole checkpoint in its scratch folder (`prealign.training.checkpoints`), or starts anew.
+1. `training_arguments` turns the settings of a phase and the recipe's `trainer` into `TrainingArguments`.
+2. `run_trainer` resumes from the newest whole checkpoint in the scratch folder (`prealign.training.checkpoints`), or
+   starts at step 0.
+3. It trains, reports progress and gathers sharded weights.
+4. It returns the record: steps, tokens, FLOPs, seconds and history.
+
+Batch sizes are per device. Tokens and FLOPs of the record are summed over all devices.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ class Optimisation(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """Return the highest learning rate."""
+        """Return the peak learning rate."""
 
     @property
     def weight_decay(self) -> float:
@@ -42,7 +47,7 @@ class Optimisation(Protocol):
 
     @property
     def warmup(self) -> float:
-        """Return the share of the steps in which the learning rate rises."""
+        """Return the share of the steps with a rising learning rate."""
 
 
 def training_arguments(
@@ -57,10 +62,11 @@ def training_arguments(
     validations: int = 1,
     every_weight_used: bool = True,
 ) -> TrainingArguments:
-    """Return the arguments of a training: cosine schedule, AdamW, examples in their order.
+    """Return the arguments of `transformers.Trainer`: cosine schedule, AdamW, examples in the order of the data.
 
-    trainer: the recipe's `trainer`, which goes on top. validations: how often validation blocks are measured.
-    every_weight_used: whether every weight has a gradient in each step; DDP looks for those that have none otherwise.
+    trainer: the recipe's `trainer`; it overrides the others. folder: scratch folder of the stage. steps: number of
+    optimiser steps. batch_size: examples per device. validations: number of validation measurements. every_weight_used:
+    whether every weight has a gradient in each step; if not, DDP must search for weights without one.
     """
     settings: dict[str, Any] = {
         "output_dir": str(folder),
@@ -69,7 +75,7 @@ def training_arguments(
         "per_device_eval_batch_size": eval_batch_size,
         "learning_rate": optimisation.learning_rate,
         "weight_decay": optimisation.weight_decay,
-        # A share of 1 or more would be read as a number of steps.
+        # As a number of steps: the Trainer would read a share of 1 as one step.
         "warmup_steps": math.ceil(steps * optimisation.warmup),
         "lr_scheduler_type": "cosine",
         "adam_beta2": 0.95,
@@ -88,15 +94,15 @@ def training_arguments(
         "bf16": precision(trainer) == "bf16 autocast",
         "use_cpu": device().type == "cpu",
     }
-    # Arguments with torch_compile leave it in the environment, where it would compile the next training as well; and
-    # `accelerate launch --mixed_precision` a precision, where it would win over the recipe's fp32.
+    # `TrainingArguments` with torch_compile sets the first variable, which would compile the next training too.
+    # `accelerate launch --mixed_precision` sets the second, which would override fp32 of the recipe.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
     return TrainingArguments(**settings | {name: value for name, value in trainer.items() if name != LIGER})
 
 
 class ProgressCallback(TrainerCallback):
-    """Reports each step, at most ten times a second. seconds: trained before this process."""
+    """Reports progress after a step, at most ten times a second. seconds: training time of earlier processes."""
 
     def __init__(self, stage: str, tokens_per_step: float, on_progress: OnProgress, seconds: float = 0.0) -> None:
         self.stage, self.tokens_per_step, self.on_progress = stage, tokens_per_step, on_progress
@@ -105,11 +111,11 @@ class ProgressCallback(TrainerCallback):
         self.loss: float | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Keep the last loss."""
+        """Remember the last logged loss."""
         self.loss = (logs or {}).get("loss", self.loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Report."""
+        """Report the finished step."""
         now = time.monotonic()
         if now - self.reported >= 0.1 or state.global_step == state.max_steps:
             self.reported = now
@@ -129,30 +135,32 @@ def run_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     checkpoint: CheckpointSection | None = None,
 ) -> dict[str, Any]:
-    """Train; return the record: steps, tokens and FLOPs of all devices, seconds, and the history, a point a log entry; and
-    which share of the parameters was `frozen`, where any was.
+    """Train the model in place and return the record of the training.
 
-    tokens, flops: of a step on one device. checkpoint: when to write checkpoints into the Trainer's folder, of which the
-    newest that is whole is where training begins; None: it has none. Seconds are those of the steps that led to the weights.
-    A point holds "step", "tokens", and some of "loss", its parts ("lm_loss", "align_loss", …), "learning_rate", "validation"
+    tokens, flops: of one step on one device. checkpoint: when to write checkpoints into the Trainer's folder; training
+    resumes from the newest whole one there. None: no checkpoints. Raises PrealignError if the Trainer stops early.
+
+    The record holds "steps"; "tokens" and "flops" of all devices; "seconds" of the steps that led to the weights;
+    "history"; and "frozen", the frozen share of the parameters, if it is above 0. A history point holds "step" and
+    "tokens", and where logged "loss", its parts ("lm_loss", "align_loss", …), "learning_rate" and "validation"
     (perplexity by language).
     """
     devices, steps = trainer.args.world_size, trainer.args.max_steps
-    frozen = frozen_share(trainer.model)  # now: sharding may take weights apart
-    begin = _where_it_was(trainer, stage, on_progress) if checkpoint else None
-    seconds = begin.seconds if begin else 0.0
-    own = list(callbacks)
+    frozen = frozen_share(trainer.model)  # counted before sharding splits the weights
+    resumed = _resume_point(trainer, stage, on_progress) if checkpoint else None
+    seconds = resumed.seconds if resumed else 0.0
+    added = list(callbacks)
     if checkpoint and checkpoint.every:
-        own.append(Checkpoints(checkpoint, seconds))
+        added.append(Checkpoints(checkpoint, seconds))
     trainer.remove_callback(PrinterCallback)
-    for callback in (ProgressCallback(stage, devices * tokens, on_progress, seconds), *own):
+    for callback in (ProgressCallback(stage, devices * tokens, on_progress, seconds), *added):
         trainer.add_callback(callback)
     _fill_validation_batches(trainer)
-    # The Trainer would count the model's parameters at every step, to estimate what is known here.
+    # The stock method counts the model's parameters at every step to estimate the FLOPs; they are known here.
     trainer.floating_point_ops = lambda inputs: round(flops)
     with names_kept(trainer.model) if checkpoint else nullcontext():
-        output = trainer.train(resume_from_checkpoint=str(begin.folder) if begin else None)
-    # The Trainer returns as if all was well when a callback of its own stopped it: such weights are not the stage's.
+        output = trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
+    # If one of its callbacks stops it early, the Trainer returns without an error. Such weights must not be saved.
     if trainer.state.global_step < steps:
         raise PrealignError(
             f"{stage} stopped at step {trainer.state.global_step:,} of {steps:,}; run the same command to go on."
@@ -169,30 +177,34 @@ def run_trainer(
 
 
 def _fill_validation_batches(trainer: Trainer) -> None:
-    """On several devices, let every batch of validation blocks be full: blocks are repeated to fill one, and count again."""
+    """On several devices, choose a validation batch size that divides every set: a partial batch repeats blocks."""
     if trainer.args.world_size > 1 and isinstance(trainer.eval_dataset, dict):
         common = math.gcd(*map(len, trainer.eval_dataset.values()))
         most = trainer.args.per_device_eval_batch_size
         trainer.args.per_device_eval_batch_size = max(n for n in range(1, most + 1) if common % n == 0)
 
 
-def _where_it_was(trainer: Trainer, stage: str, on_progress: OnProgress) -> Checkpoint | None:
-    """Return the newest whole checkpoint in the Trainer's folder, and tell of it; others that are newer are removed."""
+def _resume_point(trainer: Trainer, stage: str, on_progress: OnProgress) -> Checkpoint | None:
+    """Return the newest whole checkpoint in the Trainer's folder and report it. Newer, torn ones are removed."""
     scratch, steps = Path(trainer.args.output_dir), trainer.args.max_steps
 
     def find() -> dict[str, Any]:
-        torn, found = any_left(scratch), newest(scratch)
-        discard_after(scratch, found.step if found else 0)
-        return {"folder": str(found.folder), "step": found.step, "seconds": found.seconds} if found else {"torn": torn}
+        any_checkpoint, whole = any_left(scratch), newest(scratch)
+        discard_after(scratch, whole.step if whole else 0)
+        if whole is None:
+            return {"torn": any_checkpoint}
+        return {"folder": str(whole.folder), "step": whole.step, "seconds": whole.seconds}
 
-    told = ranks.by_first(find)
-    if "folder" not in told:
-        if told["torn"]:
+    result = ranks.by_first(find)
+    if "folder" not in result:
+        if result["torn"]:
             on_progress(Progress(stage, 0, steps, note="no whole checkpoint is left: starts anew"))
         return None
-    begin = Checkpoint(Path(told["folder"]), told["step"], told["seconds"])
-    on_progress(Progress(stage, begin.step, steps, note=f"goes on from the checkpoint of step {begin.step:,}"))
-    return begin
+    checkpoint = Checkpoint(Path(result["folder"]), result["step"], result["seconds"])
+    on_progress(
+        Progress(stage, checkpoint.step, steps, note=f"goes on from the checkpoint of step {checkpoint.step:,}")
+    )
+    return checkpoint
 
 
 def _is_logged(key: str) -> bool:
@@ -200,18 +212,18 @@ def _is_logged(key: str) -> bool:
 
 
 def history_points(entries: Sequence[dict[str, Any]], tokens_per_step: float) -> list[dict[str, Any]]:
-    """Return the points of a Trainer's log, one a step that has an entry. tokens_per_step: on all devices."""
+    """Return one point for each step with an entry in the Trainer's log. tokens_per_step: on all devices together."""
     points: dict[int, dict[str, Any]] = {}
     for entry in entries:
-        found: dict[str, Any] = {key: value for key, value in entry.items() if _is_logged(key)}
+        values: dict[str, Any] = {key: value for key, value in entry.items() if _is_logged(key)}
         for key, value in entry.items():
             language = key.removeprefix("eval_").removesuffix("_loss")
             if key == f"eval_{language}_loss":
                 perplexity = float(torch.tensor(value, dtype=torch.float64).exp())
-                found.setdefault("validation", {})[language] = perplexity
-        if found:
+                values.setdefault("validation", {})[language] = perplexity
+        if values:
             step = int(entry["step"])
             point = points.setdefault(step, {"step": step, "tokens": round(step * tokens_per_step)})
-            validation = point.get("validation", {}) | found.get("validation", {})
-            point |= found | ({"validation": validation} if validation else {})
+            validation = point.get("validation", {}) | values.get("validation", {})
+            point |= values | ({"validation": validation} if validation else {})
     return [points[step] for step in sorted(points)]

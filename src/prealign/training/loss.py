@@ -1,12 +1,13 @@
-"""The loss of a causal LM in training: cross-entropy of logits (N, V) and its gradient, a few rows at a time.
+"""Training loss of a causal LM: cross-entropy of logits (N, V), computed with its gradient a few rows at a time.
 
-1. Of some rows make float32 probabilities, add up the losses of their labels, and write the gradient in the precision of the
-   logits. Then forget them.
-2. The backward pass has the gradient ready.
+1. For each part of R rows: compute float32 probabilities, add the losses of the labels to the sum, write the gradient
+   in the precision of the logits, and free the probabilities.
+2. The backward pass returns the stored gradient.
 
-So float32 tensors have some rows each and stay in the processor's cache, where the stock loss has several of all rows. The
-value is that of `transformers.loss.loss_utils.ForCausalLMLoss`, which is called where this does not do: without gradients;
-compiled, as the compiler joins the stock loss's steps itself; and for float16, whose gradients are scaled only later.
+float32 tensors thus have R rows and stay in the processor's cache; the stock loss holds several with all N rows. The
+value equals that of `transformers.loss.loss_utils.ForCausalLMLoss`. The stock loss itself is used in three cases:
+without gradients; under torch.compile, which fuses its steps; and for float16, where the gradient is scaled before its
+conversion.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 # N tokens, V rows of the output embedding, R tokens of a part
 
 PART = 2**20
-"""Logits of a part: 4 MiB in float32, which a processor's cache holds."""
+"""Logits in a part on a CPU: 4 MiB in float32, which fits into the cache."""
 _DEVICE_PART = 2**25
-"""The same on other devices: 128 MiB, enough to keep one busy."""
+"""Logits in a part on other devices: 128 MiB in float32, enough to keep the device busy."""
 
 
 def causal_lm_loss(
@@ -36,9 +37,11 @@ def causal_lm_loss(
     shift_labels: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """Return the sum of the losses of all labels over `num_items_in_batch`, or their mean: a model's `loss_function`.
+    """Return the loss of all labels, summed and divided by `num_items_in_batch`; None divides by the number of labels.
 
-    logits (B, T, V), labels (B, T): the label at position j is predicted from j - 1. shift_labels: those that are so moved.
+    The signature is that of a model's `loss_function` in transformers. logits (B, T, V). labels (B, T): the label at
+    position j is predicted from position j - 1. shift_labels (B, T): labels already moved by one position; they replace
+    `labels`.
     """
     if not logits.requires_grad or logits.dtype == torch.float16 or torch.compiler.is_compiling():
         loss: Tensor = ForCausalLMLoss(
@@ -46,7 +49,7 @@ def causal_lm_loss(
         )
         return loss
     if shift_labels is None:
-        assert labels is not None, "a loss without labels is asked for"
+        assert labels is not None, "the loss needs labels or shift_labels"
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     targets = shift_labels.reshape(-1).to(logits.device)
     items = (targets != ignore_index).sum() if num_items_in_batch is None else num_items_in_batch
@@ -56,7 +59,7 @@ def causal_lm_loss(
 
 
 class _TokenLoss(torch.autograd.Function):
-    """Cross-entropy of logits (N, V) and targets (N,), summed and divided by a number of items."""
+    """Cross-entropy of logits (N, V) and targets (N,), summed and divided by `items`."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, items: Any, ignore_index: int) -> Tensor:
@@ -65,10 +68,10 @@ class _TokenLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=precise, device=logits.device)
         counts = targets != ignore_index
         target = torch.where(counts, targets, 0)[:, None]  # (N, 1)
-        for own, slope, place, counted in zip(
+        for part, slope, place, counted in zip(
             *(t.split(_rows(logits)) for t in (logits, gradient, target, counts)), strict=True
         ):
-            p = own.to(precise, copy=True)  # (R, V)
+            p = part.to(precise, copy=True)  # (R, V)
             p -= p.amax(1, keepdim=True)
             margin = p.gather(1, place).masked_fill_(~counted[:, None], 0)
             sums = p.exp_().sum(1, keepdim=True)
@@ -83,12 +86,12 @@ class _TokenLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        # Mostly there is nothing to scale, and on a CPU it costs less to look than to do it.
+        # The factor is mostly 1. On a CPU testing for 1 is cheaper than scaling; on other devices it would synchronise.
         if outer[0].device.type == "cpu" and bool(outer[0] == 1):
             return gradient, None, None, None
         scaled = torch.empty_like(gradient)
-        for own, slope in zip(gradient.split(_rows(gradient)), scaled.split(_rows(gradient)), strict=True):
-            slope.copy_(own.to(outer[0].dtype) * outer[0])
+        for part, slope in zip(gradient.split(_rows(gradient)), scaled.split(_rows(gradient)), strict=True):
+            slope.copy_(part.to(outer[0].dtype) * outer[0])
         return scaled, None, None, None
 
 

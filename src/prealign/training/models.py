@@ -1,4 +1,4 @@
-"""Build the causal LM of a recipe: a preset, a Hugging Face config, or a pretrained checkpoint; freeze, save and load it."""
+"""Build the causal LM of a recipe (preset, Hugging Face config or pretrained checkpoint); freeze, save and load it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prealign.errors import PrealignError, RecipeError
 from prealign.recipe.sections import ModelSection
 
 PRESETS: dict[str, dict[str, int]] = {
-    # name: blocks, width, feed-forward width, heads; the last four are the shapes of the paper's code
+    # name: blocks, width, feed-forward width, heads. The last four have the shapes of the paper's code.
     "nano": {"num_hidden_layers": 4, "hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4},
     "micro": {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 4},
     "mini": {"num_hidden_layers": 8, "hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8},
@@ -24,9 +24,9 @@ PRESETS: dict[str, dict[str, int]] = {
 
 
 def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: int, eos_token_id: int) -> Any:
-    """Return the model in float32, with at least `vocab_size` embedding rows; the seed decides its initialisation.
+    """Return the model in float32, with at least `vocab_size` embedding rows; `seed` decides its random weights.
 
-    Raises RecipeError if the model's positions are fewer than `context`, or its folder or hub id cannot be read.
+    Raises RecipeError if the model has fewer positions than `context`, or if its folder or hub id cannot be read.
     """
     config = _config(section, vocab_size, context, eos_token_id)
     set_seed(seed)
@@ -39,22 +39,25 @@ def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: i
 
 
 def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_token_id: int) -> Any:
-    """Return the same model on the meta device, without weights: all that counting FLOPs needs. Errors as above."""
+    """Return the model of `build_model` on the meta device: shapes without weights, enough for FLOPs and memory.
+
+    Raises the errors of `build_model`.
+    """
     config = _config(section, vocab_size, context, eos_token_id)
     with torch.device("meta"):
         return _from_config(section, config)
 
 
 def load_weights(section: ModelSection, folder: str) -> Any:
-    """Load a checkpoint in float32, with the attention of the recipe, which a checkpoint does not record."""
+    """Load a checkpoint in float32. The attention implementation comes from the recipe; a checkpoint does not record it."""
     model = AutoModelForCausalLM.from_pretrained(folder, **_loading(section))
-    # Nothing is padded here but what is masked, and in many checkpoints the padding is EOS, whose row would never learn.
+    # A padding row gets no gradient. Many checkpoints pad with EOS, whose row must learn; our padding is masked anyway.
     model.get_input_embeddings().padding_idx = None
     return model
 
 
 def freeze_body(model: Any) -> None:
-    """Let the embeddings, input and output, train and nothing else."""
+    """Freeze all parameters except the input and output embeddings, in place."""
     embeddings = model.get_input_embeddings(), model.get_output_embeddings()
     trained = {id(parameter) for module in embeddings for parameter in module.parameters()}
     for parameter in model.parameters():
@@ -62,28 +65,28 @@ def freeze_body(model: Any) -> None:
 
 
 def frozen_share(model: Any) -> float:
-    """Return the share of the parameters that do not train."""
+    """Return the frozen share of the parameters, 0..1."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(size for size, trains in sizes if not trains) / sum(size for size, _ in sizes)
 
 
 def save_weights(section: ModelSection, model: Any, folder: Path) -> None:
-    """Save a checkpoint. PrealignError if its weights are not those that its config describes, which none could load."""
+    """Save a checkpoint. PrealignError if names or shapes of the weights differ from the config: it could not be loaded."""
     with torch.device("meta"):
         expected = {
             name: tuple(weight.shape) for name, weight in _from_config(section, model.config).state_dict().items()
         }
-    found = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    actual = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     wrong = [
-        f"{name} is {found.get(name, 'missing')} and should be {expected.get(name, 'left out')}"
-        for name in {**expected, **found}
-        if found.get(name) != expected.get(name)
+        f"{name} is {actual.get(name, 'missing')} and should be {expected.get(name, 'left out')}"
+        for name in {**expected, **actual}
+        if actual.get(name) != expected.get(name)
     ]
     if wrong:
         raise PrealignError(
-            f"{folder}: not saved, as {len(wrong)} of the model's {len(expected)} weights are not those of its config: "
-            f"{'; '.join(wrong[:3])}{'; …' if len(wrong) > 3 else ''}. They are shards, or rows that are tied to others: "
-            "train without what spreads or ties them (`trainer.fsdp`, `trainer.deepspeed`, the launcher's configuration)."
+            f"{folder}: not saved, as {len(wrong)} of the model's {len(expected)} weights do not match its config: "
+            f"{'; '.join(wrong[:3])}{'; …' if len(wrong) > 3 else ''}. The weights are sharded, or tied to other rows: "
+            "train without sharding or tying (`trainer.fsdp`, `trainer.deepspeed`, the launcher's configuration)."
         )
     model.save_pretrained(folder)
 
@@ -106,7 +109,7 @@ def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: 
             raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
         config.vocab_size = max(config.vocab_size, vocab_size)
         if not section.pretrained:
-            # The ids that the config names are another vocabulary's; a padding row would never learn.
+            # The config's token ids belong to another vocabulary, and a padding row would never learn.
             config.update({"eos_token_id": eos_token_id, "pad_token_id": None, "bos_token_id": None})
     else:
         config = _preset(section, vocab_size, context, eos_token_id)

@@ -1,9 +1,9 @@
-"""Train one phase of an arm: a model, the phase's objectives and blocks of text to a trained model and its record.
+"""Train one phase of an arm: from a model, objectives and blocks of text to a trained model and its record.
 
-1. Freeze the body, if the phase says so, and give the model the forward of training.
-2. Without objectives it is the stock `transformers.Trainer` on the blocks: what a rewriter does lies in their labels and
-   nowhere else. With objectives it is `PhaseTrainer`, where an example is a whole step.
-3. Steps, tokens and FLOPs are those of all devices.
+1. Freeze the body if the phase asks for it, and install the training forward (`prealign.training.forward`).
+2. Without objectives, train with the stock `transformers.Trainer` on the blocks: their input_ids and labels already
+   hold the work of the rewriter. With objectives, train with `PhaseTrainer`, where an example is a whole step.
+3. Return the record. Its steps, tokens and FLOPs count all devices; the FLOPs include those of the initialisations.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prealign.events import OnProgress
 from prealign.methods.phase import Phase
 from prealign.recipe.sections import CheckpointSection
 from prealign.training import launch
-from prealign.training.forward import training_forward, with_objectives
+from prealign.training.forward import check_fused_loss, training_forward, with_objectives
 from prealign.training.loop import run_trainer, training_arguments
 from prealign.training.models import freeze_body
 from prealign.training.trainer import PhaseSteps, PhaseTrainer, collate
@@ -40,14 +40,16 @@ def train(
     validations: int = 1,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
-    """Train a phase in place. Returns its record, as `run_trainer`.
+    """Train `model` in place for one phase and return the record (see `run_trainer`).
 
-    blocks: steps · batch_size · devices of input_ids and labels (context,), in the order of reading. validation: blocks by
-    language, measured `validations` times. folder: scratch space; a checkpoint of the same training there is resumed.
-    trainer: more arguments of `transformers.TrainingArguments`.
+    blocks: steps · batch_size · devices rows of input_ids and labels (context,), in reading order. validation: blocks
+    by language, measured `validations` times. folder: scratch folder; a whole checkpoint of this training in it is
+    resumed. trainer: further arguments of `transformers.TrainingArguments`. Raises RecipeError if an objective cannot
+    train this model, PrealignError if training stops early.
     """
-    assert phase.steps, "the budget has not been settled"
+    assert phase.steps, "call `settled` first: the phase has no number of steps"
     settings = dict(trainer or {})
+    check_fused_loss([term.objective for term in phase.terms], settings)
     arguments = training_arguments(
         settings,
         folder,
@@ -57,34 +59,38 @@ def train(
         seed=seed,
         eval_batch_size=eval_batch_size,
         validations=validations,
-        # An objective reaches all layers, but not, say, the bias of an output embedding.
+        # Objectives alone leave some weights without a gradient, for example the bias of an output embedding.
         every_weight_used=bool(phase.lm_weight),
     )
     if phase.freeze_body:
         freeze_body(model)
     phase.check(model)
-    cost = phase.cost(model, launch.count())
-    made: Trainer
-    if phase.terms:
-        objectives = {term.objective.name: term.objective for term in phase.terms}
-        made = PhaseTrainer(
-            with_objectives(training_forward(model, settings), objectives),
-            arguments,
-            phase=phase,
-            data_collator=collate,
-            train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
-            eval_dataset=validation,
-        )
-    else:
-        # As arrays: rows would be Python lists, and a batch made of them number by number.
-        model = training_forward(model, settings)
-        made = Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
-    return run_trainer(
-        made,
+    cost, start = phase.cost(model, launch.count()), phase.start_cost(model).flops
+    record = run_trainer(
+        _trainer(phase, training_forward(model, settings), arguments, blocks, validation),
         phase.name,
         on_progress,
         tokens=cost.tokens,
         flops=cost.flops,
         callbacks=callbacks,
         checkpoint=checkpoint,
+    )
+    return record | {"flops": record["flops"] + launch.count() * start}
+
+
+def _trainer(
+    phase: Phase, model: Any, arguments: TrainingArguments, blocks: Dataset, validation: dict[str, Dataset]
+) -> Trainer:
+    """Return the Trainer of a phase; without objectives it is the stock one."""
+    if not phase.terms:
+        # As numpy arrays: Python lists would be collated number by number.
+        return Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
+    objectives = {term.objective.name: term.objective for term in phase.terms}
+    return PhaseTrainer(
+        with_objectives(model, objectives),
+        arguments,
+        phase=phase,
+        data_collator=collate,
+        train_dataset=PhaseSteps(blocks, phase, ranks=arguments.world_size),
+        eval_dataset=validation,
     )

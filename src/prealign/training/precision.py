@@ -1,4 +1,4 @@
-"""Where this process computes, and in what precision."""
+"""The device of this process and the precision of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def device() -> torch.device:
-    """Return where this process trains and measures: its accelerator, or the CPU."""
+    """Return the device for training and measuring: the accelerator of this process, or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -22,14 +22,18 @@ def bf16_available() -> bool:
 
 
 def precision(trainer: Mapping[str, Any]) -> str:
-    """Return what the stages compute in: "bf16 autocast" where the processor has it, unless the recipe says otherwise."""
+    """Return the precision of training: "bf16 autocast", "fp16 autocast" or "fp32".
+
+    The default is bf16 if the device has it in hardware, else fp32. `bf16` and `fp16` in the recipe's `trainer`
+    override it.
+    """
     if trainer.get("fp16"):
         return "fp16 autocast"
     return "bf16 autocast" if trainer.get("bf16", bf16_available()) else "fp32"
 
 
 def autocast(trainer: Mapping[str, Any], device: torch.device) -> torch.autocast:
-    """Return the context of a forward pass in the precision of training, for measuring what was trained."""
+    """Return the autocast context with the precision of training, for measuring a trained model."""
     name = precision(trainer)
     dtype = torch.float16 if name.startswith("fp16") else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=name != "fp32")

@@ -1,12 +1,13 @@
-"""The processes of a run under `torchrun` or `accelerate launch`. Without a launcher there is one, and nothing waits.
+"""The processes of a run under `torchrun` or `accelerate launch`. Without a launcher there is one process and no
+waiting.
 
-1. `join` creates the process group of Accelerate for training, and a gloo group for waiting. The first process may prepare
-   data or evaluate for hours, while the timeout of the training collectives stays short.
+1. `join` creates the process group of Accelerate for training, and a gloo group for waiting. The first process may
+   prepare data or evaluate for hours, while the timeout of the training collectives stays short.
 2. `by_first` calls a function in the first process only, and returns its JSON result, or raises its error, in all.
 3. `leave` makes all processes leave the group together. After an error no process waits for another.
 4. `gather_weights` replaces the shards of a model by whole weights, which can be saved.
 
-A process that dies ends the job: the launcher stops the others. `lost` recognises the errors that they raise meanwhile.
+If a process dies, the launcher stops the others. `lost` recognises the errors that they raise meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _group: Any = None
 
 
 def join(*, cpu: bool, timeout: float) -> None:
-    """Create the process groups, if there are other processes. timeout: seconds of a training collective."""
+    """Create the process groups if there are several processes. timeout: of a training collective, in seconds."""
     global _group
     if count() == 1 or _group is not None:
         return
@@ -45,7 +46,7 @@ def wait() -> None:
 
 
 def leave() -> None:
-    """Leave the process group together: with gloo, a process that ended first once aborted another at its end."""
+    """Leave the process group together. With gloo, a process that leaves early can abort another one."""
     global _group
     if _group is not None:
         wait()
@@ -54,37 +55,37 @@ def leave() -> None:
 
 
 def by_first(work: Callable[[], Any]) -> Any:
-    """Call `work` in the first process while the others wait; return its result, which is JSON, in all.
+    """Call `work` in the first process while the others wait; return its result in all. The result is JSON values.
 
-    If it fails, the first process raises its error and the others a RankError.
+    If `work` fails, the first process raises its error and the others raise RankError.
     """
     if _group is None:
         return work()
     if not is_first():
-        told = _tell(None)
-        if "error" in told:
-            raise RankError(f"process 0 ended with an error: {told['error']}")
-        return told["result"]
+        message = _broadcast(None)
+        if "error" in message:
+            raise RankError(f"process 0 ended with an error: {message['error']}")
+        return message["result"]
     try:
         result = work()
     except BaseException as error:
-        _tell({"error": f"{type(error).__name__}: {error}"})
+        _broadcast({"error": f"{type(error).__name__}: {error}"})
         raise
-    _tell({"result": result})
+    _broadcast({"result": result})
     return result
 
 
-def _tell(message: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the message of the first process, in all."""
+def _broadcast(message: dict[str, Any] | None) -> dict[str, Any]:
+    """Send the message of the first process to all; return it in all."""
     box = [json.dumps(message)]
     dist.broadcast_object_list(box, 0, group=_group)
-    told: dict[str, Any] = json.loads(box[0])
-    return told
+    received: dict[str, Any] = json.loads(box[0])
+    return received
 
 
 def gather_weights(model: Any) -> None:
-    """Replace the shards of each process by whole weights on the CPU; a model without shards stays unchanged."""
-    whole: dict[int, torch.nn.Parameter] = {}  # a parameter of two modules (tied embeddings) stays shared
+    """Replace sharded weights by whole weights on the CPU, in every process. A model without shards stays unchanged."""
+    whole: dict[int, torch.nn.Parameter] = {}  # by id: a parameter shared by two modules (tied embeddings) stays shared
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if isinstance(parameter, DTensor):
@@ -94,7 +95,7 @@ def gather_weights(model: Any) -> None:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether a process raises this error when another process has ended."""
+    """Whether this error means that another process has ended."""
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST)
     )

@@ -1,10 +1,9 @@
 """A Trainer whose loss is lm_weight · L_LM plus the losses of a phase's objectives.
 
-1. A training example is one whole step of one rank (`PhaseSteps`): a batch of text blocks, and a batch for each objective
-   that takes part in the step. Both are known from the step's number, so order, resume and sharding stay the stock
-   Trainer's.
-2. The model's own forward encodes the objectives' batches beside the text (`prealign.training.forward.with_objectives`).
-3. Each objective turns what was encoded into named parts of the loss, which are weighted, summed and logged.
+1. A training example is one whole step of one rank (`PhaseSteps`): a batch of text blocks, and one batch for each
+   objective of that step. The step number decides both, so order, resume and sharding are those of the stock Trainer.
+2. The model's forward encodes the objectives' batches beside the text (`prealign.training.forward.with_objectives`).
+3. Each objective turns its encoded batch into named parts of the loss. The parts are weighted, summed and logged.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from prealign.errors import RecipeError
 from prealign.methods.phase import Phase
 
 OBJECTIVES = "objectives"
-"""The key of a step's batches for objectives, by name, and of what the forward returns for them."""
+"""Key of {name: batch} in an example, and of {name: encoded batch} in the output of the forward."""
 
 
 class PhaseSteps(torch.utils.data.Dataset[dict[str, Any]]):
-    """Example e of a phase: blocks e·B .. e·B+B-1, and a batch for each objective that takes part in its step.
+    """Example e of a phase: blocks e·B .. e·B+B-1 (B = batch_size), and a batch for each objective of its step.
 
-    Rank r of `ranks` reads example s·ranks + r at step s, so all ranks meet an objective at the same steps.
+    At step s, rank r of `ranks` reads example s·ranks + r. All ranks therefore have the same objectives in a step.
     """
 
     def __init__(self, blocks: Dataset, phase: Phase, *, ranks: int = 1) -> None:
@@ -41,16 +40,18 @@ class PhaseSteps(torch.utils.data.Dataset[dict[str, Any]]):
         rows = self.blocks[example * size : (example + 1) * size]
         item: dict[str, Any] = {"input_ids": rows["input_ids"].long(), "labels": rows["labels"].long()}
         step, rank = divmod(example, self.ranks)
-        batches = {
-            term.objective.name: term.objective.batch(step // term.every, rank, self.ranks)
-            for term in self.phase.terms
-            if step % term.every == 0
-        }
+        batches: dict[str, dict[str, Tensor]] = {}
+        for term in self.phase.terms:
+            if step % term.every == 0:
+                objective = term.objective
+                batch = objective.batch(step // term.every, rank, self.ranks)
+                text = objective.of_text(item["input_ids"], item["labels"]) if objective.reads_text else {}
+                batches[objective.name] = batch | text
         return item | ({OBJECTIVES: batches} if batches else {})
 
 
 def collate(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A training example is a batch already; blocks for validation are stacked."""
+    """Return the single training example unchanged: it is a whole batch. Stack validation blocks."""
     if torch.as_tensor(examples[0]["input_ids"]).ndim == 2:
         (step,) = examples
         return step
@@ -58,7 +59,10 @@ def collate(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class PhaseTrainer(Trainer):
-    """Stock Trainer with the loss above. `train_dataset` is a `PhaseSteps`; evaluation is the stock Trainer's."""
+    """The stock Trainer with the loss of the module. `train_dataset` is a `PhaseSteps`; evaluation is unchanged.
+
+    Gradient accumulation is a RecipeError: in-batch negatives are not additive.
+    """
 
     def __init__(self, *args: Any, phase: Phase, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,7 +78,7 @@ class PhaseTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the loss of a step; L_LM alone for inputs without batches for objectives, as in validation."""
+        """Return the loss of a step. Inputs without objectives give lm_weight · L_LM, or in validation L_LM."""
         batches = inputs.get(OBJECTIVES)
         if batches is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -89,18 +93,18 @@ class PhaseTrainer(Trainer):
         for term in self.phase.terms:
             name = term.objective.name
             if name in batches:
-                found = term.objective.loss(output[OBJECTIVES][name], batches[name])
-                parts |= found
-                total = total + term.weight_at(progress) * sum(found.values())
-        self._note(parts)
+                losses = term.objective.loss(output[OBJECTIVES][name], batches[name])
+                parts |= losses
+                total = total + term.weight_at(progress) * sum(losses.values())
+        self._keep_for_log(parts)
         return (total, output) if return_outputs else total
 
-    def _note(self, parts: dict[str, Tensor]) -> None:
+    def _keep_for_log(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():
             self._parts.setdefault(f"{name}_loss", []).append(value.detach())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log as the stock Trainer, with the mean of each part of the loss since the last time, over all ranks."""
+        """Log like the stock Trainer, plus the mean of each part of the loss since the last entry, over all ranks."""
         if "loss" in logs:
             means = {name: torch.stack(values).float().mean() for name, values in self._parts.items()}
             logs |= {name: float(self.accelerator.reduce(mean, "mean")) for name, mean in means.items()}

@@ -23,7 +23,7 @@ from prealign.lexicon.normalise import Key
 from prealign.methods.switching.table import switch_table
 from prealign.text.clone import clone_language
 from prealign.text.ragged import IntArray, Ragged
-from prealign.text.words import Tokenizer, word_table
+from prealign.text.words import Tokenizer, text_of, word_table
 
 KINDS = ("inside", "outside")
 """Kinds of words, by their number; signs have the next number."""
@@ -64,7 +64,7 @@ def spelled_forms(
     documents: Iterable[IntArray], tokenizer: Tokenizer, lexicon: Lexicon, language: str, key: Key
 ) -> NDArray[np.uint64]:
     """Return the sorted hashes of the documents' words whose `key` is that of a translation into `language`."""
-    table, decode = word_table(tokenizer), tokenizer.backend_tokenizer.decode
+    table, decode = word_table(tokenizer), text_of(tokenizer)
     senses = {key(sense) for group in lexicon for sense in group.translations.get(language, ())}
     matches: dict[int, bool] = {}
     for ids in documents:
@@ -72,7 +72,7 @@ def spelled_forms(
         hashes, first = np.unique(words.hashes(), return_index=True)
         for hashed, row in zip(hashes.tolist(), first.tolist(), strict=True):
             if hashed not in matches:
-                matches[hashed] = key(decode(words[row].tolist(), skip_special_tokens=False).strip()) in senses
+                matches[hashed] = key(decode(words[row].tolist()).strip()) in senses
     return np.array(sorted(hashed for hashed, inside in matches.items() if inside), dtype=np.uint64)
 
 

@@ -57,7 +57,9 @@ class DictionaryQueries:
     @property
     def _different(self) -> NDArray[np.int64]:
         """Return the pairs of words that are not written alike."""
-        different = [fold(self.sources[i]) != fold(self.targets[j]) for i, j in self.pairs.tolist()]
+        sources = [fold(word, self.source) for word in self.sources]
+        targets = [fold(word, self.language) for word in self.targets]
+        different = [sources[i] != targets[j] for i, j in self.pairs.tolist()]
         return self.pairs[np.array(different, dtype=bool)]
 
     def gold(self) -> NDArray[np.bool_]:
@@ -91,15 +93,17 @@ def select_queries(
 
     keys: those of source and target (`normalise.key_of`), where spellings vary.
     """
-    texts = [spellings(counts, key) for counts, key in zip((source_counts, target_counts), keys, strict=True)]
+    tags = (dictionary.source, language)
+    counted = zip((source_counts, target_counts), tags, keys, strict=True)
+    texts = [spellings(counts, tag, key) for counts, tag, key in counted]
     known = [{word: own for word, own in text.items() if own.count >= floor} for text in texts]
     entries = {
-        (fold(group.word, keys[0]), fold(sense, keys[1])): None
+        (fold(group.word, tags[0], keys[0]), fold(sense, tags[1], keys[1])): None
         for group in dictionary
         for sense in group.translations.get(language, ())
     }
-    pairs = _gold_pairs({(s, t): _alike(known, s, t) for s, t in entries if s in known[0] and t in known[1]})
-    dropped = _dropped(entries, known, pairs, (dictionary.source, language), floor)
+    pairs = _gold_pairs({(s, t): _alike(known, tags, s, t) for s, t in entries if s in known[0] and t in known[1]})
+    dropped = _dropped(entries, known, pairs, tags, floor)
     vocabularies = [_candidates(words, size, {pair[side] for pair in pairs}) for side, words in enumerate(known)]
     places = [{word: i for i, word in enumerate(words)} for words in vocabularies]
     table = [(places[0][one], places[1][other]) for one, other in pairs]
@@ -115,8 +119,8 @@ def select_queries(
     )
 
 
-def _alike(known: Sequence[Mapping[str, Written]], word: str, sense: str) -> bool:
-    return fold(known[0][word].word) == fold(known[1][sense].word)
+def _alike(known: Sequence[Mapping[str, Written]], languages: tuple[str, str], word: str, sense: str) -> bool:
+    return fold(known[0][word].word, languages[0]) == fold(known[1][sense].word, languages[1])
 
 
 def _gold_pairs(found: Mapping[tuple[str, str], bool]) -> list[tuple[str, str]]:
@@ -133,7 +137,7 @@ def _dropped(
     floor: int,
 ) -> dict[str, int]:
     """Count the source words that are no queries, by reason."""
-    queries = {s for s, t in pairs if not _alike(known, s, t)}
+    queries = {s for s, t in pairs if not _alike(known, languages, s, t)}
     translated = {s for s, t in entries if t in known[1]}
     dropped: Counter[str] = Counter()
     for word in dict.fromkeys(s for s, _ in entries):

@@ -47,6 +47,7 @@ class SentenceRetrieval:
     """Evaluator of N parallel sentences: P@1 and MEXA per layer.
 
     sources, targets: token ids (T,), T >= 1; row i of both is the same sentence. separator: id before every sentence.
+    after: its name in the signature.
     condition: name of the set of sentences. cut: how many sentences were cut; repeated: how many lines were left out.
     batch_size: sentences. identity: the end of the signature.
     """
@@ -55,6 +56,7 @@ class SentenceRetrieval:
     targets: Sequence[Ids]
     language: str
     separator: int
+    after: str = "eos"
     condition: str | None = None
     cut: int = 0
     repeated: int = 0
@@ -106,7 +108,7 @@ class SentenceRetrieval:
             language=self.language,
             condition=self.condition,
             stage=stage,
-            signature=signature(**measured_on, pool="position", after="eos", **self.identity),
+            signature=signature(**measured_on, pool="position", after=self.after, **self.identity),
         )
 
 

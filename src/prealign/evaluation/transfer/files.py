@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import DataError
-from prealign.files import check_text, json_value
 from prealign.recipe.measures import TransferTask
+from prealign.strict_json import check_text, json_value
 
 
 @dataclass(frozen=True)

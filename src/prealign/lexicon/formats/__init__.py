@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import read_lines, sample_lines, shown
+from prealign.files import read_lines, sample_lines
 from prealign.lexicon.formats import kinds
 from prealign.lexicon.formats.columns import muse, panlex, table, tsv
 from prealign.lexicon.formats.dictd import dictd, dictd_files, dictd_inverted, dictd_lines
@@ -19,6 +19,7 @@ from prealign.lexicon.formats.notation import cedict, cedict_inverted, ding, din
 from prealign.lexicon.formats.stardict import stardict, stardict_files, stardict_inverted, stardict_records
 from prealign.lexicon.formats.table import NotATable
 from prealign.lexicon.reading_report import Account, Columns
+from prealign.strict_json import shown
 
 OWN_FORMAT = "jsonl"
 OWN_KEY = "prealign_lexicon"

@@ -14,11 +14,11 @@ from __future__ import annotations
 import csv
 import re
 
-from prealign.files import shown
 from prealign.languages import same
 from prealign.lexicon.formats.entry import Entry
 from prealign.lexicon.formats.table import COMMENT, TABS, Layout, layout_of, sniff
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
+from prealign.strict_json import shown
 
 PANLEX_COLUMNS = ("uid", "txt", "trans_uid", "trans_txt")
 _AFFIX = re.compile("-.+|.+-")

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import opened, read_bytes, read_lines, shown
+from prealign.files import opened, read_bytes, read_lines
 from prealign.lexicon.formats.definitions import translations
 from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import Account
+from prealign.strict_json import shown
 
 _DIGITS = {
     digit: value for value, digit in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")

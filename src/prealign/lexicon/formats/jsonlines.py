@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from prealign.files import check_text, check_texts, json_object, objects, shown
 from prealign.languages import same
 from prealign.lexicon.formats.entry import ALTERNATIVES, Entry, split_outside
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
+from prealign.strict_json import check_text, check_texts, json_object, objects, shown
 
 LONGEST_GLOSS = 3
 """Words. A longer gloss defines, it does not translate."""

@@ -18,10 +18,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from prealign.errors import LexiconError
-from prealign.files import UNREADABLE, json_value, opened, unreadable
+from prealign.files import UNREADABLE, opened, unreadable
 from prealign.languages import same
 from prealign.lexicon.formats.entry import Entry, named_inverted
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account
+from prealign.strict_json import json_value
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _UNITS = ("tu", "e")

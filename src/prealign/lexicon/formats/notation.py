@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 
-from prealign.files import shown
 from prealign.languages import TRADITIONAL, base
 from prealign.lexicon.formats.entry import MOST_ALTERNATIVES, Entry, split_outside
 from prealign.lexicon.reading_report import Account
+from prealign.strict_json import shown
 
 _FORMS, _SYNONYMS = re.compile(r"\|"), re.compile(";")
 _ABBREVIATION = re.compile(r"(?<=\s)/[^/\s]{1,20}/")

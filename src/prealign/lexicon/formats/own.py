@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from prealign.errors import LexiconError
-from prealign.files import check_text, check_texts, json_object, read_lines, sample_lines
+from prealign.files import read_lines, sample_lines
 from prealign.lexicon.formats import OWN_FORMAT, OWN_KEY, OWN_VERSION
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.reading_report import OTHER_LANGUAGES, Account, ReadReport, Tally
+from prealign.strict_json import check_text, check_texts, json_object
 
 Own = tuple[str, tuple[str, ...], list[Group], ReadReport]
 """(source, targets, groups, report)"""

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from prealign.errors import LexiconError
-from prealign.files import read_lines, sample_lines, shown
+from prealign.files import read_lines, sample_lines
 from prealign.languages import base, language_name, same
 from prealign.lexicon.reading_report import MAXIMUM_MALFORMED, Account
+from prealign.strict_json import shown
 
 COMMENT = re.compile("#|sep=.$")
 """Lines above a table: remarks, and the separator that Excel is told."""

@@ -17,17 +17,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from unicodedata import normalize
 
 import xxhash
 
 from prealign.errors import LexiconError
-from prealign.files import shown
 from prealign.languages import UNSPACED_LANGUAGES, language_name, plausible_script
+from prealign.lexicon.case import upper
 from prealign.lexicon.cleaning import LONGEST_TERM, Unusable, clean
+from prealign.lexicon.normalise import fold
 from prealign.lexicon.reading_report import DUPLICATE, IDENTICAL, Tallies
+from prealign.strict_json import shown
 
 LONGEST_SENSE = 3
 """Words. More are an explanation."""
@@ -119,21 +121,27 @@ class Task:
     def _wrong(self, word: str, sense: str) -> str | None:
         if not sense:
             return "entries that are empty or no text"
-        if sense.casefold() == word.casefold() and not self.keep_identical:
+        identical = fold(sense, self.target) == fold(word, self.source)
+        if identical and not self.keep_identical:
             return IDENTICAL
         if len(sense.split()) > LONGEST_SENSE or len(sense) > self._longest or _LISTING & set(sense):
             return "entries that list or explain and do not translate"
-        if sense.casefold() != word.casefold() and not plausible_script(sense, self.target):
+        if not identical and not plausible_script(sense, self.target):
             return f"entries not in the script of {language_name(self.target)}"
         return None
 
 
-def answers(reply: str, asked: Sequence[str], rejected: Tallies) -> dict[str, list[Any]]:
-    """Return word -> answer for the words with an answer; ValueError(reason) if the reply holds no JSON object."""
+def answers(reply: str, asked: Sequence[str], source: str, rejected: Tallies) -> dict[str, list[Any]]:
+    """Return word -> answer for the words with an answer; ValueError(reason) if the reply holds no JSON object.
+
+    source: the language of the words.
+    """
     objects = list(_objects(reply))
     if not objects:
         raise ValueError(f"replies without a JSON object: {shown(reply)}")
-    forms = [(form, _unique(asked, form)) for form in _FORMS]
+    # Forms in which a key may match its word, the closest first.
+    alike: list[Callable[[str], str]] = [str, _composed, partial(_caseless, language=source)]
+    forms = [(form, _unique(asked, form)) for form in alike]
     answered: dict[str, tuple[int, list[Any]]] = {}
     for key, answer in (item for found in objects for item in found.items()):
         # The distance of the key from its word: 0 if they are equal.
@@ -185,12 +193,9 @@ def _composed(word: str) -> str:
     return normalize("NFC", word)
 
 
-def _folded(word: str) -> str:
-    return _composed(_composed(word).casefold())
-
-
-_FORMS: tuple[Callable[[str], str], ...] = (str, _composed, _folded)
-"""Forms in which a key may match its word, the closest first."""
+def _caseless(word: str, language: str) -> str:
+    # By capitals, straße and STRASSE are one.
+    return _composed(upper(fold(word, language), language))
 
 
 def _unique(words: Sequence[str], form: Callable[[str], str]) -> dict[str, str]:

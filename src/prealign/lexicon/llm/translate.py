@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prealign.errors import LexiconError
-from prealign.files import shown
 from prealign.lexicon.group import Group
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.llm.cache import Cache
 from prealign.lexicon.llm.endpoint import Endpoint, Refused, Reply
 from prealign.lexicon.llm.prompt import Task, answers
 from prealign.lexicon.reading_report import OnSteps, Tallies, Tally, told_of
+from prealign.strict_json import shown
 
 ROUNDS = 2
 HOPELESS = 3
@@ -281,7 +281,7 @@ class _Asking:
         self.used = (replies + 1, sent + reply.prompt_tokens, received + reply.reply_tokens)
         found: dict[str, list[Any]] = {}
         try:
-            found = answers(reply.text, batch, self.rejected)
+            found = answers(reply.text, batch, self.task.source, self.rejected)
         except ValueError as error:
             self.troubles.add("replies without a JSON object", str(error))
         self.cache.add({word: found.get(word) for word in batch})

@@ -14,9 +14,11 @@ from pathlib import Path
 from unicodedata import category
 
 from prealign.errors import LexiconError
-from prealign.files import json_value, read_bytes, shown
+from prealign.files import read_bytes
+from prealign.lexicon.case import lower
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.reading_report import Tallies, Tally
+from prealign.strict_json import json_value, shown
 
 _DIGITS = 18
 """Digits of the largest accepted count."""
@@ -62,15 +64,20 @@ def _of_list(text: str, uncounted: int) -> dict[str, int]:
 
 
 def untranslated(
-    word_counts: Mapping[str, int], known: Iterable[Lexicon], target: str, minimum_count: int, limit: int | None
+    word_counts: Mapping[str, int],
+    known: Iterable[Lexicon],
+    languages: tuple[str, str],
+    minimum_count: int,
+    limit: int | None,
 ) -> tuple[dict[str, int], dict[str, Tally]]:
     """Return the words to ask for with their counts, most frequent first, and the tallies of words left out.
 
-    word_counts: words in any case. known: lexicons whose words are left out.
+    word_counts: words in any case. known: lexicons whose words are left out. languages: source and target.
     """
+    source, target = languages
     forms: dict[str, Counter[str]] = {}
     for word, count in word_counts.items():
-        forms.setdefault(word.lower(), Counter())[word] += count
+        forms.setdefault(lower(word, source), Counter())[word] += count
     usual = {low: low if low in found else max(sorted(found), key=found.__getitem__) for low, found in forms.items()}
     totals = {usual[low]: found.total() for low, found in forms.items()}
     lexicons, left, asked = list(known), Tallies(), dict[str, int]()

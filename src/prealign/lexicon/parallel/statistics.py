@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from prealign.errors import LexiconError
 from prealign.languages import language_name, plausible_script
+from prealign.lexicon.case import lower
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.lexicon import Lexicon
 from prealign.lexicon.parallel.aligner import align_words
@@ -60,13 +61,15 @@ class Counted:
     dropped: Mapping[str, Tally]
 
 
-def count_links(sentences: Iterable[tuple[str, str]], words: tuple[Words, Words], on_steps: OnSteps) -> Counted:
-    """Cut, align and count (1 and 2 above). words: what cuts the source's sentences and the target's.
+def count_links(
+    sentences: Iterable[tuple[str, str]], languages: tuple[str, str], words: tuple[Words, Words], on_steps: OnSteps
+) -> Counted:
+    """Cut, align and count (1 and 2 above). languages: source and target. words: what cuts the sentences of each.
 
     LexiconError if no pair is left, or without an aligner.
     """
     dropped, pairs = Tallies(), []
-    forms: tuple[_Forms, _Forms] = (_Forms(), _Forms())
+    forms: tuple[_Forms, _Forms] = (_Forms(languages[0]), _Forms(languages[1]))
     for source, target in sentences:
         cut = [function(text) for function, text in zip(words, (source, target), strict=True)]
         lengths = [len(side) for side in cut]
@@ -154,13 +157,14 @@ def _of_letters(word: str) -> bool:
 class _Forms:
     """How each word is spelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str) -> None:
+        self.language = language
         self._within: dict[str, Counter[str]] = {}
         self._first: dict[str, Counter[str]] = {}
 
     def lowered(self, words: Sequence[str]) -> list[str]:
         """Return the words of a sentence in lower case, and remember how they are spelled."""
-        lowered = [word.lower() for word in words]
+        lowered = [lower(word, self.language) for word in words]
         begun = False
         for word, low in zip(words, lowered, strict=True):
             # A quotation or a full stop may come before the first word of a sentence.

@@ -2,14 +2,15 @@
 
 With unit-normalised h and s(i,j) = h_i · h_j / tau:
 
-    loss_l = mean over anchors i that have a positive of
-             mean over positives p of i of  -log( exp s(i,p) / (exp s(i,p) + sum over negatives n of i of exp s(i,n)) )
+    term(i, p) = -log( exp s(i,p) / (exp s(i,p) + sum over negatives n of exp s(i,n)) )
+    loss_l     = mean over anchors i with a positive ( mean over positives p of i ( term(i, p) ) )
 
 1. Positives of i are the other forms of its group; negatives are all forms of other groups.
 2. Excluded from both: i itself, and every pair marked in `excluded` (same surface, related groups).
-3. -log(e^p / (e^p + sum e^n)) = softplus(logsumexp_n s(i,n) - s(i,p)), which never forms the quotient.
-4. A tile is a few anchors against all forms. It holds all that its anchors need, so it yields its part of the loss and of
-   the gradient at once and is forgotten: nothing (W, W) is ever kept, and no similarity is computed twice.
+3. term(i, p) = softplus(logsumexp_n s(i,n) - s(i,p)), computed without the quotient.
+4. A tile holds the similarities of a few anchors to all forms. It is enough for their part of the loss and of the
+   gradient. Both are computed at once, then the tile is freed: no (W, W) tensor is kept, and no similarity is computed
+   twice.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from torch.nn import functional as F
 # L layers, W word forms, D width, R anchors of a tile, P positive pairs of a tile, G groups, g groups of a tile
 
 TILE = 2**22
-"""Similarities of a tile: 16 MiB in float32, few beside any model and enough to be multiplied at full speed."""
+"""Similarities in a tile: 16 MiB in float32, small beside any model, large enough for full matrix-multiply speed."""
 
 
 _LEAST_LENGTH = 1e-12  # of `torch.nn.functional.normalize`
 
 
 class ExcludedPairs:
-    """Pairs with the same surface, and pairs of *related* groups (groups that share a surface), a few rows at a time.
+    """Pairs with the same surface, and pairs from *related* groups (groups that share a surface), a few rows at a time.
 
-    groups, surfaces (W,) int. Such pairs may well be translations of each other, so they are no evidence against it.
+    groups, surfaces (W,) int. Such pairs may be translations of each other, so they must not serve as negatives.
     """
 
     def __init__(self, groups: Tensor, surfaces: Tensor) -> None:
@@ -42,26 +43,26 @@ class ExcludedPairs:
         self._surfaces, self._surface = surfaces.unique(return_inverse=True)
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Return these rows (R, W) of the bool matrix of all pairs."""
+        """Return the given rows (R, W) of the bool matrix of excluded pairs."""
         group, surface = self._group, self._surface
         tile, row = group[rows].unique(return_inverse=True)  # (g,), (R,)
         numbers = torch.arange(len(tile), device=group.device)
-        number = torch.full_like(self._groups, -1).index_copy(0, tile, numbers)[group]  # (W,), -1: not of this tile
-        mine = number >= 0
-        has = torch.zeros(len(tile), len(self._surfaces), dtype=torch.bool, device=group.device)
-        has[number[mine], surface[mine]] = True
-        # A group of the tile, and a form that is written like its own:
-        one, form = has[:, surface].nonzero(as_tuple=True)
+        number = torch.full_like(self._groups, -1).index_copy(0, tile, numbers)[group]  # (W,), -1: not in this tile
+        in_tile = number >= 0
+        has_surface = torch.zeros(len(tile), len(self._surfaces), dtype=torch.bool, device=group.device)
+        has_surface[number[in_tile], surface[in_tile]] = True
+        # All (group of the tile, form) whose group has the surface of the form:
+        tile_group, form = has_surface[:, surface].nonzero(as_tuple=True)
         related = torch.zeros(len(tile), len(self._groups), dtype=torch.bool, device=group.device)
-        related[one, group[form]] = True
+        related[tile_group, group[form]] = True
         related[numbers, tile] = False
         return related[row][:, group] | (surface[rows, None] == surface)
 
 
 class WordAlignmentLoss(nn.Module):
-    """L_align of METHOD.md: the mean over layers of the loss above. temperature: tau > 0, else ValueError.
+    """L_align (docs/method.md): the mean of loss_l (see the module) over the layers.
 
-    tile: about how many similarities exist at once.
+    temperature: tau, above 0, else ValueError. tile: similarities in memory at once, approximately.
     """
 
     def __init__(self, temperature: float = 0.1, *, tile: int = TILE) -> None:
@@ -71,10 +72,11 @@ class WordAlignmentLoss(nn.Module):
         self.temperature, self.tile = temperature, tile
 
     def forward(self, states: Tensor, groups: Tensor, excluded: Tensor | ExcludedPairs | None = None) -> Tensor:
-        """Return the scalar loss of word states.
+        """Return the scalar loss of word states, in float32 or above.
 
-        states (L, W, D), float; groups (W,) int, equal for forms that translate each other; excluded (W, W) bool or
-        `ExcludedPairs`, pairs that are neither positive nor negative. Without any positive pair the loss is 0, with a graph.
+        states (L, W, D): float. groups (W,): int, equal for forms that translate each other. excluded: (W, W) bool or
+        `ExcludedPairs`, the pairs that are neither positive nor negative. Without a positive pair the loss is 0 and
+        still has a graph. Other shapes of states or groups are a ValueError.
         """
         if states.ndim != 3 or groups.shape != states.shape[1:2]:
             raise ValueError(f"expected states (L, W, D) and groups (W,), got {states.shape} and {groups.shape}")
@@ -85,7 +87,7 @@ class WordAlignmentLoss(nn.Module):
 
 
 class _Contrast(torch.autograd.Function):
-    """The loss of states (L, W, D); its gradient is made with it, tile by tile, and is all that the backward pass needs."""
+    """The loss of states (L, W, D). The forward pass also computes its gradient, tile by tile, for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, groups: Tensor, excluded: Any, temperature: float, tile: int) -> Tensor:
@@ -99,20 +101,20 @@ class _Contrast(torch.autograd.Function):
             pairs = _Pairs.of(groups, excluded, rows)
             anchors += pairs.anchors
             for layer, h in enumerate(unit):
-                own = h[rows] / temperature  # (R, D)
-                part, slope = pairs.score(own @ h.T)  # (), (R, W)
+                anchor_states = h[rows] / temperature  # (R, D)
+                part, slope = pairs.score(anchor_states @ h.T)  # (), (R, W)
                 loss += part
                 if gradient is None:
                     continue
                 if size >= len(groups):
-                    # Anchors and forms are the same: one product instead of two.
-                    torch.mm(slope + slope.T, own, out=gradient[layer])
+                    # One tile holds all: anchors and forms are the same, so one product replaces two.
+                    torch.mm(slope + slope.T, anchor_states, out=gradient[layer])
                 else:
-                    _add_product(gradient[layer], slope.T, own)
+                    _add_product(gradient[layer], slope.T, anchor_states)
                     _add_product(gradient[layer, rows], slope, h, 1 / temperature)
         scale = 1 / (len(unit) * anchors.clamp(min=1).to(unit.dtype))
         if gradient is not None:
-            # In place: one layer's worth of extra memory.
+            # In place, to allocate the extra memory of one layer only.
             for g, h, norm in zip(gradient, unit, length, strict=True):  # (W, D)
                 g.sub_(h * (g * h).sum(-1, keepdim=True)).mul_(scale / norm)
             ctx.save_for_backward(gradient)
@@ -126,44 +128,44 @@ class _Contrast(torch.autograd.Function):
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, factor: float = 1.0) -> None:
-    # Not `addmm_`, whose FLOPs `torch.utils.flop_counter` passes over.
+    # `torch.utils.flop_counter` does not count the FLOPs of `addmm_`.
     torch.addmm(total, a, b, alpha=factor, out=total)
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """What the forms are to the anchors of a tile, the same in every layer."""
+    """Positive and negative pairs of a tile's anchors with all forms; they are the same in every layer."""
 
-    anchor: Tensor  # (P,) row of the tile
-    partner: Tensor  # (P,) form
-    positives: Tensor  # (P,) number of positives of its anchor, by which each counts less
-    not_negative: Tensor  # (R, W)
-    anchors: Tensor  # () number of rows that have a positive
+    anchor: Tensor  # (P,) row of the anchor in the tile
+    partner: Tensor  # (P,) number of the positive form
+    positives: Tensor  # (P,) number of positives of the anchor; the pair's weight is 1 / positives
+    not_negative: Tensor  # (R, W) bool
+    anchors: Tensor  # () number of anchors with a positive
 
     @classmethod
     def of(cls, groups: Tensor, excluded: Any, rows: slice) -> _Pairs:
-        """Tell the pairs of these rows apart."""
+        """Classify the pairs of the given rows as positive, negative or excluded."""
         same_group = groups[rows, None] == groups  # (R, W)
         forms = torch.arange(len(groups), device=groups.device)
-        left_out = forms[rows, None] == forms
+        omitted = forms[rows, None] == forms
         if excluded is not None:
-            left_out |= excluded[rows]
-        positive = same_group & ~left_out
+            omitted |= excluded[rows]
+        positive = same_group & ~omitted
         anchor, partner = positive.nonzero(as_tuple=True)
         number = positive.sum(1)  # (R,)
-        return cls(anchor, partner, number[anchor], same_group | left_out, (number > 0).sum())
+        return cls(anchor, partner, number[anchor], same_group | omitted, (number > 0).sum())
 
     def score(self, similarity: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the anchors' losses and its derivative by the similarities (R, W), which takes their place."""
+        """Return the sum of the anchors' losses and its derivative (R, W) by `similarity` (R, W), which is overwritten."""
         weight = 1 / self.positives.to(similarity.dtype)  # (P,)
-        own = similarity[self.anchor, self.partner]  # (P,)
+        positive = similarity[self.anchor, self.partner]  # (P,)
         similarity.masked_fill_(self.not_negative, torch.finfo(similarity.dtype).min)
         top = similarity.amax(1, keepdim=True)
         exponentials = similarity.sub_(top).exp_()
         total = exponentials.sum(1)  # (R,)
-        margin = (top[:, 0] + total.log())[self.anchor] - own  # (P,)
+        margin = (top[:, 0] + total.log())[self.anchor] - positive  # (P,)
         pull = weight * margin.sigmoid()
-        # softplus' = sigmoid, logsumexp' = softmax. A row without negatives has margins so low that it pushes nothing.
+        # softplus' = sigmoid, logsumexp' = softmax. Without negatives the margins are near -inf, so `push` is 0.
         push = torch.zeros_like(total).index_add(0, self.anchor, pull)
         slope = exponentials.mul_((push / total)[:, None])
         slope[self.anchor, self.partner] = -pull

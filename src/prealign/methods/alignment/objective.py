@@ -1,10 +1,10 @@
-"""Word alignment as an objective: which words a step reads, how they are encoded, and their loss over all ranks.
+"""Word alignment as an objective: the words of a step, their states, and their loss over all ranks.
 
-1. A batch is some translation groups of the lexicon, known from the step's number (`words`).
-2. Their forms are encoded at every layer (`states`), with `micro_pairs` in micro-batches whose activations are made again in
-   the backward pass: one forward and one backward all the same.
-3. The states of all ranks are gathered with gradients. Each rank scores the joined batch (`loss`), so the average of the
-   gradients over ranks is the gradient of one process on that batch.
+1. A batch is a few translation groups of the lexicon. The step number decides which (`words`).
+2. The model encodes their forms at every layer (`states`). With `micro_pairs` it encodes them in micro-batches and
+   recomputes the activations in the backward pass. A step still has one forward and one backward.
+3. The states of all ranks are gathered with gradients. Each rank scores the joined batch (`loss`). The mean gradient
+   over ranks equals the gradient of one process on the joined batch.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Layers = Literal["all", "embedding", "output"]
 
 
 class WordFormAlignment(Objective):
-    """L_align of a batch of translation groups, for words that are encoded already.
+    """L_align of a batch of translation groups, for word forms in token ids.
 
-    words: the forms; or their sizes alone, which `cost` and `memory` need. groups: translation groups of a batch on one
-    device. temperature: tau. layers: which take part, all L + 2, the input or the output embedding. bos: the id that each
-    word is encoded after, if any. micro_pairs: groups whose activations are in memory at once, all if None; the gradient is
-    the same. seed: of the order of the groups.
+    words: the forms; `cost` and `memory` work with their sizes alone. groups: translation groups in a batch on one
+    device. temperature: tau. layers: all L + 2, only the input embedding, or only the output embedding. bos: token id
+    placed before each word; None for no token. micro_pairs: groups whose activations are in memory at once, None for
+    all; it does not change the gradient. seed: decides the order of the groups.
     """
 
     name = "words"
@@ -61,16 +61,16 @@ class WordFormAlignment(Objective):
         self.score = WordAlignmentLoss(temperature)
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
-        """Return word_ids (W, n), word_lengths, word_groups and word_surfaces (W,) of step `step` on one rank."""
-        assert isinstance(self.words, WordForms), "made for sizes alone"
+        """Return the batch of step `step` on one rank: word_ids (W, n), word_lengths, word_groups, word_surfaces (W,)."""
+        assert isinstance(self.words, WordForms), "a batch needs word forms, not their sizes alone"
         return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed)
 
-    # Compiled once for each new shape of the words otherwise; the text of a step always has the same.
+    # Word batches have many shapes, and torch.compile would compile each; text batches have one shape.
     @torch.compiler.disable
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return "states" (L', W, D) of the layers that take part."""
+        """Return "states" (L', W, D): the states of the layers selected by `layers`."""
         groups = batch["word_groups"]
-        forms, pairs = most_of_ranks(len(groups), len(groups.unique()), device=groups.device)
+        forms, pairs = maxima_over_ranks(len(groups), len(groups.unique()), device=groups.device)
         micro = None
         if self.micro_pairs is not None and self.micro_pairs < pairs:
             micro = math.ceil(self.micro_pairs * forms / pairs)
@@ -79,15 +79,15 @@ class WordFormAlignment(Objective):
         return {"states": states[layer_slice(self.layers, model)]}
 
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return "align": L_align of the words of all ranks."""
+        """Return "align": L_align over the words of all ranks, a scalar."""
         states, groups, surfaces = gather_words(encoded["states"], batch["word_groups"], batch["word_surfaces"])
         return {"align": self.score(states, groups, ExcludedPairs(groups, surfaces))}
 
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
-        """Return the cost of word forwards, similarities and backward. A batch never holds a group twice.
+        """Return the cost of the forward of the words, the similarities and the backward. A batch holds a group once.
 
-        Forms count as if each stood alone: neither the attention between the forms of a row, which is masked, nor unused
-        places.
+        Each form counts as a sequence of its own tokens. Masked attention between the forms of a row and padding do not
+        count.
         """
         groups, words = min(self.groups, self.words.groups), self.words
         length = words.mean_tokens_per_group / words.mean_forms_per_group
@@ -97,7 +97,7 @@ class WordFormAlignment(Objective):
         return Cost(encode + similarities, tokens, similarities)
 
     def memory(self, model: Any, devices: int = 1, *, bf16: bool = False) -> float:
-        """Return the bytes of the words' activations, their states, and the similarities of a tile."""
+        """Return the bytes of the forms' activations, their states, and the similarities of a tile."""
         words = self.words
         layers = range(model.config.num_hidden_layers + (1 if model.config.tie_word_embeddings else 2))
         return words_memory(
@@ -113,11 +113,11 @@ class WordFormAlignment(Objective):
         )
 
     def check(self, model: Any) -> None:
-        """RecipeError if the output embedding alone takes part and is the input embedding."""
+        """Raise RecipeError for `layers="output"` if the model ties its embeddings."""
         layer_slice(self.layers, model)
 
     def describe(self) -> dict[str, Any]:
-        """Return its settings."""
+        """Return the settings as JSON values."""
         return {
             "objective": "word alignment",
             "groups": self.groups,
@@ -129,10 +129,10 @@ class WordFormAlignment(Objective):
 
 
 class WordAlignment(WordFormAlignment):
-    """L_align for a lexicon: the objective of stage 1, and of sustained alignment.
+    """L_align for a lexicon: the objective of stage 1 and of sustained alignment.
 
-    bos: encode each word after BOS (EOS where there is none). The other settings are those of `WordFormAlignment`. In a
-    training loop of PyTorch:
+    bos: encode each word after BOS, or after EOS if the tokenizer has no BOS. The other settings are those of
+    `WordFormAlignment`. In a PyTorch training loop:
 
         batch = objective.batch(step)
         loss = model(**text).loss + objective.loss(objective.encode(model, batch), batch)["align"]
@@ -145,17 +145,17 @@ class WordAlignment(WordFormAlignment):
 
 
 def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
-    """Return the FLOPs of the similarities of a step, in float32 whatever the precision of the model.
+    """Return the FLOPs of a step's similarities on one device. They are float32 in any precision of the model.
 
-    2 · W² · D a layer, and twice that for its gradient, of which a batch in one tile saves half; L + 2 layers are counted,
-    tied or not. Each device scores the forms of all.
+    A layer takes 2 · W² · D, and its gradient twice as much (a batch in one tile saves half of that, which is not
+    subtracted). L + 2 layers are counted, also with tied embeddings. Each device scores the forms of all devices.
     """
     forms, config = devices * min(groups, words.groups) * words.mean_forms_per_group, model.config
     return (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
 
 
 def layer_slice(layers: str, model: Any) -> slice:
-    """Return the layers of `align.layers` that take part. "output" with tied embeddings is a RecipeError."""
+    """Return the slice of layers that `align.layers` selects. "output" with tied embeddings is a RecipeError."""
     if layers == "output" and tied(model):
         raise RecipeError(
             "align.layers is 'output', but the model ties its embeddings, so the output embedding is layer 0. "
@@ -168,8 +168,8 @@ def _several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def most_of_ranks(*numbers: int, device: torch.device) -> Sequence[int]:
-    """Return the greatest that any rank has of each."""
+def maxima_over_ranks(*numbers: int, device: torch.device) -> Sequence[int]:
+    """Return the maximum of each number over all ranks."""
     if not _several_ranks():
         return numbers
     most = torch.tensor(numbers, device=device)
@@ -177,12 +177,25 @@ def most_of_ranks(*numbers: int, device: torch.device) -> Sequence[int]:
     return [*map(int, most.tolist())]
 
 
-def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Join the word forms of all ranks, padding before the collective and cutting after it.
+def mean_of_ranks(number: Tensor) -> Tensor:
+    """Return the mean of a number over ranks.
 
-    states (L, W, D), groups and surfaces (W,), W may differ by rank. Gradients flow to every rank's states: the backward
-    of the gather sums over ranks, so with gradients averaged over ranks (DDP, FSDP) each rank's loss of the joined batch
-    yields exactly its gradient. One process gets its own tensors back.
+    Gradients are averaged over ranks, so a sum divided by the mean count is the mean over the examples of all ranks.
+    """
+    if not _several_ranks():
+        return number
+    total = number.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Join the word forms of all ranks: pad, gather, cut the padding off.
+
+    states (L, W, D), groups (W,), surfaces (W,); W may differ by rank. Returns the same three tensors for the joined
+    batch; a single process gets its inputs back. Gradients flow to the states of every rank. The backward of the gather
+    sums over ranks, and DDP and FSDP average gradients over ranks, so the result is the exact gradient of the joined
+    batch.
     """
     if not _several_ranks():
         return states, groups, surfaces

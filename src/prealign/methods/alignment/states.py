@@ -1,18 +1,20 @@
-"""Representations of words at every layer of a causal LM.
+"""States of words at every layer of a causal LM.
 
-1. Encode each word form as the tokenizer would in running text, optionally after BOS.
-2. Pack the forms, one after the other, into rows of equal width, so that hardly anything is padding, and run all rows as
-   one batch. The positions of each form begin at 0, and by them attention keeps the forms of a row apart, as in packed
-   training. A model that does not (`packs` tries it out) has a padded row for each form. There are no vocabulary logits,
-   as the model's body alone is called.
-3. Layer l = 0 (input embedding), 1..L (blocks) is the mean of the hidden states over the form's own tokens, never BOS and
-   never padding. Layer L+1 is the mean of their rows in the output embedding, looked up for all batches together, as every
-   look-up costs a gradient as large as the matrix; tied models leave it out (it is layer 0).
-4. In micro-batches, the activations of a batch are forgotten and made again when its gradient is due. A loss of all states
-   then has the gradient of one batch of all forms at the memory of one micro-batch: its gradient by the states comes first,
-   and each micro-batch is encoded once more to pass it on (cached gradients, Gao et al. 2021), with the same dropout.
+1. Encode each word form as the tokenizer encodes it in running text, optionally after BOS.
+2. Pack the forms one after another into rows of equal width and run all rows as one batch. Hardly any place is padding.
+   Position ids restart at 0 with each form; by them attention keeps the forms of a row apart, as in packed training.
+   For a model that does not keep them apart (`packs` tests it), each form gets a padded row. Only the model's body
+   runs, so there are no vocabulary logits.
+3. The state at layer l = 0 (input embedding) and 1..L (blocks) is the mean of the hidden states over the tokens of the
+   form, without BOS and padding. The state at layer L+1 is the mean of the tokens' rows in the output embedding. These
+   rows are looked up once for all batches, as each look-up allocates a gradient as large as the matrix. Tied models
+   leave layer L+1 out: it equals layer 0.
+4. With micro-batches, the activations of a batch are freed and recomputed in the backward pass. The loss of all states
+   then has the gradient of one large batch at the memory of one micro-batch: the gradient by the states is computed
+   first, then each micro-batch is encoded again, with the same dropout, to propagate it (cached gradients, Gao et al.
+   2021).
 
-`hidden_states` are what Hugging Face returns: the last one is after the final norm.
+`hidden_states` are those of Hugging Face: the last one comes after the final norm.
 """
 
 from __future__ import annotations
@@ -36,31 +38,32 @@ from prealign.text.encode import encode_words
 from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
-# W word forms, n tokens of a form, R rows, N = R · width places in them, D width, L transformer blocks
+# W word forms, n tokens of a form, R rows, N = R · (row width) token places, D width, L transformer blocks
 
 ROW = 36
-"""Places of a row: forms of 1 to 6 tokens fill it (nearly) without rest, and attention within it costs little."""
+"""Token places in a row: forms of 1 to 6 tokens fill it almost completely, and attention within it is cheap."""
 _LARGEST_BATCH = 4096
 _PADDED_BATCH = 256
-_FORM = ROW // 2  # tokens of the forms by which a model is asked whether it packs
-_ROUNDING = 0.02  # in bf16; a position taken for another moves states by more
+_FORM = ROW // 2  # tokens of each test form in `_keeps_apart`
+_ROUNDING = 0.02  # relative, in bf16; a wrong position changes states by more
 
 
-# Batches of words have a shape each, and `trainer.torch_compile` would compile every new one.
+# Word batches have many shapes, and `trainer.torch_compile` would compile each.
 @torch.compiler.disable
 def encoded_word_states(
     model: Any, ids: Tensor, lengths: Tensor, bos: int | None = None, micro: int | None = None, most: int | None = None
 ) -> Tensor:
-    """Return the states (L+2, W, D) of word forms; (L+1, W, D) if input and output embeddings are tied.
+    """Return the states (L+2, W, D) of word forms; (L+1, W, D) if input and output embeddings are tied. Gradients flow.
 
-    ids (W, n) padded on the right with any valid id, lengths (W,) >= 1; micro: how many forms have their activations in
-    memory at once, all if None; most: the most forms that a rank has, W if None. Gradients flow.
+    ids (W, n): padded on the right with any valid id. lengths (W,): >= 1. bos: token id placed before each form, None
+    for no token. micro: forms whose activations are in memory at once, None for all. most: maximum of W over the ranks,
+    None for W.
     """
     packed = packs(model)
-    # By length, as what pads a form without a row to share is then little.
+    # Without packing, sort by length: forms of one batch then need little padding.
     order = torch.arange(len(ids), device=ids.device) if packed else torch.argsort(lengths, stable=True)
     size = min(_LARGEST_BATCH if packed else _PADDED_BATCH, micro or _LARGEST_BATCH)
-    # As many batches on every rank: where weights are in shards, all gather them for each.
+    # The same number of batches on every rank: with sharded weights, all ranks gather the shards for each batch.
     batches = -(-(most or len(ids)) // size)
     parts = []
     for forms in order.tensor_split(batches):
@@ -74,19 +77,19 @@ def encoded_word_states(
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the tokens of forms stand in rows of one width."""
+    """Packing of forms into `number` rows of `width` places: for each of N' tokens its form, position and place."""
 
     number: int
     width: int
-    form: np.ndarray  # (N',) of every token
-    position: np.ndarray  # (N',) of every token in its form
-    place: np.ndarray  # (N',) of every token in all rows
+    form: np.ndarray  # (N',) number of the form
+    position: np.ndarray  # (N',) index in the form
+    place: np.ndarray  # (N',) index into the flattened rows
 
     @classmethod
     def of(cls, lengths: np.ndarray, least: int) -> Rows:
-        """Put forms of `lengths` (W,) >= 1 into rows, the short ones first, each into the last row if it fits.
+        """Pack forms of `lengths` (W,) >= 1, shortest first: into the last row if the form fits, else into a new row.
 
-        The rows are as wide as the longest form, but at least `least`.
+        The row width is the length of the longest form, but at least `least`.
         """
         order = np.argsort(lengths, kind="stable")
         lengths = lengths[order]
@@ -104,35 +107,36 @@ class Rows:
 
 
 def _body_states(model: Any, ids: Tensor, lengths: Tensor, bos: int | None, packed: bool) -> Tensor:
-    """Return the states (L+1, W, D) of one batch: all layers but the output embedding."""
+    """Return the states (L+1, W, D) of one batch: all layers except the output embedding."""
     if bos is not None:
         ids = F.pad(ids, (1, 0), value=bos)
     prefix = 0 if bos is None else 1
     counts = (lengths + prefix).cpu().numpy()
-    # Rows no wider than the longest form have room for one form each only if all are of that length.
+    # Without packing, every length is set to the longest form's, so each row holds one form.
     rows = Rows.of(counts if packed else np.full_like(counts, counts.max()), ROW if packed else 1)
     form, position, place = (torch.from_numpy(a).to(ids.device) for a in (rows.form, rows.position, rows.place))
     tokens, positions = ids.new_zeros(2, rows.number * rows.width)
     tokens[place], positions[place] = ids[form, position], position
-    # Padding has position 0 wherever it stands: to attention, each place of it is a form of its own.
-    given = {"position_ids": positions.view(rows.number, -1)} if packed else {}
+    # Every padding place has position 0, so attention treats each as a separate form.
+    packing = {"position_ids": positions.view(rows.number, -1)} if packed else {}
     hidden = model.base_model(
-        input_ids=tokens.view(rows.number, -1), use_cache=False, output_hidden_states=True, **given
+        input_ids=tokens.view(rows.number, -1), use_cache=False, output_hidden_states=True, **packing
     ).hidden_states
-    owner = torch.full_like(tokens, len(ids))  # (N,), W: none
-    own = (position >= prefix) & (position < prefix + lengths[form])
-    owner[place[own]] = form[own]
-    return torch.stack([_means(h.flatten(0, 1), owner, lengths) for h in hidden])
+    form_at = torch.full_like(tokens, len(ids))  # (N,), W for BOS and padding
+    in_form = (position >= prefix) & (position < prefix + lengths[form])
+    form_at[place[in_form]] = form[in_form]
+    return torch.stack([_means(h.flatten(0, 1), form_at, lengths) for h in hidden])
 
 
 def _output_states(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
     """Return the mean of each form's rows in the output embedding, (W, D)."""
-    own = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (W, n)
-    return _means(F.embedding(ids[own], model.get_output_embeddings().weight), own.nonzero()[:, 0], lengths)
+    in_form = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (W, n)
+    rows = F.embedding(ids[in_form], model.get_output_embeddings().weight)
+    return _means(rows, in_form.nonzero()[:, 0], lengths)
 
 
 def _means(rows: Tensor, form: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mean (W, D) of each form's rows (N, D), form (N,), W for rows of none."""
+    """Return the mean (W, D) of each form's rows. rows (N, D); form (N,): the form of each row, W for no form."""
     sums = torch.zeros(len(lengths) + 1, rows.shape[1], dtype=_precise(rows), device=rows.device)
     return sums.index_add(0, form, rows.to(sums.dtype))[:-1] / lengths[:, None]
 
@@ -141,10 +145,11 @@ _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def packs(model: Any) -> bool:
-    """Whether this model keeps forms apart that share a row, told by positions that begin at 0 with each.
+    """Whether the model keeps the forms of a row apart when position ids restart at 0 with each form.
 
-    Asked of the model itself, once. Models without positions do not (ALiBi, recurrence), nor do some with them
-    (convolutions, scans), nor any whose attention reads such positions in a batch of one row alone (FlashAttention).
+    A test forward decides, once per model. Models without position ids fail (ALiBi, recurrence), and so do some models
+    with position ids (convolutions, scans). FlashAttention fails too: it honours restarted positions only in a batch of
+    one row.
     """
     body = model.base_model
     if body not in _PACKS:
@@ -153,9 +158,12 @@ def packs(model: Any) -> bool:
 
 
 def _keeps_apart(model: Any) -> bool:
-    """Whether a form's states are the same after different forms, to the last bit, and before one, but for rounding.
+    """Whether the states of a form do not depend on the other form in its row.
 
-    Each row is two forms; every call has the same shape.
+    1. Place a form second in a row, after two different first forms: its states must be equal to the last bit.
+    2. Place the form first: its states must be equal up to rounding.
+
+    The states of the first forms must differ, else the test proves nothing. All forwards have the same shape.
     """
     embedding = model.get_input_embeddings().weight
     tokens = torch.arange(3 * _FORM, device=embedding.device).remainder(len(embedding)).view(3, _FORM)
@@ -170,17 +178,17 @@ def _keeps_apart(model: Any) -> bool:
         ).hidden_states
         return torch.stack([h[0] for h in hidden]).float()  # (L+1, ROW, D)
 
-    form, one, other = tokens
+    form, first_a, first_b = tokens
     device = embedding.device.type
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
-    # Weights that autocast casts here would know no gradient, and those that it has are the step's own: a step after a
-    # resume, which asks anew, must round as any other.
+    # Autocast without its weight cache. Weights cast here, without gradients, must not serve the step; and the step's
+    # cached weights must not serve here, or a step after a resume, which runs this test again, would round differently.
     with measured(model), torch.autocast(device, dtype, enabled, False):
-        after, after_other, before = (states(*pair) for pair in ((one, form), (other, form), (form, one)))
-    told_apart = not torch.equal(after[0, _FORM - 1], after_other[0, _FORM - 1])
-    own, again, moved = after[:, _FORM:], after_other[:, _FORM:], before[:, :_FORM]
-    near = (moved - own).norm(dim=(1, 2)) < _ROUNDING * own.norm(dim=(1, 2))
-    return told_apart and torch.equal(own, again) and bool(near.all())
+        after_a, after_b, before = (states(*row) for row in ((first_a, form), (first_b, form), (form, first_a)))
+    distinct = not torch.equal(after_a[0, _FORM - 1], after_b[0, _FORM - 1])
+    second, second_again, first = after_a[:, _FORM:], after_b[:, _FORM:], before[:, :_FORM]
+    near = (first - second).norm(dim=(1, 2)) < _ROUNDING * second.norm(dim=(1, 2))
+    return distinct and torch.equal(second, second_again) and bool(near.all())
 
 
 def _precise(states: Tensor) -> torch.dtype:
@@ -188,7 +196,7 @@ def _precise(states: Tensor) -> torch.dtype:
 
 
 def tied(model: Any) -> bool:
-    """Whether input and output embeddings are one matrix (under a parametrisation: computed from one)."""
+    """Whether input and output embeddings share one matrix (under a parametrisation: are computed from one matrix)."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     return head is None or _parameter(head) is _parameter(embedding)
 
@@ -198,7 +206,7 @@ def _parameter(module: Any) -> Tensor:
 
 
 def pad_words(words: Ragged) -> tuple[Tensor, Tensor]:
-    """Return ids (W, n) padded with 0 and lengths (W,). A form without tokens is a TokenizerError."""
+    """Return ids (W, n), padded with 0, and lengths (W,). A form without tokens is a TokenizerError."""
     lengths = words.lengths
     if len(lengths) and lengths.min() == 0:
         raise TokenizerError(
@@ -211,7 +219,7 @@ def pad_words(words: Ragged) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def measured(model: Any) -> Iterator[None]:
-    """Put the model into evaluation mode, without gradients, and its mode back afterwards."""
+    """Put the model into evaluation mode without gradients; restore its mode afterwards."""
     training = model.training
     model.eval()
     try:
@@ -224,9 +232,10 @@ def measured(model: Any) -> Iterator[None]:
 def word_states(
     model: Any, tokenizer: Tokenizer, words: Sequence[str], *, language: str = "en", bos: bool = False
 ) -> Tensor:
-    """Return the states (L+2, W, D) of `words` of a language, float32, on the CPU (L+1 layers if tied).
+    """Return the states (L+2, W, D) of `words` in `language`, float32, on the CPU; L+1 layers if embeddings are tied.
 
-    A word without tokens, or `bos` with a tokenizer that has none, is a TokenizerError.
+    bos: encode each word after BOS, or after EOS if the tokenizer has no BOS. Raises TokenizerError for a word without
+    tokens, or for `bos` if the tokenizer has neither BOS nor EOS.
     """
     ids, lengths = pad_words(encode_words(tokenizer, words, language))
     device = model.get_input_embeddings().weight.device
@@ -236,7 +245,7 @@ def word_states(
 
 
 def bos_id(tokenizer: Tokenizer) -> int:
-    """Return the id a word is encoded after when `align.bos` is on: BOS, or the document separator EOS."""
+    """Return the token id placed before a word by `align.bos`: BOS, else EOS. TokenizerError if there is neither."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)

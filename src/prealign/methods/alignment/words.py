@@ -1,9 +1,9 @@
-"""The word forms of a lexicon in tokens, and the batches of translation groups that the alignment loss reads.
+"""The word forms of a lexicon in token ids, and batches of translation groups for the alignment loss.
 
 1. Encode every form of every group: the source word and all its translations.
-2. Number the groups and the distinct surfaces (token sequences): two forms with one surface are the same to the model.
-3. Batch s of a run takes the next `size` groups of a permutation that depends on (seed, pass over the groups) alone, so a
-   batch is known from its number: resume, workers and ranks cannot change it.
+2. Number the groups and the distinct surfaces (token sequences). Forms with equal surfaces are the same to the model.
+3. Batch s of a run takes `size` groups from position s · size of a random order. The order is a permutation of all
+   groups for each pass, and depends on (seed, pass) alone. Resume, workers and ranks cannot change a batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from prealign.text.words import Tokenizer
 
 
 class WordSizes(Protocol):
-    """What budgets need to know of a lexicon's forms; `WordForms` knows it, and it can be assumed before there are any."""
+    """Sizes of a lexicon's forms, for budgets. `WordForms` has them; `prealign plan` assumes them without data."""
 
     @property
     def groups(self) -> float:
@@ -33,21 +33,21 @@ class WordSizes(Protocol):
 
     @property
     def mean_tokens_per_group(self) -> float:
-        """Tokens of a group's forms together, on average."""
+        """Mean number of tokens of all forms of a group."""
 
     @property
     def mean_forms_per_group(self) -> float:
-        """Word forms a group has on average."""
+        """Mean number of word forms of a group."""
 
 
 @dataclass(frozen=True)
 class WordForms:
-    """All forms of a lexicon; the forms of group g are rows first[g] .. first[g+1]-1, the source word first."""
+    """All word forms of a lexicon. The forms of group g are rows first[g] .. first[g+1]-1; the source word comes first."""
 
-    ids: Ragged
+    ids: Ragged  # W rows of token ids
     first: np.ndarray  # (G + 1,)
-    surface: np.ndarray  # (W,) equal for forms with the same tokens
-    count: np.ndarray  # (G,) frequency of the source word, 1 where unknown
+    surface: np.ndarray  # (W,) equal for forms with equal tokens
+    count: np.ndarray  # (G,) frequency of the source word, 1 if unknown
 
     @property
     def groups(self) -> int:
@@ -55,7 +55,7 @@ class WordForms:
         return len(self.first) - 1
 
     def batch(self, groups: np.ndarray) -> dict[str, Tensor]:
-        """Return the model inputs of these groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
+        """Return the inputs of the given groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
         sizes = np.diff(self.first)[groups]
         rows = spans(self.first[groups], sizes)
         ids, lengths = pad_words(self.ids.take(rows))
@@ -67,13 +67,13 @@ class WordForms:
         }
 
     def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
-        """Return batch `number` of a run: `size` groups, all of them once before any comes again."""
+        """Return batch `number` of a run, with up to `size` groups. No group repeats before all groups were read."""
         positions = np.arange(number * size, (number + 1) * size)
         groups = np.empty(size, dtype=np.int64)
         for lap in np.unique(positions // self.groups):
             here = positions // self.groups == lap
             groups[here] = self._permutation(seed, int(lap))[positions[here] % self.groups]
-        # A batch that reaches into the next pass may meet a group twice; as one group it would be its own positive.
+        # A batch that reaches into the next pass may draw a group twice, and its forms would be their own positives.
         return self.batch(np.unique(groups))
 
     def _permutation(self, seed: int, lap: int) -> np.ndarray:
@@ -82,17 +82,17 @@ class WordForms:
 
     @property
     def mean_tokens_per_group(self) -> float:
-        """Tokens of a group's forms together, on average."""
+        """Mean number of tokens of all forms of a group."""
         return len(self.ids.values) / self.groups
 
     @property
     def mean_forms_per_group(self) -> float:
-        """Word forms a group has on average."""
+        """Mean number of word forms of a group."""
         return len(self.ids) / self.groups
 
 
 def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
-    """Encode a lexicon. Forms without tokens are left out, and groups left with fewer than two forms with them.
+    """Encode a lexicon. Forms without tokens are dropped, then groups with fewer than two forms.
 
     Raises LexiconError if no group is left.
     """

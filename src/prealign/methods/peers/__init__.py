@@ -1,1 +1,1 @@
-"""The neighbouring methods, a file each. docs/extending.md adds one, step by step."""
+"""The neighbouring methods, one file each. docs/extending.md shows step by step how to add one."""

@@ -1,1 +1,1 @@
-"""Code-switching: a lexicon in tokens, and the rewriter that replaces words of running text by their translations."""
+"""Code-switching: the lexicon in token ids, and the rewriter that replaces words of running text by translations."""

@@ -6,11 +6,11 @@ inputs (the label at position j is predicted from position j-1):
     labels[p] = o_1;   labels[p+1 .. p+m-1] = -100 (ignored);   every unswitched token is its own label
 
 1. Find the words of the document (`prealign.text.words`); each has a position, counted from 0.
-2. Draw one uniform number u per word from a generator keyed by (seed, epoch, document). The word is a candidate if
-   u < rho; u / rho is then uniform again and later picks the translation. So the choice at a word depends on nothing
-   but (seed, epoch, document, word position).
-3. Look the candidates' token sequences up in the lexicon's table (hash, bucket, exact comparison). Those found
-   are switched; the target language and then the translation are drawn uniformly.
+2. Draw one uniform number u per word from a generator keyed by (seed, epoch, document). The word is a candidate if u <
+   rho. Then u / rho is uniform again and picks the translation in step 3. The choice at a word depends on (seed, epoch,
+   document, word position) alone.
+3. Look the candidates' token sequences up in the lexicon's table (hash, bucket, exact comparison). Switch the
+   candidates that are in the table: draw the target language uniformly (or by weight), then the translation uniformly.
 4. Write inputs and labels: repeat every token by its count in the output, then fill in the substitutes.
 """
 
@@ -42,7 +42,7 @@ Mode = Literal["input_only", "vanilla"]
 
 @dataclass(frozen=True)
 class Switches:
-    """Where words were replaced, K of them, in order: source tokens start..start+n-1 became input tokens p..p+m-1."""
+    """The K replaced words, in order: source tokens start..start+n-1 became input tokens p..p+m-1."""
 
     word: IntArray  # (K,) position of the word in the document
     start: IntArray  # (K,)
@@ -54,9 +54,9 @@ class Switches:
 
 @dataclass(frozen=True)
 class Switched:
-    """A switched document: `input_ids` and `labels` (T',), and what was done to it.
+    """A switched document: `input_ids` and `labels` (T',), the replaced words, and counts.
 
-    `switched_words` of `source_words` words and `switched_tokens` of `source_tokens` source tokens were replaced.
+    `switched_words` of `source_words` words and `switched_tokens` of `source_tokens` tokens were replaced.
     """
 
     input_ids: IntArray
@@ -76,9 +76,9 @@ def switch_tokens(
     ratio: float,
     mode: Mode = "input_only",
 ) -> tuple[IntArray, IntArray, Switches]:
-    """Replace words of `ids` (T,) and return (input_ids, labels, switches).
+    """Replace words of `ids` (T,) and return (input_ids (T',), labels (T',), switches): steps 2 to 4 of the module.
 
-    `starts` (words,) are the first tokens of the words, `u` (words,) uniform in [0, 1): see the module's algorithm.
+    starts (words,): index of each word's first token. u (words,): uniform numbers in [0, 1).
     """
     candidates = np.flatnonzero(u < ratio)
     words = Ragged(ids, np.append(starts, len(ids))).take(candidates)
@@ -90,13 +90,16 @@ def switch_tokens(
     substitutes = table.translations.take(translation)
     m = substitutes.lengths
     p = start + np.cumsum(m - n) - (m - n)
-    input_ids, labels = _write(ids, start, n, p, substitutes, mode)
+    input_ids, labels = replace_spans(ids, start, n, p, substitutes, mode)
     return input_ids, labels, Switches(word, start, n, p, m, table.slot_language[slot])
 
 
-def _write(
+def replace_spans(
     ids: IntArray, start: IntArray, n: IntArray, p: IntArray, substitutes: Ragged, mode: Mode
 ) -> tuple[IntArray, IntArray]:
+    """Replace `n` (K,) tokens from each `start` (K,) of `ids` (T,) by row k of `substitutes`, which begins at p (K,) of the
+    result. Returns (input_ids, labels).
+    """
     counts = np.ones(len(ids), dtype=np.int64)
     counts[spans(start, n)] = 0
     counts[start] = substitutes.lengths
@@ -112,7 +115,11 @@ def _write(
 
 @dataclass(frozen=True)
 class Known:
-    """What a switcher's lexicon knows of a text: `known` of `words`; `targets`: expected in each target, of these."""
+    """Coverage of a text by a switcher's lexicon.
+
+    words: words of the text. known: words of them that the lexicon translates. targets: for each target language, the
+    expected number of known words that draw it.
+    """
 
     words: int
     known: int
@@ -120,20 +127,20 @@ class Known:
 
     @property
     def coverage(self) -> float:
-        """Share of the words that the lexicon knows; rho times it is the expected switch rate."""
+        """Share of the words that the lexicon translates; rho · coverage is the expected switch rate."""
         return self.known / self.words if self.words else 0.0
 
 
 class CodeSwitcher:
     """Switches documents of the source language. Deterministic in (seed, epoch, document, word position).
 
-    ratio: rho, the probability that a word the lexicon knows is replaced; 0..1, else RecipeError.
-    mode: "input_only" (labels stay in the source language) or "vanilla" (labels are the switched inputs).
-    source: the language of the documents; must be the lexicon's.
-    targets: languages to switch into; None means all of the lexicon's.
-    weights: how often each target is drawn in relation to the others that a word has; None means all alike, as does 1 for
-    one left out; one with 0 is not switched into.
-    schedule: factor on the ratio over the course of a phase, at most 1 / ratio; None means always 1.
+    ratio: rho, the probability that a word of the lexicon is replaced; 0..1, else RecipeError. mode: "input_only"
+    (labels stay in the source language) or "vanilla" (labels are the switched inputs); else RecipeError. source:
+    language of the documents; it must be the lexicon's source language, else LexiconError. targets: languages to switch
+    into; None for all target languages of the lexicon. Others are a LexiconError. weights: relative frequency of each
+    target among the targets that translate a word. A missing target has weight 1, a target with weight 0 is never
+    drawn. None draws all alike. schedule: factor on the ratio over the course of a phase; the product is cut at 1. None
+    for a constant ratio.
     """
 
     def __init__(
@@ -172,8 +179,13 @@ class CodeSwitcher:
             self.table = replace(self.table, weights=tuple(weights.get(target, 1.0) for target in self.targets))
 
     @property
+    def independent(self) -> bool:
+        """Whether each word is drawn by itself at one ratio. A schedule gives whole documents a ratio."""
+        return self.schedule is None
+
+    @property
     def mean_ratio(self) -> float:
-        """The ratio's mean over the course of a phase."""
+        """The mean ratio over the course of a phase."""
         return self.ratio * (self.schedule.mean if self.schedule else 1.0)
 
     def switch(
@@ -185,16 +197,16 @@ class CodeSwitcher:
         progress: float = 0.0,
         starts: ArrayLike | None = None,
     ) -> Switched:
-        """Switch one document's token ids (T,). Ids outside the vocabulary are a ValueError.
+        """Switch the token ids (T,) of one document. Ids outside the vocabulary are a ValueError.
 
-        epoch, document: which pass over the text this is, and the document's number. They decide, with the seed, which words
-        are switched: give every document its own number, or all have the same draws. progress: the share of the phase that
-        is done, for a schedule. starts: the first tokens of its words, where a segmenter found them.
+        epoch: number of the pass over the text. document: number of the document; documents with the same number have
+        the same draws. progress: finished share of the phase (0..1), used by the schedule. starts: indices of the
+        words' first tokens, if a segmenter found them; None finds the words with the tokenizer.
         """
         ids = np.asarray(ids, dtype=np.int64)
         begins = self._begins(ids, starts)
         starts = np.flatnonzero(begins)
-        u = self._draws(len(starts), epoch, document)
+        u = self.draws(ids, starts, epoch, document)
         ratio = self.ratio if self.schedule is None else min(1.0, self.ratio * self.schedule(progress))
         input_ids, labels, switches = switch_tokens(ids, starts, u, self.table, ratio, self.mode)
         return Switched(
@@ -216,69 +228,75 @@ class CodeSwitcher:
         progress: float = 0.0,
         starts: NDArray[Any] | None = None,
     ) -> Rewritten:
-        """Switch a document as `switch` does: what makes this a `prealign.text.blocks.Rewriter`."""
-        done = self.switch(ids, epoch=epoch, document=document, progress=progress, starts=starts)
-        into = np.bincount(done.switches.target, minlength=len(self.targets)).tolist()
+        """Switch a document as `switch` does, for `prealign.text.blocks` (its `Rewriter` protocol)."""
+        switched = self.switch(ids, epoch=epoch, document=document, progress=progress, starts=starts)
+        into = np.bincount(switched.switches.target, minlength=len(self.targets)).tolist()
         return Rewritten(
-            done.input_ids,
-            done.labels,
-            words=done.source_words,
-            switched_words=done.switched_words,
-            tokens=done.source_tokens,
-            switched_tokens=done.switched_tokens,
+            switched.input_ids,
+            switched.labels,
+            words=switched.source_words,
+            switched_words=switched.switched_words,
+            tokens=switched.source_tokens,
+            switched_tokens=switched.switched_tokens,
             into=dict(zip(self.targets, into, strict=True)),
         )
 
     def known(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> Known:
-        """Count what the lexicon knows of documents' words; each is its ids (T,) and `starts` as for `switch`."""
+        """Return the lexicon's coverage of documents, each given as (ids (T,), `starts` as in `switch`)."""
         return self.total([self.tally(documents)])
 
     def tally(self, documents: Iterable[tuple[ArrayLike, ArrayLike | None]]) -> tuple[int, IntArray]:
-        """Return how many words documents have, and how often each entry of the table (E,) is among them."""
+        """Return the number of words of the documents, and the count of each table entry (E,) among them."""
         times, words = np.zeros(len(self.table.keys), dtype=np.int64), 0
-        for document, found in documents:
+        for document, starts in documents:
             ids = np.asarray(document, dtype=np.int64)
-            begins = self._begins(ids, found)
+            begins = self._begins(ids, starts)
             entries = self.table.find(Ragged(ids, np.append(np.flatnonzero(begins), len(ids))))
             times += np.bincount(entries[entries >= 0], minlength=len(times))
             words += self._count_words(ids, begins)
         return words, times
 
     def total(self, tallies: Iterable[tuple[int, IntArray]]) -> Known:
-        """Add tallies up."""
+        """Return the coverage of all documents together, from the results of `tally`."""
         words, times = 0, np.zeros(len(self.table.keys), dtype=np.int64)
-        for own, found in tallies:
-            words += own
-            times += found
+        for more_words, more_times in tallies:
+            words += more_words
+            times += more_times
         return Known(words, int(times.sum()), self.table.shares(times))
 
     def _begins(self, ids: IntArray, starts: ArrayLike | None) -> NDArray[np.bool_]:
         if starts is None:
-            return self.words.starts(self._written(ids))
+            return self.words.starts(self._tokenizer_ids(ids))
         begins = np.zeros(len(ids), dtype=bool)
         begins[np.asarray(starts, dtype=np.int64)] = True
         return begins
 
-    def _written(self, ids: IntArray) -> IntArray:
-        """The ids of the tokenizer: those of a clone are mapped back."""
+    def _tokenizer_ids(self, ids: IntArray) -> IntArray:
+        """Map ids of a clone back to the ids of the tokenizer; return others unchanged."""
         return ids if self._clone is None else self._clone.unmap(ids)
 
     def _count_words(self, ids: IntArray, begins: NDArray[np.bool_]) -> int:
-        """Count the words that have a letter or digit; the others are punctuation.
+        """Count the words with a letter or digit; the others are punctuation.
 
-        A word's last token, the one before a beginning, tells: where letters and signs meet, a new word begins.
+        The last token of a word decides: a new word begins wherever letters and signs meet, so no word mixes them.
         """
-        wordlike = self.words.wordlike[self._written(ids)]
+        wordlike = self.words.wordlike[self._tokenizer_ids(ids)]
         return int(np.count_nonzero(wordlike[:-1] & begins[1:]) + np.count_nonzero(wordlike[-1:]))
 
-    def _draws(self, words: int, epoch: int, document: int) -> NDArray[np.float32]:
-        """One uniform number a word. A longer document starts with the same numbers."""
-        stream = xxhash.xxh64_intdigest(f"{self.seed}/{epoch}".encode())
-        generator = np.random.Generator(np.random.Philox(key=[stream, document]))
-        return generator.random(words, dtype=np.float32)
+    def draws(self, ids: IntArray, starts: IntArray, epoch: int, document: int) -> NDArray[np.float32]:
+        """Return one number in 0..1 for each word of a document: below the ratio, the word is a candidate.
+
+        starts: the words' first tokens. A longer document begins with the same numbers.
+        """
+        return generator_of(f"{self.seed}/{epoch}", document).random(len(starts), dtype=np.float32)
+
+
+def generator_of(purpose: str, document: int) -> np.random.Generator:
+    """Return the random generator of a purpose, such as "seed/epoch", and a document."""
+    return np.random.Generator(np.random.Philox(key=[xxhash.xxh64_intdigest(purpose.encode()), document]))
 
 
 def tally(switcher: Any, tokens: Dataset, rows: range) -> tuple[int, IntArray]:
-    """Return what `CodeSwitcher.tally` does of some tokenised documents."""
-    # Here, as a process that is given it imports this module, and need not import torch.
+    """Return `CodeSwitcher.tally` of rows of a tokenised dataset."""
+    # It stands in this module because worker processes import it, and this module does not import torch.
     return switcher.tally(read_tokens(tokens, rows))

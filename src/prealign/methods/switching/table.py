@@ -1,8 +1,8 @@
-"""A lexicon in tokens: which token sequences are its words, and what each may be switched into.
+"""A lexicon in token ids: the token sequences of its words, and their translations.
 
-1. Every word is written as running text has it, in each case and context, and so are its translations.
-2. A word is found by hash, bucket and exact comparison of its tokens.
-3. A target language is drawn, alike or by weight, and then a translation, uniformly. One uniform number picks both.
+1. Encode every word as it stands in running text, in each case and context, and its translations likewise.
+2. Find a word of a text by hash, bucket and exact comparison of its tokens.
+3. Draw a target language, uniformly or by weight, then a translation, uniformly. One uniform number decides both.
 """
 
 from __future__ import annotations
@@ -17,43 +17,42 @@ from numpy.typing import NDArray
 
 from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
+from prealign.lexicon.case import lower, title, upper
 from prealign.text.encode import CONTEXTS, encode_words
 from prealign.text.ragged import IntArray, Ragged, edges, spans
-from prealign.text.words import Tokenizer
+from prealign.text.words import Tokenizer, special_ids
 
 
 @dataclass(frozen=True)
 class SwitchTable:
-    """A lexicon in tokens. Entry e is one written form of a source word (its case and context).
+    """A lexicon in token ids. Entry e is one form of a source word, in one case and context.
 
-    `keys` sorted hashes (E,), `sources` the forms' tokens (E rows), `languages` (E + 1,) the first language slot of each
-    entry, `senses` (slots + 1,) the first translation of each slot, `slot_language` its index into `targets`,
-    `translations` their tokens. Keeps what "drawn uniformly over target languages and then over translations" needs.
+    A *slot* is one target language of an entry, with its translations. `keys` (E,) are sorted hashes of `sources` (E rows
+    of token ids); `forms` (E,) are indices into `FORMS`; `languages` (E + 1,) is the first slot of each entry. Of each slot,
+    `slot_language` is an index into `targets`, `first_sense` its first translation and `senses` the number of its
+    translations; slots may share them. `translations` are rows of token ids.
     """
 
     keys: NDArray[np.uint64]
     sources: Ragged
+    forms: IntArray
     languages: IntArray
-    senses: IntArray
     slot_language: IntArray
+    first_sense: IntArray
+    senses: IntArray
     translations: Ragged
     targets: tuple[str, ...]
     weights: tuple[float, ...] | None = None
-    """How often each target is drawn in relation to the others (above 0); None: all alike."""
+    """Relative frequency of each target (above 0); None draws all alike."""
 
     @cached_property
     def languages_of_entry(self) -> IntArray:
-        """Number of target languages each entry can be switched into (E,)."""
+        """Number of target languages of each entry (E,)."""
         return np.diff(self.languages)
 
     @cached_property
-    def senses_of_slot(self) -> IntArray:
-        """Number of translations of each slot."""
-        return np.diff(self.senses)
-
-    @cached_property
     def _buckets(self) -> tuple[np.uint64, NDArray[np.int32], int]:
-        """Entries by the top bits of their key: the shift that leaves those, each bucket's first entry, the largest size."""
+        """Buckets of entries with equal top bits of the key: (shift to the top bits, first entry, largest bucket size)."""
         bits = len(self.keys).bit_length() + 1
         shift = np.uint64(64 - bits)
         first = np.searchsorted(self.keys, np.arange(1 << bits, dtype=np.uint64) << shift)
@@ -66,7 +65,7 @@ class SwitchTable:
         return np.concatenate([[0.0], np.cumsum(weights[self.slot_language])])
 
     def shares(self, times: IntArray) -> dict[str, float]:
-        """Return how many of the entries that occur this many times (E,) are expected to be drawn in each target."""
+        """Return the expected number of draws of each target if entry e is drawn times[e] times (E,)."""
         sums = self._weight_sums
         of_entry = sums[self.languages[1:]] - sums[self.languages[:-1]]
         entry = np.repeat(np.arange(len(self.keys)), self.languages_of_entry)
@@ -74,7 +73,7 @@ class SwitchTable:
         return dict(zip(self.targets, drawn.tolist(), strict=True))
 
     def find(self, words: Ragged) -> IntArray:
-        """Return each word's entry, -1 where the lexicon has none."""
+        """Return the entry of each word; -1 for a word that the lexicon does not have."""
         shift, first, size = self._buckets
         keys = words.hashes()
         entries = first[keys >> shift].astype(np.int64)
@@ -83,13 +82,13 @@ class SwitchTable:
         entries = np.minimum(entries, len(self.keys) - 1)
         lengths = words.lengths
         unknown = self.sources.lengths[entries] != lengths
-        # The key names the only entry that can be the word's; equal length and tokens prove that it is.
+        # At most one entry has the key. It is the word's entry if length and tokens are equal too.
         tokens = self.sources.values.take(spans(self.sources.offsets[entries], lengths), mode="clip")
         unknown[np.repeat(np.arange(len(words)), lengths)[tokens != words.values]] = True
         return np.where(unknown, -1, entries)
 
     def draw(self, entries: IntArray, u: NDArray[np.floating[Any]]) -> tuple[IntArray, IntArray]:
-        """Return (slot, translation) of each entry; u (K,) uniform in [0, 1)."""
+        """Draw and return (slot (K,), translation (K,)) for entries (K,). u (K,): uniform numbers in [0, 1)."""
         first, count = self.languages[entries], self.languages_of_entry[entries]
         if self.weights is None:
             slot = first + np.minimum((u * count).astype(np.int64), count - 1)
@@ -99,31 +98,35 @@ class SwitchTable:
             place = sums[first] + u * (sums[first + count] - sums[first])
             slot = np.clip(np.searchsorted(sums, place, side="right") - 1, first, first + count - 1)
             rest = np.clip((place - sums[slot]) / (sums[slot + 1] - sums[slot]), 0, 1)
-        first, count = self.senses[slot], self.senses_of_slot[slot]
+        first, count = self.first_sense[slot], self.senses[slot]
         return slot, first + np.minimum((rest * count).astype(np.int64), count - 1)
 
 
 def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str]) -> SwitchTable:
-    """Write every word of the lexicon, in each case and context it may have in text, as tokens.
+    """Encode every word of the lexicon that has a translation into `targets`, in each case and context.
 
-    A word is matched as the lexicon has it; lower-case entries also match their capitalised and upper-case forms, which
-    return the translation in the same case. The first entry that claims a token sequence keeps it.
+    A word matches in the case of the lexicon. A lower-case word also matches capitalised and in upper case; its
+    translations then take the same case. If two entries have the same tokens, the first one keeps them. Raises
+    LexiconError if no word has a translation.
     """
     groups = [g for g in lexicon if any(g.translations.get(t) for t in targets)]
     claimed: set[bytes] = set()
     sources: list[IntArray] = []
+    forms: list[int] = []
     rows: list[list[tuple[int, list[IntArray]]]] = []
     for cased in _CASES:
-        members = [(g, cased(g.word)) for g in groups if cased is _as_it_is or _takes_case(g.word, cased(g.word))]
+        cased_words = ((g, cased(g.word, lexicon.source)) for g in groups)
+        members = [(g, f) for g, f in cased_words if cased is _as_it_is or _takes_case(g.word, f, lexicon.source)]
         words = [word for _, word in members]
-        pairs = [(t, [cased(s) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
+        pairs = [(t, [cased(s, t) for s in g.translations.get(t, ())]) for g, _ in members for t in targets]
         for context in CONTEXTS:
             encoded = _encode_translations(tokenizer, pairs, targets, context)
-            for row, ids in enumerate(_encode(tokenizer, words, lexicon.source, context)):
+            for row, ids in enumerate(encode_writable(tokenizer, words, lexicon.source, context)):
                 slots = encoded[row * len(targets) : (row + 1) * len(targets)]
                 if len(ids) and ids.tobytes() not in claimed and any(senses for _, senses in slots):
                     claimed.add(ids.tobytes())
                     sources.append(ids)
+                    forms.append(FORMS.index((cased, context)))
                     rows.append([(language, senses) for language, senses in slots if senses])
     if not sources:
         raise LexiconError(
@@ -131,19 +134,24 @@ def switch_table(tokenizer: Tokenizer, lexicon: Lexicon, targets: Sequence[str])
             f"it holds {len(lexicon)} groups for {', '.join(lexicon.targets) or 'no language'}. Check the `target` of "
             "the dictionary files."
         )
-    return _assemble(Ragged.of(sources), rows, tuple(targets))
+    return _assemble(Ragged.of(sources), np.array(forms), rows, tuple(targets))
 
 
-def _assemble(sources: Ragged, rows: list[list[tuple[int, list[IntArray]]]], targets: tuple[str, ...]) -> SwitchTable:
+def _assemble(
+    sources: Ragged, forms: IntArray, rows: list[list[tuple[int, list[IntArray]]]], targets: tuple[str, ...]
+) -> SwitchTable:
     keys = sources.hashes()
     order = np.argsort(keys, kind="stable")
     slots = [slot for entry in order for slot in rows[entry]]
+    senses = np.array([len(senses) for _, senses in slots])
     return SwitchTable(
         keys=keys[order],
         sources=sources.take(order),
+        forms=forms[order],
         languages=edges(np.array([len(rows[entry]) for entry in order])),
-        senses=edges(np.array([len(senses) for _, senses in slots])),
         slot_language=np.array([language for language, _ in slots]),
+        first_sense=edges(senses)[:-1],
+        senses=senses,
         translations=Ragged.of([ids for _, senses in slots for ids in senses]),
         targets=targets,
     )
@@ -152,36 +160,38 @@ def _assemble(sources: Ragged, rows: list[list[tuple[int, list[IntArray]]]], tar
 def _encode_translations(
     tokenizer: Tokenizer, pairs: list[tuple[str, list[str]]], targets: Sequence[str], context: str
 ) -> list[tuple[int, list[IntArray]]]:
-    """Encode the senses of each (language, senses), one batch a language; an empty encoding is no translation."""
+    """Return (index of the language, encoded senses) for each (language, senses). Senses without tokens are dropped.
+
+    Each language is encoded as one batch.
+    """
     encoded: list[tuple[int, list[IntArray]]] = [(targets.index(language), []) for language, _ in pairs]
     for target in targets:
         where = [(i, sense) for i, (language, senses) in enumerate(pairs) if language == target for sense in senses]
-        rows = _encode(tokenizer, [sense for _, sense in where], target, context)
+        rows = encode_writable(tokenizer, [sense for _, sense in where], target, context)
         for (i, _), ids in zip(where, rows, strict=True):
             if len(ids):
                 encoded[i][1].append(ids)
     return encoded
 
 
-def _encode(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
+def encode_writable(tokenizer: Tokenizer, words: Sequence[str], language: str, context: str) -> list[IntArray]:
     """Encode words. One that needs the unknown token has no tokens: it would match every unknown word of the text."""
-    added = tokenizer.added_tokens_decoder
-    special = [*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)]
+    special = list(special_ids(tokenizer))
     rows = encode_words(tokenizer, words, language, context)
     unknown = set(np.repeat(np.arange(len(rows)), rows.lengths)[np.isin(rows.values, special)].tolist())
     return [ids[:0] if row in unknown else ids for row, ids in enumerate(rows)]
 
 
-def _as_it_is(word: str) -> str:
+def _as_it_is(word: str, language: str) -> str:
     return word
 
 
-def _capitalised(word: str) -> str:
-    return word[:1].upper() + word[1:]
+_CASES: tuple[Callable[[str, str], str], ...] = (_as_it_is, title, upper)
 
 
-_CASES: tuple[Callable[[str], str], ...] = (_as_it_is, _capitalised, str.upper)
+FORMS = tuple((cased, context) for cased in _CASES for context in CONTEXTS)
+"""The forms of a word in text: the function that gives its case, and its context (`prealign.text.encode`)."""
 
 
-def _takes_case(word: str, cased: str) -> bool:
-    return word == word.lower() and cased != word and cased.lower() == word
+def _takes_case(word: str, cased: str, language: str) -> bool:
+    return cased != word == lower(word, language)

@@ -1,1 +1,1 @@
-"""Rows of the embeddings: tied to the rows of their translations, or started from them."""
+"""Embedding rows of target tokens: tied to the rows of their translations, or initialised from them."""

@@ -1,15 +1,16 @@
 """Anchored vocabulary: a target token's row is tied to the rows of its translations, E_t = M · E_s + Delta_t + v_lang.
 
-1. *Anchored* are the tokens at least `frequency_ratio` times more frequent in target than in source text that the lexicon
-   can reach; they never serve as sources.
-2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation of
-   IBM model 1: p(s | t, pair) is proportional to t(t | s); a pair weighs the square root of its source word's frequency.
-   Keep the heaviest sources of each row and normalise it to 1.
-3. Register E = rate · W + M · W + v on anchored rows as a parametrisation of the input and output embedding. W holds the
-   source rows as they are and Delta / rate in the anchored rows (0 at the start), so a gradient that moves a source row
-   moves its twins. Adam moves a number by about the learning rate however small its gradient, which for rare rows is
-   mostly drift: a rate below 1 slows Delta down as a smaller learning rate of its own would.
-4. On export the product is written out and the parametrisation removed: ordinary weights.
+1. A token is *anchored* if it is at least `frequency_ratio` times more frequent in target than in source text, and a
+   translation pair of the lexicon links it to a source token. Anchored tokens never serve as sources.
+2. Estimate M (target token <- source tokens) from the subwords of translation pairs with the expectation-maximisation
+   of IBM model 1: p(s | t, pair) is proportional to p(t | s). A pair has the square root of its source word's frequency
+   as weight. Keep the heaviest sources of each row and normalise the row to sum 1.
+3. Register a parametrisation of the input and output embedding: E = rate · W + M · W + v on anchored rows, E = W
+   elsewhere. W holds the source rows unchanged, and Delta / rate in the anchored rows (0 at the start). A gradient that
+   moves a source row also moves its target rows. Adam moves a parameter by about the learning rate however small its
+   gradient; for rare rows this is mostly drift. A rate below 1 slows Delta down, like a smaller learning rate for Delta
+   alone.
+4. `export` writes the product E out as ordinary weights and removes the parametrisation.
 """
 
 from __future__ import annotations
@@ -22,30 +23,27 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from prealign.errors import LexiconError
-from prealign.methods.alignment.states import tied
 from prealign.methods.alignment.words import WordForms, WordSizes
-from prealign.methods.memory import FLOAT
-from prealign.methods.phase import Initialisation
+from prealign.methods.vocabulary.parametrised import ParametrisedVocabulary, parametrise
 
 # V rows of the embedding, D width, A anchored rows, P pairs
 
 
 @dataclass(frozen=True)
 class TokenPairs:
-    """Translation pairs in subwords, crossed: entry e says that source token and target token share pair `pair[e]`."""
+    """All (source token, target token) combinations within each translation pair; entry e belongs to pair `pair[e]`."""
 
     pair: np.ndarray  # (E,)
-    source: np.ndarray  # (E,)
-    target: np.ndarray  # (E,)
-    position: np.ndarray  # (E,) running number of the target token occurrence, over all pairs
-    weight: np.ndarray  # (E,)
+    source: np.ndarray  # (E,) token id
+    target: np.ndarray  # (E,) token id
+    position: np.ndarray  # (E,) running number of the target token's occurrence, over all pairs
+    weight: np.ndarray  # (E,) weight of the pair
 
     @classmethod
     def cross(cls, pairs: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> TokenPairs:
-        """Cross the tokens of (source ids, target ids, weight) pairs."""
+        """Combine every source token with every target token of each (source ids, target ids, weight)."""
         rows = [np.meshgrid(source, target, indexing="ij") for source, target, _ in pairs]
         lengths = np.array([len(target) for _, target, _ in pairs])
         begins = np.cumsum(lengths) - lengths
@@ -69,9 +67,20 @@ def estimate_anchors(
     rounds: int = 3,
     sources_per_row: int = 8,
 ) -> sparse.csr_matrix:
-    """Return M (V, V), row-stochastic on the anchored rows that some pair covers, zero elsewhere.
+    """Return M (V, V): rows of anchored tokens that a pair covers sum to 1, all other rows are zero.
 
-    pairs: (source ids, target ids, weight); anchored (V,) bool. IBM model 1 (Brown et al. 1993) with pair weights.
+    The arguments are those of `link_counts`. sources_per_row: entries kept in a row, the heaviest.
+    """
+    return heaviest(link_counts(pairs, anchored, rounds=rounds), sources_per_row)
+
+
+def link_counts(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray, float]], anchored: np.ndarray, *, rounds: int = 3
+) -> sparse.csr_matrix:
+    """Return the expected number of times (V, V) that a source token (column) translates an anchored token (row).
+
+    pairs: (source ids, target ids, weight). anchored: (V,) bool. rounds: of expectation-maximisation (IBM model 1,
+    Brown et al. 1993, with weighted pairs). Raises LexiconError if no pair covers an anchored token.
     """
     size = len(anchored)
     pairs = [(s[~anchored[s]], t[anchored[t]], w) for s, t, w in pairs]
@@ -91,10 +100,10 @@ def estimate_anchors(
         posterior = likelihood / np.bincount(crossed.position, likelihood)[crossed.position]
         counts = np.bincount(index, crossed.weight * posterior, minlength=len(cell))
         translation = counts / np.bincount(source, counts, minlength=size)[source]
-    return _heaviest(sparse.csr_matrix((counts, (target, source)), shape=(size, size)), sources_per_row)
+    return sparse.csr_matrix((counts, (target, source)), shape=(size, size))
 
 
-def _heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
+def heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
     """Keep each row's `keep` largest entries and make the rows sum to 1."""
     row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     order = np.lexsort((counts.indices, -counts.data, row))
@@ -106,11 +115,11 @@ def _heaviest(counts: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
 
 
 def anchored_languages(source_counts: np.ndarray, target_counts: np.ndarray, ratio: float) -> np.ndarray:
-    """Return (V,) int: the number of the target language a token is anchored for, -1 for tokens left free.
+    """Return (V,) int: the index of the target language that a token is anchored for, -1 for free tokens.
 
-    source_counts (V,), target_counts (K, V). Anchored are tokens whose share of a target's text is at least `ratio` times
-    that of the source text; one is added to the source counts, so a token that the source never uses needs to be seen in
-    the target. A token that several targets claim goes to the one that uses it most.
+    source_counts (V,), target_counts (K, V). A token is anchored if its share of a target's text is at least `ratio`
+    times its share of the source text. One is added to the source counts, so a token without source occurrences still
+    needs target occurrences. If several targets qualify, the token goes to the target with the largest share.
     """
     source_share = (source_counts + 1) / (source_counts.sum() + 1)
     target_share = target_counts / np.maximum(target_counts.sum(1, keepdims=True), 1)
@@ -119,7 +128,7 @@ def anchored_languages(source_counts: np.ndarray, target_counts: np.ndarray, rat
 
 
 def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """Return (source ids, target ids, square root of the source word's frequency) of every translation pair."""
+    """Return (source ids, target ids, weight) of every translation pair; weight: square root of the source frequency."""
     return [
         (words.ids[first], words.ids[form], float(np.sqrt(count)))
         for first, end, count in zip(words.first[:-1], words.first[1:], words.count, strict=True)
@@ -128,9 +137,10 @@ def word_pairs(words: WordForms) -> list[tuple[np.ndarray, np.ndarray, float]]:
 
 
 class Anchored(nn.Module):
-    """The parametrisation: W (V, D) -> rate · W + M · W + v on anchored rows; sources are never anchored: one product does.
+    """The parametrisation: W (V, D) -> E (V, D), with E = rate · W + M · W + v on anchored rows and E = W elsewhere.
 
-    anchors: M (V, V) sparse; language (V,) the number of each row's language vector, -1 on rows that are free; rate > 0.
+    Sources are never anchored, so M · W needs no recursion. anchors: M (V, V), sparse. language (V,): index of each
+    row's language vector, -1 on free rows. rate: 0 or above.
     """
 
     rows: Tensor
@@ -158,53 +168,80 @@ class Anchored(nn.Module):
         return summed.index_add(0, self.row, parts) + self.vectors[self.language].to(weight.dtype)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the embedding the model uses, (V, D)."""
+        """Return the embedding that the model uses, E (V, D)."""
         return weight.index_add(0, self.rows, self.anchor(weight) + (self.rate - 1) * weight[self.rows])
 
 
 def anchor_vocabulary(
     model: Any, anchors: sparse.csr_matrix, language: np.ndarray, *, rate: float = 1.0, fresh: bool
 ) -> Any:
-    """Tie the embeddings of `model` by M (V', V') and the rows' languages (V',); V' may be less than its rows.
+    """Tie the embeddings of `model`, in place, by M (V', V') and the rows' languages (V',). Returns the model.
 
-    rate: how fast Delta is learned, relative to other weights. fresh: start with Delta = 0, as for a random
-    initialisation; otherwise Delta is set so that no row changes. With tied embeddings both share one W and one v.
+    V' may be smaller than the number of embedding rows; further rows are free. rate: learning speed of Delta relative
+    to other weights; 0 means that there is no Delta. fresh: start with Delta = 0 (random weights); otherwise Delta, if
+    there is one, is set such that no row changes. Tied embeddings share one W and one v.
     """
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows, width = embedding.weight.shape
+    rows, width = model.get_input_embeddings().weight.shape
     anchors = anchors.copy()
     anchors.resize(rows, rows)
     language = np.append(language, np.full(rows - len(language), -1))
-    shared = tied(model)
-    parametrisation = None
-    for module in (embedding, head):
-        if parametrisation is None or not shared:
-            parametrisation = Anchored(anchors, language, width, rate).to(module.weight.device)
-            with torch.no_grad():
-                rows_of = parametrisation.rows
-                delta = module.weight[rows_of] - parametrisation.anchor(module.weight)
-                module.weight[rows_of] = torch.zeros_like(delta) if fresh else delta / rate
-        # A tied head still holds the same Parameter here, so registering the same module shares W as well.
-        parametrize.register_parametrization(module, "weight", parametrisation)
-    return model
+
+    def make(weight: Tensor) -> Anchored:
+        parametrisation = Anchored(anchors, language, width, rate).to(weight.device)
+        anchored = parametrisation.rows
+        delta = weight[anchored] - parametrisation.anchor(weight)
+        weight[anchored] = torch.zeros_like(delta) if fresh or not rate else delta / rate
+        return parametrisation
+
+    return parametrise(model, make)
 
 
-def export_plain(model: Any) -> Any:
-    """Write the product out as ordinary weights and remove the parametrisation; the model computes the same."""
-    shared = tied(model)
-    parametrize.remove_parametrizations(model.get_input_embeddings(), "weight", leave_parametrized=True)
-    # Removing it from the embedding wrote the product into the W that a tied head shares.
-    parametrize.remove_parametrizations(model.get_output_embeddings(), "weight", leave_parametrized=not shared)
-    return model
+@dataclass(frozen=True)
+class LexiconAnchors:
+    """The inputs and settings from which M is estimated; `estimate` does the work.
 
-
-class AnchoredVocabulary(Initialisation):
-    """The anchored vocabulary of a lexicon: `apply` ties the embeddings, `export` writes them out plainly.
-
-    words: the lexicon in tokens (`prealign.methods.alignment.words.word_forms`). counts: how often each embedding row (V,)
-    occurs in a language's text. languages: the source language, then the targets. The settings are those of the recipe's
-    `anchor`. Nothing is estimated before `apply`.
+    words: the lexicon in token ids (`prealign.methods.alignment.words.word_forms`). counts: by language, the
+    occurrences of each embedding row (V,) in its text. languages: the source language, then the targets. The other
+    fields are those of `prealign.recipe.methods.AnchorEstimate`.
     """
+
+    words: WordForms | WordSizes
+    counts: Mapping[str, np.ndarray]
+    languages: Sequence[str]
+    frequency_ratio: float = 20.0
+    em_rounds: int = 3
+    sources_per_row: int = 8
+
+    def row_languages(self) -> np.ndarray:
+        """Return the number of the target language that each row (V,) belongs to, -1 for the others."""
+        source, *targets = self.languages
+        target_counts = np.stack([self.counts[target] for target in targets])
+        return anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
+
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return the translation pairs in tokens, with their weights (`word_pairs`)."""
+        assert isinstance(self.words, WordForms), "`apply` needs word forms, not their sizes alone"
+        return word_pairs(self.words)
+
+    def estimate(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Return M (V, V) and the rows' languages (V,). LexiconError if no pair reaches a row of a target language."""
+        language = self.row_languages()
+        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
+        return estimate_anchors(self.pairs(), language >= 0, **settings), language
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {key: getattr(self, key) for key in ("frequency_ratio", "em_rounds", "sources_per_row")}
+
+
+class AnchoredVocabulary(ParametrisedVocabulary):
+    """The anchored vocabulary of a lexicon: `apply` estimates M and ties the embeddings, `export` restores plain
+    weights.
+
+    words, counts, languages: those of `LexiconAnchors`. The settings are those of the recipe's `anchor`.
+    """
+
+    action = "anchors the vocabulary"
 
     def __init__(
         self,
@@ -212,44 +249,23 @@ class AnchoredVocabulary(Initialisation):
         counts: Mapping[str, np.ndarray],
         languages: Sequence[str],
         *,
-        frequency_ratio: float = 20.0,
-        em_rounds: int = 3,
-        sources_per_row: int = 8,
         residual_rate: float = 1.0,
+        **settings: Any,
     ) -> None:
-        self.words, self.counts, self.languages = words, counts, languages
-        self.frequency_ratio, self.em_rounds = frequency_ratio, em_rounds
-        self.sources_per_row, self.residual_rate = sources_per_row, residual_rate
+        self.anchors = LexiconAnchors(words, counts, languages, **settings)
+        self.residual_rate = residual_rate
 
     def apply(self, model: Any, *, fresh: bool) -> None:
-        """Tie the embeddings. fresh: with residuals of 0; otherwise no row changes. LexiconError if no token can be tied."""
-        assert isinstance(self.words, WordForms), "made for sizes alone"
-        source, *targets = self.languages
-        target_counts = np.stack([self.counts[target] for target in targets])
-        language = anchored_languages(self.counts[source], target_counts, self.frequency_ratio)
-        settings = {"rounds": self.em_rounds, "sources_per_row": self.sources_per_row}
-        anchors = estimate_anchors(word_pairs(self.words), language >= 0, **settings)
-        anchor_vocabulary(model, anchors, language, rate=self.residual_rate, fresh=fresh)
+        """Tie the embeddings in place. fresh: residuals start at 0; otherwise no row changes.
 
-    def export(self, model: Any) -> None:
-        """Write the product out as ordinary weights; the model computes the same."""
-        export_plain(model)
-
-    def memory(self, model: Any) -> float:
-        """Return the bytes of the rows that are computed from others, of the input and of the output embedding."""
-        return 2.0 * FLOAT * model.get_input_embeddings().weight.numel()
-
-    @property
-    def unshardable(self) -> str | None:
-        """Rows that are computed from others are spread over devices by nothing that FSDP has."""
-        return "anchors the vocabulary, which FSDP cannot spread over devices"
+        Raises LexiconError if no token can be tied.
+        """
+        anchor_vocabulary(model, *self.anchors.estimate(), rate=self.residual_rate, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings."""
+        """Return the settings as JSON values."""
         return {
             "initialisation": "anchored vocabulary",
-            "frequency_ratio": self.frequency_ratio,
-            "em_rounds": self.em_rounds,
-            "sources_per_row": self.sources_per_row,
+            **self.anchors.describe(),
             "residual_rate": self.residual_rate,
         }

@@ -1,9 +1,9 @@
-"""The rows that tokens added to a pretrained model's vocabulary begin with, in its input and output embedding alike.
+"""Initial embedding rows for tokens added to a pretrained model's vocabulary, input and output embedding alike.
 
-1. From the subwords of the lexicon's pairs estimate M (new token <- tokens of the base), as an anchored vocabulary does: a
-   weighted mean over the token's senses and their subwords.
-2. A new token that no pair covers has the mean of the base tokens it stands for.
-3. Together they are R (new tokens, base tokens), whose rows sum to 1: E_new = R · E_base.
+1. Estimate M (new token <- base tokens) from the subwords of the lexicon's pairs, as the anchored vocabulary does. A
+   row is a weighted mean over the translations of the token and their subwords.
+2. A new token without a pair gets the mean of its pieces: the base tokens that spell it.
+3. Both kinds of rows make R (new tokens, base tokens), with rows of sum 1. Then E_new = R · E_base.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from prealign.methods.vocabulary.anchored import estimate_anchors
 
 @dataclass(frozen=True)
 class NewRows:
-    """R (N, B), and how many of its rows come from translations."""
+    """R (N, B), and the number of its rows that come from translations."""
 
     shares: sparse.csr_matrix
     translated: int
 
     def as_dict(self) -> dict[str, int]:
-        """Return the number of rows from "translations" and from "pieces"."""
+        """Return the number of rows from "translations" and from "pieces" as JSON values."""
         return {"translations": self.translated, "pieces": self.shares.shape[0] - self.translated}
 
     @torch.no_grad()
     def write(self, model: Any) -> None:
-        """Give the new tokens their rows in `model`, which has rows for all; nothing else changes."""
+        """Write the rows of the new tokens into `model`, whose embeddings are already large enough. Other rows stay."""
         new, base = self.shares.shape
-        # Of tied embeddings there is one matrix; a head may have a bias, an entry a token.
+        # Tied embeddings share one matrix, written once. A head may also have a bias, with one entry per token.
         heads = model.get_input_embeddings(), model.get_output_embeddings()
         for parameter in {id(p): p for head in heads for p in head.parameters()}.values():
             rows = self.shares @ parameter[:base].double().numpy()
@@ -46,12 +46,12 @@ class NewRows:
 def new_rows(
     pairs: Sequence[tuple[np.ndarray, np.ndarray, float]], pieces: Sequence[Sequence[int]], base: int
 ) -> NewRows:
-    """Return the rows of tokens base, base + 1 …
+    """Return the rows of the new tokens, ids base .. base + N - 1.
 
-    pairs: (source ids, target ids, weight) of translations; pieces: of each new token, the base tokens it stands for.
+    pairs: (source ids, target ids, weight) of translations. pieces: for each new token, the base tokens that spell it.
     """
     size = base + len(pieces)
-    lengths = np.array([len(own) for own in pieces])
+    lengths = np.array([len(ids) for ids in pieces])
     row, column = np.repeat(np.arange(len(pieces)), lengths), np.concatenate(pieces)
     shares = sparse.csr_matrix((1 / np.repeat(lengths, lengths), (row, column)), shape=(len(pieces), base))
     covered = [(s[s < base], t[(t >= base) & (t < size)], weight) for s, t, weight in pairs]

@@ -70,6 +70,10 @@ def switching(results: Results) -> list[Table]:
         "words is from the expected number, in standard deviations of independent draws; several of them mean a bug. Words "
         "are summed over seeds."
     )
+    if not all(row.get("independent", True) for row in results.section("switching")):
+        note += (
+            " They are left out where a schedule, or one draw for a whole sentence or document, decides on many words."
+        )
     return [text_table(results, "Code-switching", index, columns, [note])]
 
 
@@ -105,9 +109,12 @@ def _shares(groups: Sequence[Sequence[Row]]) -> dict[str, list[str]]:
 def standard_errors(rates: Sequence[Row]) -> float | None:
     """Return how far the switched words are from the expected number, in standard deviations of as many independent draws.
 
-    None where none can be expected. Rows have "expected", "switched_words" and the number of words that could be switched:
-    "words", "source_words" or, in early results, only the share "realised". Rows are summed.
+    None where none can be expected, or where draws are not independent. Rows have "expected", "switched_words" and the
+    number of words that could be switched: "words", "source_words" or, in early results, only the share "realised". Rows
+    are summed.
     """
+    if not all(row.get("independent", True) for row in rates):
+        return None
     drawn = [(row["expected"], _words(row)) for row in rates if row.get("expected")]
     variance = math.fsum(words * expected * (1 - expected) for expected, words in drawn)
     if not variance:

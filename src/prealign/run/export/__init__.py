@@ -1,1 +1,1 @@
-"""A run's blocks, model and tasks in the formats of other tools."""
+"""Export of a run's blocks, model and tasks in the formats of other tools."""

@@ -1,10 +1,10 @@
-"""The switched, packed corpus of stage 2 of an arm, as files that any trainer reads.
+"""Export of an arm's code-switched, packed stage 2 corpus, for other trainers.
 
-1. The arm's stage `blocks` has written what its stage 2 trains on; nothing is switched or packed here, it is copied.
-2. As an Arrow dataset (`datasets.load_from_disk`), or as flat binary shards of whole blocks in the order of training:
-   little-endian ids of 2 bytes, or of 4 where the vocabulary needs them, and labels of the same shape in 4.
-3. The tokenizer lies beside them, and `index.json` says what they are.
-4. All is written aside and renamed.
+1. Take the blocks that the arm's stage `blocks` has written. They are copied without further switching or packing.
+2. Write them as an Arrow dataset (`datasets.load_from_disk`), or as flat binary shards of whole blocks in training
+   order: little-endian ids of 2 bytes (4 if the vocabulary needs it), and labels of the same shape, 4 bytes each.
+3. Write the tokenizer and `index.json`, a description of the files, beside them.
+4. Everything is written into a temporary folder, which is then renamed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BATCH = 2**20  # tokens in memory at once
 
 
 def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
-    """Copy the blocks that the arm has written to `out`. Returns its index, and whether it was written now.
+    """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
 
-    form: one of FORMATS. Raises RecipeError for another, or for more shards than blocks; RunFolderError if `out` holds
-    something else than an older copy.
+    form: one of FORMATS. Raises RecipeError for another form or for more shards than blocks, RunFolderError if `out`
+    holds anything but an older export.
     """
     if form not in FORMATS:
         raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
@@ -89,13 +89,13 @@ def _binary(blocks: Dataset, folder: Path, shards: int, arm: ArmRun) -> dict[str
     dtype = {"input_ids": "<u2" if arm.prepared.vocab_size <= 2**16 else "<u4", "labels": "<i4"}
     written = []
     for number in range(shards):
-        own = blocks.shard(shards, number, contiguous=True)
+        shard = blocks.shard(shards, number, contiguous=True)
         names = {column: f"{column}-{number:05}-of-{shards:05}.bin" for column in _COLUMNS}
         for column, name in names.items():
             with (folder / name).open("wb") as file:
-                for part in _batches(own, arm.recipe.pretrain.context):
+                for part in _batches(shard, arm.recipe.pretrain.context):
                     file.write(part[column].astype(dtype[column]).tobytes())
-        written.append({**names, "blocks": len(own)})
+        written.append({**names, "blocks": len(shard)})
     return {"format": "binary", "dtype": dtype, "shards": written}
 
 

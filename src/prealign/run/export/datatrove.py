@@ -1,13 +1,15 @@
-"""Text prepared on many machines: steps of datatrove pipelines (`pip install 'prealign[cluster]'`).
+"""Preparation of text on many machines: steps of datatrove pipelines (`pip install 'prealign[cluster]'`).
 
-A pipeline is run as so many tasks, anywhere; datatrove marks the tasks that are complete, and does the others when it is run
-again. Task r writes shard r, aside, and renames it. The shards in their order are what one machine makes of the same files:
+A pipeline runs as a number of tasks on any machines. datatrove marks complete tasks, and runs the others when it is
+started again. Task r writes shard r into a temporary folder and renames it. All shards in order equal the output of one
+machine:
 
-1. `ReadText` reads the files of a task (any reader of datatrove does as well), and `Tokenise` writes them as token ids.
-2. `CountWords` counts the words of a shard; `joined_counts` adds the shards up, for a lexicon.
-3. `SwitchAndPack` switches a shard's documents, each as row i of all shards together, and cuts blocks. It needs all of 1.
+1. `ReadText` (or any reader of datatrove) reads the files of a task. `Tokenise` writes them as token ids.
+2. `CountWords` counts the words of a shard. `joined_counts` adds up the counts of all shards, for a lexicon.
+3. `SwitchAndPack` switches the documents of a shard and packs them into blocks. A document's number is its row among
+   all shards, so all shards of step 1 must be complete.
 
-Every step calls what a preparation on one machine calls; here are only files and tasks.
+Each step calls the functions that also run on one machine. This module only handles files and tasks.
 """
 
 from __future__ import annotations
@@ -36,15 +38,16 @@ from prealign.text.blocks import BLOCKS, Mixture, MixtureCounts, block_table, cu
 from prealign.text.corpus import count_words, frequent_first, read_documents, tokenise
 from prealign.text.hub import PREFIX
 from prealign.text.sources import source_files
+from prealign.text.tokenizers import document_start
 
 
 def shard(folder: str | Path, number: int) -> Path:
-    """Return where a task's shard lies; `prealign.text.arrow.load_arrow` reads it."""
+    """Return the folder of a task's shard. `prealign.text.arrow.load_arrow` reads it."""
     return Path(folder) / f"{number:05}"
 
 
 def joined_counts(tokens: str | Path) -> dict[str, int]:
-    """Return the words of all shards that `CountWords` has counted, as `count_words` does of one corpus."""
+    """Return the word counts of all shards with `words.json` (see `CountWords`), in the form of `count_words`."""
     totals: Counter[str] = Counter()
     for path in sorted(Path(tokens).glob("*/words.json")):
         totals.update(read_json(path))
@@ -52,7 +55,7 @@ def joined_counts(tokens: str | Path) -> dict[str, int]:
 
 
 class ReadText(PipelineStep):
-    """Read a task's share of the files that `text:` of a recipe would name; the shares follow each other."""
+    """Read a task's share of the files. sources, documents: as `text` and `documents` in a recipe. Shares are contiguous."""
 
     type, name = "READER", "prealign: text"
 
@@ -61,11 +64,11 @@ class ReadText(PipelineStep):
         self.sources, self.documents = sources, documents
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Yield documents."""
+        """Yield the documents of the task."""
         yield from data or ()
         if any(source.startswith(PREFIX) for source in self.sources):
             raise CorpusError(
-                "a source hub:… cannot be parted: use datatrove's HuggingFaceDatasetReader in place of ReadText."
+                "a source hub:… cannot be split into tasks: use datatrove's HuggingFaceDatasetReader instead of ReadText."
             )
         files = source_files(self.sources, logger.info)
         first, last = (len(files) * task // world_size for task in (rank, rank + 1))
@@ -75,7 +78,7 @@ class ReadText(PipelineStep):
 
 
 class Tokenise(PipelineStep):
-    """Write documents as a shard of token ids. tokenizer: its folder or hub id."""
+    """Write documents as a shard of token ids. tokenizer: folder or hub id. tokens: folder of the shards."""
 
     type, name = "TOKENIZER", "prealign: tokens"
 
@@ -84,14 +87,14 @@ class Tokenise(PipelineStep):
         self.tokenizer, self.tokens = tokenizer, tokens
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Write the shard when all documents are read."""
+        """Write the shard of the task. Yields no documents."""
 
         def write(partial: Path) -> dict[str, Any]:
             rows = ((document.id, document.text) for document in data)
             text = arrow_from_tables(lambda: text_tables(rows), TEXT, partial / "text")
-            made = tokenise(text, AutoTokenizer.from_pretrained(self.tokenizer), partial)
+            rows_written = tokenise(text, AutoTokenizer.from_pretrained(self.tokenizer), partial)
             shutil.rmtree(partial / "text")
-            return {"documents": len(made), "tasks": world_size}
+            return {"documents": len(rows_written), "tasks": world_size}
 
         record = run_stage(shard(self.tokens, rank), "", write, anew=True)
         self.stat_update("documents", value=record["documents"])
@@ -99,7 +102,7 @@ class Tokenise(PipelineStep):
 
 
 class CountWords(PipelineStep):
-    """Count the words of a shard that `Tokenise` has written, into `words.json` beside it."""
+    """Count the words of a shard of `Tokenise`, and write them into its folder as `words.json`."""
 
     type, name = "STATS", "prealign: words"
 
@@ -108,17 +111,19 @@ class CountWords(PipelineStep):
         self.tokenizer, self.tokens = tokenizer, tokens
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Count when all documents are read."""
+        """Pass the documents on, then count the words of the shard."""
         yield from data or ()
-        own = shard(self.tokens, rank)
-        write_json(own / "words.json", count_words(load_arrow(own), AutoTokenizer.from_pretrained(self.tokenizer)))
+        folder = shard(self.tokens, rank)
+        counts = count_words(load_arrow(folder), AutoTokenizer.from_pretrained(self.tokenizer))
+        write_json(folder / "words.json", counts)
 
 
 class SwitchAndPack(PipelineStep):
-    """Write a shard's documents, switched, as blocks of `context` tokens in the order of the text.
+    """Switch the documents of a shard and write them as blocks of `context` tokens, in the order of the text.
 
-    lexicon: a lexicon.jsonl, None for text that is not switched. switcher: settings of `CodeSwitcher`. epoch: the pass over
-    the text, which switches other words. At the end of each shard less than a block is left out, which its record counts.
+    lexicon: path of a lexicon.jsonl; None does not switch. switcher: settings of `CodeSwitcher`. epoch: number of the
+    pass over the text; each pass switches other words. The remainder of each shard, less than a block, is left out and
+    counted in its record.
     """
 
     type, name = "WRITER", "prealign: blocks"
@@ -139,7 +144,7 @@ class SwitchAndPack(PipelineStep):
         self.context, self.lexicon, self.epoch, self.switcher = context, lexicon, epoch, switcher
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Write the shard."""
+        """Pass the documents on, then write the blocks of the shard."""
         yield from data or ()
         record = run_stage(
             shard(self.blocks, rank), "", lambda partial: self._write(partial, rank, world_size), anew=True
@@ -156,15 +161,18 @@ class SwitchAndPack(PipelineStep):
         switcher = CodeSwitcher(tokenizer, lexicon, source=lexicon.source, **self.switcher) if lexicon else None
         language = lexicon.source if lexicon else "text"
         rewriters = {language: switcher} if switcher else {}
-        mixture = Mixture({language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, rewriters)
+        bos = document_start(tokenizer, None)
+        mixture = Mixture(
+            {language: concatenate_datasets(shards)}, language, tokenizer.eos_token_id, rewriters, bos=bos
+        )
         first = sum(map(len, shards[:rank]))
         counts, left = MixtureCounts(), 0
 
         def tables() -> Iterator[pa.Table]:
             nonlocal left
-            own = np.arange(first, first + len(shards[rank]))
-            for stretch in cut_blocks([mixture.documents(self.epoch, own, counts)], self.context):
-                if stretch[0].shape[1] < self.context:  # the remainder, which comes last
+            documents = np.arange(first, first + len(shards[rank]))
+            for stretch in cut_blocks([mixture.documents(self.epoch, documents, counts)], self.context):
+                if stretch[0].shape[1] < self.context:  # the remainder at the end
                     left = stretch[0].size
                 else:
                     counts.blocks += len(stretch[0])
@@ -174,11 +182,11 @@ class SwitchAndPack(PipelineStep):
         return {**counts.record(language), "left_out_tokens": left}
 
     def _check_tokens(self, world_size: int) -> None:
-        """RunFolderError if the tokens are of another number of tasks, or some of them are missing."""
+        """Raise RunFolderError if shards of tokens are missing, or come from another number of tasks."""
         for task in range(world_size):
             record = shard(self.tokens, task) / "stage.json"
             if not record.exists() or read_json(record)["tasks"] != world_size:
                 raise RunFolderError(
                     f"{self.tokens}: the shards are not those of {world_size} tasks that are all complete (see {record}). "
-                    "Run Tokenise to its end first, with as many tasks, into a folder of its own."
+                    "Run Tokenise to its end first, with the same number of tasks, into a separate folder."
                 )

@@ -1,12 +1,13 @@
-"""A run for lm-evaluation-harness, which reads checkpoints as they are: a tokenizer, and the questions as local tasks.
+"""Export of a run for lm-evaluation-harness: a tokenizer, and the knowledge questions as local tasks.
 
-1. The tokenizer begins every text with EOS, as documents do in training, and adds nothing else.
-2. Twin ids have no text, so each becomes an added token `<|clone:ID|>` of its source's id. Added ids go on from the
-   vocabulary in the order of the ids, which is how twins are numbered.
-3. A question of knowledge is an item of multiple choice in each language. Candidates are sorted by name: of equal ones
-   lm-eval takes the first, and a model that cannot tell must not find the truth there.
-4. Each item is read back as lm-eval reads it; those that come out in other tokens than ours are counted.
-5. There is a task for each language and condition, and a group for each language.
+1. Checkpoints need no export: lm-eval loads them unchanged.
+2. The tokenizer puts EOS before every text, as before documents in training, and adds nothing else.
+3. Twin ids have no text, so each becomes an added token `<|clone:ID|>`, with the source id as ID. Added tokens are
+   numbered after the vocabulary in the order of the source ids, like twins.
+4. A knowledge question is a multiple-choice item in each language. Candidates are sorted by name: on ties lm-eval takes
+   the first candidate, which must not be the true one systematically.
+5. Tokenise each item as lm-eval does, and count items whose tokens differ from ours.
+6. Write one task for each language and condition, and one group for each language.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ metadata: {{version: 1}}
 
 
 def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recipe: Recipe) -> list[str]:
-    """Return the command line that asks a checkpoint: all languages, but a clone where the arm reads it in source ids."""
+    """Return the lm-eval command that tests a checkpoint in all languages, except a clone in source ids."""
     source_ids = recipe.mixture.clone_in_source_ids
     groups = [group for language, group in record["groups"].items() if not (source_ids and is_clone(language))]
     arguments = [f"pretrained={checkpoint}", f"tokenizer={place / 'tokenizer'}"]
@@ -63,7 +64,7 @@ def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recip
 
 
 def written_harness(run: RunFolder, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
-    """Return the folder for lm-eval and its record (see `write_harness`), made now unless it is there."""
+    """Return the folder for lm-eval and its record (see `write_harness`). Writes it unless it is fresh."""
     place = run.harness
     with alone_in(place, patient=True):
         record = finished(place, prepared.mark)
@@ -71,10 +72,10 @@ def written_harness(run: RunFolder, prepared: Prepared) -> tuple[Path, dict[str,
 
 
 def write_harness(folder: Path, prepared: Prepared) -> dict[str, Any]:
-    """Write `tokenizer/` and, if the run has made-up facts, `tasks/`; return the record.
+    """Write `tokenizer/` and, if the run has made-up facts, `tasks/`. Returns the record.
 
-    `groups`: names of task groups by language; `tasks`, `items`: how many; `otherwise`: how many items lm-eval reads in
-    other tokens than `evaluate_knowledge`.
+    The record holds "groups" (task groups by language), "tasks" and "items" (their numbers), and "otherwise" (the
+    number of items that lm-eval splits into other tokens than `evaluate_knowledge`).
     """
     questions = prepared.questions if "knowledge" in prepared.record else []
     tokenizer = harness_tokenizer(prepared.tokenizer, clone=any(map(is_clone, prepared.languages)))
@@ -91,21 +92,21 @@ def write_harness(folder: Path, prepared: Prepared) -> dict[str, Any]:
 
 
 def harness_tokenizer(tokenizer: Tokenizer, *, clone: bool) -> Tokenizer:
-    """Return a copy that begins texts with EOS, and (clone) has a token for each twin id."""
-    made = copy.deepcopy(tokenizer)
-    eos = {"id": "EOS", "ids": [made.eos_token_id], "tokens": [made.eos_token]}
-    made.backend_tokenizer.post_processor = TemplateProcessing(single="EOS $A", special_tokens=[eos])
+    """Return a copy of the tokenizer that puts EOS before every text. clone: it also has a token for each twin id."""
+    extended = copy.deepcopy(tokenizer)
+    eos = {"id": "EOS", "ids": [extended.eos_token_id], "tokens": [extended.eos_token]}
+    extended.backend_tokenizer.post_processor = TemplateProcessing(single="EOS $A", special_tokens=[eos])
     if clone:
         twin = clone_language(tokenizer).twin
         ids = np.flatnonzero(twin != np.arange(len(twin)))
         texts = [f"<|clone:{i}|>" for i in ids]
-        made.add_tokens([AddedToken(text, normalized=False) for text in texts])
-        assert made.convert_tokens_to_ids(texts) == twin[ids].tolist(), "the vocabulary has holes"
-    return made
+        extended.add_tokens([AddedToken(text, normalized=False) for text in texts])
+        assert extended.convert_tokens_to_ids(texts) == twin[ids].tolist(), "the vocabulary has holes"
+    return extended
 
 
 def harness_item(question: Question, language: str, tokens: QuestionTokens, tokenizer: Tokenizer) -> Item:
-    """Write a question as text that `harness_tokenizer` reads; `tokens` is the question in this language's tokens."""
+    """Return a question as a text item for `harness_tokenizer`. tokens: the question in the tokens of `language`."""
     prompt = question.prompts[language]
     context = prompt.rstrip()
     names = [question.answer, *(name for name in question.candidates if name != question.answer)]
@@ -127,7 +128,7 @@ def harness_item(question: Question, language: str, tokens: QuestionTokens, toke
 
 
 def reads_as(tokens: QuestionTokens, item: Item, tokenizer: Tokenizer) -> bool:
-    """Whether lm-eval reads the same tokens: it cuts the whole where the context alone ends."""
+    """Whether lm-eval gets the tokens of `tokens`. It tokenises context + choice, and cuts at the context's length."""
     context = tokenizer.encode(item["context"])
     read = [tokenizer.encode(item["context"] + choice) for choice in item["choices"]]
     candidates = [ids[len(context) :] for ids in read]

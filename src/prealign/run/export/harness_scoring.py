@@ -1,8 +1,9 @@
-"""Read by lm-evaluation-harness, as `scoring.py` beside the task files: it needs nothing of prealign.
+"""Scoring functions for lm-evaluation-harness, copied as `scoring.py` beside the task files. It does not import
+prealign.
 
-1. `load` picks the items of a task's language and condition.
-2. `per_token` ranks candidates as prealign does, by mean log-probability over tokens; lm-eval itself has sums, and means
-   over characters.
+1. `load` selects the items of a task's language and condition.
+2. `per_token` ranks candidates as prealign does, by mean log-probability per token. lm-eval itself offers sums, and
+   means per character.
 """
 
 from __future__ import annotations
@@ -23,6 +24,6 @@ def load(*, language: str, condition: str, **_: Any) -> dict[str, Dataset]:
 
 
 def per_token(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
-    """Return whether the truth has the highest mean log-probability."""
+    """Return {"acc_per_token": 1.0} if the true candidate has the highest mean log-probability per token, else 0.0."""
     means = [total / tokens for (total, _), tokens in zip(results, doc["tokens"], strict=True)]
     return {"acc_per_token": float(means.index(max(means)) == doc["answer"])}

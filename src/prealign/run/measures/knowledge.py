@@ -1,4 +1,4 @@
-"""Questions about the made-up facts, for a run's model."""
+"""Knowledge of a run's model: questions about the made-up facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prealign.run.data import Prepared
 
 
 def evaluate_knowledge(model: Any, prepared: Prepared, recipe: Recipe) -> Evaluation:
-    """Return accuracy per language and condition, and by condition and language the statistics per question."""
+    """Return accuracy per language and condition, and the statistics of each question, by condition and language."""
     evaluator = KnowledgeQuestions(
         prepared.tokenizer,
         prepared.questions,

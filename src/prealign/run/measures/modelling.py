@@ -21,10 +21,10 @@ from prealign.training.precision import autocast, precision
 def evaluate_lm(
     model: Any, prepared: Prepared, recipe: Recipe, lexicon: Lexicon, on_progress: OnProgress
 ) -> Evaluation:
-    """Return perplexity and bits per byte of every language's test documents, and by language the statistics per document.
+    """Return perplexity and bits per byte of each language's test documents, and the statistics of each document.
 
-    Matrices are multiplied in the precision of training; log-softmax is float32, and sums are float64. Target languages also
-    have the perplexity of words inside and outside `lexicon`.
+    Matrices are multiplied in the precision of training, log-softmax is float32, sums are float64. Target languages
+    also get the perplexity of words inside and outside `lexicon`.
     """
     scores: list[Score] = []
     items: dict[str, Any] = {}
@@ -36,7 +36,7 @@ def evaluate_lm(
             byte_counts=np.asarray(rows["bytes"]),
             language=language,
             context=recipe.pretrain.context,
-            prefix=prepared.eos,
+            prefix=prepared.before,
             stride=recipe.evaluate.stride,
             batch_size=recipe.evaluate.batch_size,
             words=None if language == prepared.languages[0] else _word_kinds(prepared, lexicon, language, key),
@@ -44,14 +44,14 @@ def evaluate_lm(
         )
         total = prepared.record["corpus"][language]["test"]["tokens"]
         with autocast(recipe.trainer, model.device):
-            found = evaluator(model, on_progress=token_counter(f"evaluate {language}", total, on_progress))
-        scores += found.scores
-        items[language] = {"document": list(rows["document"])} | found.items
+            evaluation = evaluator(model, on_progress=token_counter(f"evaluate {language}", total, on_progress))
+        scores += evaluation.scores
+        items[language] = {"document": list(rows["document"])} | evaluation.items
     return Evaluation(scores, items)
 
 
 def _word_kinds(prepared: Prepared, lexicon: Lexicon, language: str, key: Key | None) -> WordKinds:
-    """Return the kinds of a target's test tokens; a clone read in source ids has the same words, token by token."""
+    """Return the word kinds of a target's test tokens. They also fit a clone read in source ids, token by token."""
     rows = prepared.tokens(language, "test").with_format("numpy")
     starts = rows["words"] if "words" in rows.column_names else [None] * len(rows)
     forms = lexicon_forms(prepared.tokenizer, lexicon, language)

@@ -1,9 +1,9 @@
-"""Evaluate the models of a run on parallel data that they were never trained on: test dictionaries and parallel sentences.
+"""Retrieval from parallel data that was never trained on: test dictionaries and parallel sentences.
 
-1. Read both once, for all checkpoints of an arm. The queries and candidates of a test dictionary come from the run's data.
-2. A clone's sentences are the source's, in twin ids. Sentences that exceed the context, with the separator before them, are
-   cut at the end and counted in the signature.
-3. Leave out a clone in source ids: both sides are the same tokens.
+1. Read both once for all checkpoints of an arm. Queries and candidates of test dictionaries come from the run's data.
+2. Make a clone's sentences from the source's, in twin ids. Cut sentences that exceed the context (with a separator
+   before them) at the end, and count them in the signature.
+3. Leave out a clone in source ids: both sides have the same tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prealign.run.data import Prepared
 
 
 class ParallelTests:
-    """The evaluators of an arm's test dictionaries and sentences. DataError for files that cannot be read."""
+    """The evaluators of an arm's test dictionaries and sentences. DataError if a file cannot be read."""
 
     def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
         section = recipe.evaluate
@@ -34,22 +34,22 @@ class ParallelTests:
         self.sentences = {chosen.name: list(_sentences(chosen, prepared, recipe)) for chosen in section.sentences}
 
     def measure(self, model: Any, *, stage: Stage) -> Evaluation:
-        """Return a model's scores and hits: "dictionary" -> language -> hits, "sentences" -> set -> language -> hits."""
+        """Return scores and hits of a model: "dictionary" -> language -> hits, "sentences" -> set -> language -> hits."""
         scores: list[Score] = []
         words: dict[str, Any] = {}
         sentences: dict[str, Any] = {name: {} for name in self.sentences}
         for language, dictionary in self.dictionaries.items():
-            found, words[language] = dictionary(model, stage=stage)
-            scores += found
+            more, words[language] = dictionary(model, stage=stage)
+            scores += more
         for name, evaluators in self.sentences.items():
             for evaluator in evaluators:
-                found, sentences[name][evaluator.language] = evaluator(model, stage=stage)
-                scores += found
+                more, sentences[name][evaluator.language] = evaluator(model, stage=stage)
+                scores += more
         return Evaluation(scores, {"dictionary": words, "sentences": sentences})
 
 
 def _sentences(section: SentenceSet, prepared: Prepared, recipe: Recipe) -> Iterator[SentenceRetrieval]:
-    """Yield the evaluator of each target language that the set has."""
+    """Yield the evaluator of each target language in the set."""
     source, *targets = prepared.languages
     read = read_sentences(section, source)
     for language in targets:
@@ -63,7 +63,8 @@ def _sentences(section: SentenceSet, prepared: Prepared, recipe: Recipe) -> Iter
             pairs.targets,
             language=language,
             max_tokens=recipe.pretrain.context - 1,
-            separator=prepared.eos,
+            separator=prepared.before,
+            after="eos" if prepared.bos is None else "bos",
             condition=section.name,
             repeated=pairs.repeated,
             batch_size=recipe.evaluate.batch_size,

@@ -15,10 +15,10 @@ from prealign.run.data import Prepared
 def evaluate_retrieval(
     model: Any, prepared: Prepared, recipe: Recipe, seen: Lexicon, held_out: Lexicon, *, stage: Stage, seed: int
 ) -> Evaluation:
-    """Return word retrieval per layer, language and split, and by language the hits per word.
+    """Return scores of word retrieval per layer, language and split, and the hits of each word, by language.
 
-    At most `evaluate.retrieval_words` groups of each split are drawn by seed. A clone in source ids is left out: both sides
-    are the same tokens.
+    At most `evaluate.retrieval_words` groups of each split are drawn by seed. A clone in source ids is left out: both
+    sides have the same tokens.
     """
     scores: list[Score] = []
     items: dict[str, Any] = {}
@@ -27,6 +27,6 @@ def evaluate_retrieval(
         pairs = draw_pairs(seen, held_out, language, section.retrieval_words, seed)
         if pairs.sources:  # a small share of the dictionary may leave a language out
             settings = (recipe.align.bos, section.csls_neighbours, prepared.identity)
-            found, items[language] = WordRetrieval(prepared.tokenizer, pairs, *settings)(model, stage=stage)
-            scores += found
+            more, items[language] = WordRetrieval(prepared.tokenizer, pairs, *settings)(model, stage=stage)
+            scores += more
     return Evaluation(scores, items)

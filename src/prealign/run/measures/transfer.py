@@ -1,4 +1,4 @@
-"""Zero-shot transfer of a run's model."""
+"""Zero-shot cross-lingual transfer of a run's model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluate_transfer(
     folder: Path,
     on_progress: OnProgress,
 ) -> TransferEvaluation:
-    """Return a task's scores, the answers per language, and the record of fine-tuning. `folder` is scratch space."""
+    """Return the scores of a task, the answers per language, and the record of fine-tuning. folder: scratch folder."""
     data = task_data(task, prepared, recipe, seed)
     evaluator = Transfer(task, data, recipe.trainer, recipe.evaluate.batch_size, prepared.identity)
     model = load_weights(recipe.model, str(checkpoint))
@@ -36,9 +36,9 @@ def evaluate_transfer(
 
 
 def check_task(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> None:
-    """Check a task's data within seconds, before hours of training. Raises DataError.
+    """Check the data of a task within seconds, before hours of training. Raises DataError.
 
-    Files are read and compared, passages drawn; the texts of files are not tokenised.
+    Files are read and compared but not tokenised; passages are drawn.
     """
     if task.passages is None:
         files = read_task(task, prepared.languages[0])
@@ -48,7 +48,7 @@ def check_task(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int
 
 
 def task_data(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> TaskData:
-    """Return a task's examples in an arm's ids; training examples are drawn by seed. Raises DataError."""
+    """Return the examples of a task in the token ids of an arm. Training examples are drawn by seed. Raises DataError."""
     if task.passages is not None:
         return _from_passages(task, prepared, recipe, seed)
     return labelled_data(
@@ -63,9 +63,9 @@ def task_data(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int)
 
 
 def _from_passages(task: TransferTask, prepared: Prepared, recipe: Recipe, seed: int) -> TaskData:
-    """Draw passages of training documents by `seed`, and of test documents by `split.seed`: all seeds have the same tests.
+    """Draw training passages by `seed`, and test passages by `split.seed`, so that all seeds have the same tests.
 
-    A clone's passages are the source's.
+    A clone's passages are the source's, in its ids.
     """
     section = task.passages
     assert section is not None

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prealign.errors import RecipeError
+from prealign.lexicon.case import lower, title
 from prealign.recipe.measures import KnowledgeSection
 from prealign.recipe.templates import OBJECT, SUBJECT, Templates, wording
 
@@ -36,6 +37,7 @@ _SENTENCES = 8
 """Sentences of a document: 100 to 150 tokens."""
 # Names are of one length, so that no name begins another.
 _ONSETS, _VOWELS = "bdfghjklmnprstvz", "aeiou"
+_SPELLING = "en"  # names are of plain Latin letters, whatever the language around them
 _SYLLABLES = len(_ONSETS) * len(_VOWELS)
 _SAMPLE = 3
 """Names made for each one taken."""
@@ -125,7 +127,7 @@ def make_names(number: int, rng: Generator, taken: Collection[str], tokens: Toke
     `tokens` returns the number of tokens of each name. Of a sample of names, those with the fewest tokens are taken: a small
     model needs many more exposures to distinguish names of several subwords.
     """
-    known = {word.lower() for word in taken}
+    known = {lower(word, _SPELLING) for word in taken}
     lengths = Counter(map(len, known))  # a word of a name's length may be one of the names
     syllables = next((n for n in (2, 3) if _SAMPLE * number <= _SYLLABLES**n - lengths[2 * n]), 0)
     if not syllables:
@@ -135,7 +137,7 @@ def make_names(number: int, rng: Generator, taken: Collection[str], tokens: Toke
         name = "".join(str(rng.choice(list(letters))) for letters in (_ONSETS, _VOWELS) * syllables)
         if name not in known:
             known.add(name)
-            names.append(name.capitalize())
+            names.append(title(name, _SPELLING))
     cheapest = np.argsort(tokens(names), kind="stable")[:number]
     return [names[i] for i in rng.permutation(cheapest)]
 
