@@ -277,6 +277,18 @@ def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
     assert "unchanged, skipped: tokens, lexicon" in prealign("lexicon", "recipe.yaml").output
 
 
+def test_building_shows_the_parallel_text_and_a_run_without_it_trains_nothing(folder: Path) -> None:
+    bitext = ("pretrain.context=32", "bitext={limit: 40, max_tokens: 20}")
+    built = prealign("lexicon", "build", "recipe.yaml", *bitext).output
+    assert re.search(r"en-clone: [\d,]+ pairs of sentences, [\d,]+ and [\d,]+ tokens", built)
+    assert re.search(r"left out: \d+ pairs with a sentence of more than 20 tokens, such as ", built)
+    assert "parallel_text trains on parallel text" in refused("run", "recipe.yaml", "arms=[joint, parallel_text]")
+    assert "parallel_text trains on parallel text" in refused("plan", "recipe.yaml", "arms=[joint, parallel_text]")
+    assert not trained(folder)
+    planned = prealign("plan", "recipe.yaml", "arms=[joint, parallel_text]", "bitext={}", "--out", "nowhere")
+    assert "14 tokens a sentence of parallel text" in " ".join(planned.output.split())
+
+
 def test_validate_and_env_say_what_they_found(folder: Path) -> None:
     assert "2 arms × 1 seeds" in prealign("validate", "recipe.yaml").output
     assert "no effect" in prealign("validate", "recipe.yaml", "sustain.groups=8").output

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections import Counter
 from itertools import permutations
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,8 @@ from prealign.errors import LexiconError
 from prealign.lexicon import Lexicon
 from prealign.lexicon.group import Evidence, Group
 from prealign.lexicon.parallel.statistics import Counted, Thresholds, count_links, probable
-from prealign.text.bitext import BLANK, read_parallel
+from prealign.lexicon.reading_report import Tally
+from prealign.text.bitext import BLANK, OTHER_LANGUAGES, read_parallel
 from prealign.text.sentence import sentence_cutter
 
 DATA = Path(__file__).absolute().parents[3] / "shared" / "data"
@@ -61,10 +64,65 @@ def test_two_files_and_one_of_two_columns_give_the_same_pairs(tmp_path: Path) ->
     both.write_bytes("\ufeffa house\tein Haus\r\n\tleer\r\nthe dog\t\nleft\tlinks\n".encode())
     expected = (("a house", "ein Haus"), ("left", "links"))
     for paths in ([one, other], [both]):
-        text = read_parallel(paths)
+        text = read_parallel(paths, "en", "de")
         assert (text.pairs, text.lines) == (expected, 4)
         assert text.dropped[BLANK].count == 2
         assert "4 lines, 2 pairs" in text.text and "line 2 '' → 'leer'" in text.text
+
+
+def test_tmx_and_jsonl_give_the_pairs_of_two_columns(tmp_path: Path) -> None:
+    pairs = [("a house", "ein Haus"), ("left & right", "links"), ("{x}", "y")]
+    (tmp_path / "x.tsv").write_text("".join(f"{one}\t{other}\n" for one, other in pairs))
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"de-AT": de, "en": en, "id": 1}) + "\n" for en, de in pairs))
+    nested = ({"id": "1", "translation": {"en": en, "de": de}} for en, de in pairs)
+    (tmp_path / "opus.json").write_bytes(b"\xef\xbb\xbf" + "".join(json.dumps(one) + "\n" for one in nested).encode())
+    rows = "".join(
+        f'<tu><tuv xml:lang="de"><seg>{de}</seg></tuv><tuv xml:lang="EN-us"><seg>{escape(en)}</seg></tuv></tu>'
+        for en, de in pairs
+    )
+    tmx = f"<?xml version='1.0'?><tmx version='1.4'><header/><body>{rows}</body></tmx>"
+    (tmp_path / "x.tmx.gz").write_bytes(gzip.compress(tmx.encode()))
+    for name in ("x.tsv", "x.jsonl", "opus.json", "x.tmx.gz"):
+        assert list(read_parallel([tmp_path / name], "en", "de").pairs) == pairs, name
+        (turned,) = {read_parallel([tmp_path / name], "de", "en").pairs[0]}
+        assert turned == (pairs[0] if name == "x.tsv" else pairs[0][::-1])
+
+
+def test_units_of_other_languages_are_counted_and_variants_make_several_pairs(tmp_path: Path) -> None:
+    def unit(**sides: str) -> str:
+        tuvs = (f'<tuv xml:lang="{name[:2]}"><seg>{text}</seg></tuv>' for name, text in sides.items())
+        return f"<tu>{''.join(tuvs)}</tu>"
+
+    units = [unit(en="a", fr="b"), unit(en="a", de1="b", de2="c"), unit(en=" ", de="d")]
+    (tmp_path / "x.tmx").write_text(f"<tmx><body>{''.join(units)}</body></tmx>")
+    text = read_parallel([tmp_path / "x.tmx"], "en", "de")
+    assert text.pairs == (("a", "b"), ("a", "c")) and text.lines == 4
+    assert text.dropped[OTHER_LANGUAGES] == Tally(1, ("unit 1",))
+    assert text.dropped[BLANK] == Tally(1, ("unit 3 '' → 'd'",))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ('{"en": "a"}', "line 1 is without a text of `de`: its keys are 'en'"),
+        ('{"en": "a", "de": 3}', "line 1 is wrong: key `de` is missing, empty or not text"),
+        ('{"translation": "x"}', "line 1 is without an object in `translation`"),
+        ("{en: a}", "line 1 is not JSON"),
+    ],
+)
+def test_lines_of_json_without_both_texts_are_malformed(tmp_path: Path, record: str, message: str) -> None:
+    (tmp_path / "x.jsonl").write_text(record + "\n")
+    with pytest.raises(LexiconError) as caught:
+        read_parallel([tmp_path / "x.jsonl"], "en", "de")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, None])
+def test_a_limit_keeps_the_first_pairs_and_counts_the_others(tmp_path: Path, limit: int | None) -> None:
+    (tmp_path / "x.tsv").write_text("a\tb\n\tc\nd\te\n")
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de", limit=limit)
+    assert text.pairs == (("a", "b"), ("d", "e"))[:limit]
+    assert text.lines == 3 == len(text.pairs) + sum(tally.count for tally in text.dropped.values())
 
 
 @pytest.mark.parametrize(("lines", "fewer"), [(3, 2), (2, 3), (1, 0)])
@@ -73,7 +131,7 @@ def test_files_of_different_lengths_are_refused_with_both_counts(tmp_path: Path,
     one.write_text("word\n" * lines, encoding="utf-8")
     other.write_text("Wort\n" * fewer, encoding="utf-8")
     with pytest.raises(LexiconError, match=rf"x\.en has {lines} lines, .*x\.de has {fewer}"):
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +147,7 @@ def test_files_of_different_lengths_are_refused_with_both_counts(tmp_path: Path,
 def test_a_file_that_is_no_parallel_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.tsv").write_bytes(content)
     with pytest.raises(LexiconError, match=message):
-        read_parallel([tmp_path / "x.tsv"])
+        read_parallel([tmp_path / "x.tsv"], "en", "de")
 
 
 def test_of_two_files_the_one_in_another_encoding_is_named(tmp_path: Path) -> None:
@@ -97,12 +155,12 @@ def test_of_two_files_the_one_in_another_encoding_is_named(tmp_path: Path) -> No
     one.write_text("à\nb\né\nd\n", encoding="utf-8")
     other.write_text("a\nß\nc\nü\n", encoding="latin1")
     with pytest.raises(LexiconError) as caught:
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
     assert f"{other}: 2 lines are not UTF-8, the first is line 2: convert the file" in str(caught.value)
     assert f"{one}:" not in str(caught.value)
     other.write_bytes("a\nb\n".encode("utf-32"))
     with pytest.raises(LexiconError, match=r"x\.de: the file is UTF-32"):
-        read_parallel([one, other])
+        read_parallel([one, other], "en", "de")
 
 
 @checked
@@ -113,7 +171,7 @@ def test_any_bytes_are_pairs_or_an_error_that_names_a_file(tmp_path: Path, conte
         path.write_bytes(data)
     for chosen in (paths, paths[:1]):
         try:
-            text = read_parallel(chosen)
+            text = read_parallel(chosen, "en", "de")
         except LexiconError as error:
             assert str(tmp_path / "x.") in str(error)
             continue
@@ -123,20 +181,20 @@ def test_any_bytes_are_pairs_or_an_error_that_names_a_file(tmp_path: Path, conte
 
 def test_a_few_malformed_lines_of_a_short_text_are_counted(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes(b"a\tb\n" * 4 + b"no tab\n" * 3)
-    text = read_parallel([tmp_path / "x.tsv"])
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de")
     assert len(text.pairs) == 4 and text.dropped["malformed lines"].count == 3
 
 
 def test_one_malformed_line_in_a_hundred_is_counted_and_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes(b"a\tb\n" * 50 + b"\xff\tb\n" + b"a\tb\n" * 49)
-    text = read_parallel([tmp_path / "x.tsv"])
+    text = read_parallel([tmp_path / "x.tsv"], "en", "de")
     assert len(text.pairs) == 99 and text.dropped["malformed lines"].count == 1
 
 
 @pytest.mark.parametrize("files", [[], ["a", "b", "c"]])
 def test_there_are_one_or_two_files(files: list[str]) -> None:
     with pytest.raises(LexiconError, match="give two, or one"):
-        read_parallel([Path(file) for file in files])
+        read_parallel([Path(file) for file in files], "en", "de")
 
 
 # --- statistics, by hand ---------------------------------------------------------------------------
@@ -288,9 +346,8 @@ def test_real_text_gives_lexicons_that_agree_with_muse(
         word, translation = line.split()
         if word != translation:
             known.setdefault(word, set()).add(translation)
-    found = count_links(
-        read_parallel(paths).pairs, ("en", target), (sentence_cutter("en"), sentence_cutter(target)), quiet
-    )
+    cutters = (sentence_cutter("en"), sentence_cutter(target))
+    found = count_links(read_parallel(paths, "en", target).pairs, ("en", target), cutters, quiet)
     lexicon, _ = probable(found, "en", target, Thresholds(), "aligned:tatoeba")
     right = Counter(
         sense.lower() in known[group.word.lower()]

@@ -92,7 +92,8 @@ def align(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Two files, source and target, with one sentence per line; or one tab-separated file.", metavar="FILE"
+            help="Two files, source and target, with one sentence per line; or one file: tab-separated, TMX or JSONL.",
+            metavar="FILE",
         ),
     ],
     target: Target,
@@ -120,7 +121,7 @@ def align(
     thresholds = Thresholds(minimum_count, minimum_probability, mutual_best, senses)
     check_writable(out)
     cutters = (sentence_cutter(source), sentence_cutter(target))
-    text = read_parallel(files)
+    text = read_parallel(files, source, target)
     say(text.text)
     with Meter() as meter:
         counted = count_links(text.pairs, (source, target), cutters, meter.show)

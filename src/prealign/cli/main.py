@@ -133,6 +133,9 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
         console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: they are in test dictionaries")
+    for own in prepared.record.get("bitext", {}).values():
+        for line in own["summary"]:
+            console.print(line, soft_wrap=True)
     print_tables(tokenizer(prepared.record))
 
 

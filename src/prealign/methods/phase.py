@@ -14,20 +14,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.flops import training_flops
 from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
+from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import Rewriter
-from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
@@ -174,6 +175,26 @@ class Term:
 
 
 @dataclass(frozen=True)
+class BitextShare:
+    """Steps of a phase that read parallel text instead of the mixture: each pair of sentences is a document.
+
+    share: of the steps, at least one of them. place: where they are. "spread": as many blocks, evenly over the phase. The
+    blocks of parallel text and those of the mixture are the same in all three places; their order differs.
+    """
+
+    share: float = 1.0
+    place: Literal["first", "spread", "last"] = "spread"
+
+    def positions(self, steps: int, blocks_per_step: int) -> np.ndarray:
+        """Return the numbers (n,) of the phase's blocks that are parallel text, in ascending order."""
+        total, taken = steps * blocks_per_step, min(steps, max(1, round(self.share * steps))) * blocks_per_step
+        number = np.arange(taken)
+        if self.place == "spread":
+            return (2 * number + 1) * total // (2 * taken)
+        return number if self.place == "first" else total - taken + number
+
+
+@dataclass(frozen=True)
 class Phase:
     """One training phase of an arm. Batch sizes are per device.
 
@@ -192,6 +213,7 @@ class Phase:
     lm_weight: float = 1.0
     terms: tuple[Term, ...] = ()
     rewriting: Rewriting | None = None
+    bitext: BitextShare | None = None
     initialisations: tuple[Initialisation, ...] = ()
     freeze_body: bool = False
 
@@ -232,6 +254,7 @@ class Phase:
             "objectives": [term.describe() for term in self.terms],
             "rewriting": self.rewriting.describe() if self.rewriting else None,
             "initialisations": [initialisation.describe() for initialisation in self.initialisations],
+            **({"bitext": asdict(self.bitext)} if self.bitext else {}),
         }
 
 
@@ -278,9 +301,9 @@ class Inputs(Protocol):
         """Return the training lexicon plus the inflected forms that the recipe adds (`lexicon.inflect`)."""
 
     @property
-    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
-        """Return, by target language, source sentences and their translations in token ids without special tokens: row i
-        translates row i. Empty if the recipe has no parallel text.
+    def bitext(self) -> Mapping[str, TokenPairs]:
+        """Return the parallel text of each target language that has some: (sentences of the source, their translations) in
+        token ids without special tokens. Empty without `bitext` in the recipe; sizes alone when a run is planned.
         """
 
     @property
@@ -293,6 +316,16 @@ class Inputs(Protocol):
 
     def training_ids(self, language: str) -> Iterator[np.ndarray]:
         """Yield the token ids (T,) of each training document in `language`; none if the arm does not read it."""
+
+
+def required_bitext(inputs: Inputs, method: str) -> Mapping[str, TokenPairs]:
+    """Return the parallel text; RecipeError, which names the method, if the recipe has none."""
+    if not inputs.bitext:
+        raise RecipeError(
+            f"{method} trains on parallel text, and the recipe has none: add `bitext: {{files: [{{target: de, "
+            "source_file: FILE, target_file: FILE}]}`, or `bitext: {}` for a clone"
+        )
+    return inputs.bitext
 
 
 class Method(Protocol):

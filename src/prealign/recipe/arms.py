@@ -95,7 +95,7 @@ _DEFINED: tuple[tuple[Any, ...], ...] = (
 ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
-_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "model", "knowledge")
+_SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
 

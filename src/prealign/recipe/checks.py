@@ -180,6 +180,26 @@ def _parallel(recipe: Recipe) -> Iterator[Problem]:
             yield here, f"the source language has no file: add '{source}: FILE'"
 
 
+def _bitext(recipe: Recipe) -> Iterator[Problem]:
+    """Parallel text is of the recipe's languages, and its sentences fit the context."""
+    section = recipe.bitext
+    if section is None:
+        return
+    targets = [target.language for target in recipe.targets if not target.is_clone]
+    for i, file in enumerate(section.files):
+        key: Key = ("bitext", "files", i, "target")
+        if file.target.endswith(CLONE_SUFFIX):
+            yield key, f"the parallel text of {file.target!r} is made from the source's: remove this entry"
+        elif file.target not in targets:
+            yield key, f"{file.target!r} is not a language of `targets`{did_you_mean(file.target, targets)}"
+    if not section.files and len(targets) == len(recipe.targets):
+        yield ("bitext", "files"), "has no parallel text: add a file of a target language"
+    context = recipe.pretrain.context
+    if section.longest(context) > context - 2:
+        why = f"{section.max_tokens} is above pretrain.context - 2, {context - 2}: BOS and EOS would not fit"
+        yield ("bitext", "max_tokens"), why
+
+
 def _transfer(recipe: Recipe) -> Iterator[Problem]:
     """Yield the contradictions of each transfer task with the rest of the recipe."""
     names = [task.name for task in recipe.transfer]
@@ -239,6 +259,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
     (("pretrain", "evaluate"), _window),
     (("source", "targets", "mixture", "switch"), _shares),
     (("source", "targets", "lexicon", "evaluate"), _parallel),
+    (("source", "targets", "bitext", "pretrain"), _bitext),
     (("trainer",), _trainer),
     (
         ("methods", "align", "switch", "sustain", "anchor", "next_word", "twin_mask", "pretrain", "lexicon"),

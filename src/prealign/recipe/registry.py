@@ -28,6 +28,7 @@ METHODS: dict[str, str] = {
     "tied_ids": "prealign.methods.peers.tied_ids:TiedIds",
     # data recipes
     "curriculum": "prealign.methods.peers.curriculum:Curriculum",
+    "parallel_text": "prealign.methods.peers.parallel_text:ParallelText",
     "salad": "prealign.methods.peers.salad:Salad",
     "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -23,6 +24,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.dictionaries import tested_words
 from prealign.run.folder import finished
 from prealign.text.arrow import load_arrow
+from prealign.text.bitext import TokenPairs, load_pairs
 from prealign.text.blocks import Mixture, token_shares
 from prealign.text.clone import clone_language
 from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
@@ -219,6 +221,11 @@ class Prepared:
         }
         return reduce(Lexicon.merge, added.values(), training), sizes
 
+    @cached_property
+    def bitext(self) -> Mapping[str, TokenPairs]:
+        """The parallel text of each target language that has some, read when it is first asked for."""
+        return _Bitext(self.folder / "bitext", list(self.record.get("bitext", {})))
+
     def mixture(self, recipe: Recipe) -> Mixture:
         """Return the training mixture of an arm, without rewriters."""
         source, *targets = self.languages
@@ -228,3 +235,24 @@ class Prepared:
         sizes = {language: self.training_size(language) for language in chosen}
         shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
         return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares, bos=self.bos)
+
+
+class _Bitext(Mapping[str, TokenPairs]):
+    """Parallel text by target language, each read when it is first asked for."""
+
+    def __init__(self, folder: Path, languages: Sequence[str]) -> None:
+        self._folder, self._languages = folder, languages
+        self._read: dict[str, TokenPairs] = {}
+
+    def __getitem__(self, language: str) -> TokenPairs:
+        if language not in self._languages:
+            raise KeyError(language)
+        if language not in self._read:
+            self._read[language] = load_pairs(self._folder / language)
+        return self._read[language]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._languages)
+
+    def __len__(self) -> int:
+        return len(self._languages)

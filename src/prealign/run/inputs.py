@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from prealign.errors import RecipeError
 from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
@@ -29,8 +30,8 @@ from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.text.arrow import parts, read_tokens
+from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import text_blocks
-from prealign.text.ragged import Ragged
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
@@ -39,8 +40,17 @@ REFERENCE = "prealign"
 
 
 def arm_phases(recipe: Recipe, inputs: Any) -> list[Phase]:
-    """Return the phases of the arm with this recipe. The main phase has no steps yet: the budget decides them."""
-    return load_method(recipe.method)().phases(method_settings(recipe), inputs)
+    """Return the phases of the arm with this recipe. The main phase has no steps yet: the budget decides them.
+
+    RecipeError if one reads parallel text and the clone has the source's ids.
+    """
+    phases: list[Phase] = load_method(recipe.method)().phases(method_settings(recipe), inputs)
+    if recipe.mixture.clone_in_source_ids and any(phase.bitext for phase in phases):
+        raise RecipeError(
+            "mixture.clone_ids: 'merged' gives the clone the source's ids, so its parallel text would repeat each sentence; "
+            "set 'twin' for an arm that trains on parallel text"
+        )
+    return phases
 
 
 @dataclass(frozen=True)
@@ -101,14 +111,14 @@ class ArmInputs:
         return word_forms(self.training_lexicon, self.tokenizer)
 
     @property
-    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
-        """No parallel text."""
-        return {}
-
-    @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """For each language, how often each embedding row (V,) occurs in its training text."""
         return _TokenCounts(self.prepared)
+
+    @property
+    def bitext(self) -> Mapping[str, TokenPairs]:
+        """The parallel text of each target language that has some."""
+        return self.prepared.bitext
 
     @property
     def training_sizes(self) -> Mapping[str, int]:

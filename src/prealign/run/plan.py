@@ -34,8 +34,9 @@ from prealign.recipe.validate import did_you_mean
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
-from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases
+from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases, sentence_tokens
 from prealign.run.prepare import data_marks
+from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import rows
 from prealign.training.forward import fused_loss
@@ -134,19 +135,26 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
         *_not_modelled(recipe),
     ]
     sizes = prepared.training_sizes if prepared else {}
-    return [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes) for arm in recipe.arms], devices, notes
+    bitext = prepared.bitext if prepared else None
+    return [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes, bitext) for arm in recipe.arms], devices, notes
 
 
 def plan_arm(
-    base: Recipe, arm: str, model: Any, words: WordSizes, devices: Devices, sizes: Mapping[str, int] | None = None
+    base: Recipe,
+    arm: str,
+    model: Any,
+    words: WordSizes,
+    devices: Devices,
+    sizes: Mapping[str, int] | None = None,
+    bitext: Mapping[str, TokenPairs] | None = None,
 ) -> Plan:
     """Return the plan of one seed of an arm of the recipe `base`. `model` is on the meta device.
 
-    sizes: the number of tokens in each language's training text, if it is known.
+    sizes: the number of tokens in each language's training text, if it is known. bitext: the parallel text, if it is known.
     """
     recipe, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
     budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(recipe, words, sizes), model, budget, ranks, arm=arm)
+    phases = settled(planned_phases(recipe, words, sizes, bitext), model, budget, ranks, arm=arm)
     total = Cost()
     for phase in phases:
         phase.check(model)
@@ -258,6 +266,8 @@ def _assume(recipe: Recipe) -> tuple[int, WordSizes, list[str]]:
         f"no prepared data (`prealign lexicon RECIPE` makes them): assumed are {forms} forms per translation group, one per "
         f"language, {TOKENS_PER_FORM} tokens per form, and a full batch of groups"
     )
+    if recipe.bitext:
+        note += f"; {sentence_tokens(recipe.bitext, recipe.pretrain.context)} tokens a sentence of parallel text"
     return vocabulary, words, [note]
 
 

@@ -1,4 +1,4 @@
-"""The phases of an arm without its data, from known or assumed sizes of words: for plans and checks."""
+"""The phases of an arm without its data, from known or assumed sizes of words and sentences: for plans and checks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
-from prealign.recipe.sections import Recipe
+from prealign.recipe.sections import BitextSection, Recipe
 from prealign.run.inputs import arm_phases
+from prealign.text.bitext import TokenPairs
 from prealign.text.ragged import Ragged
 
 
@@ -26,11 +27,31 @@ class AssumedWords:
 
 
 TOKENS_PER_FORM = 2
+TOKENS_PER_SENTENCE, PAIRS_PER_LANGUAGE = 24, 2**20
 
 
 def assumed_words(languages: int) -> AssumedWords:
     """Return word sizes with one form per language and `TOKENS_PER_FORM` tokens per form."""
     return AssumedWords(languages, languages * TOKENS_PER_FORM)
+
+
+def sentence_tokens(section: BitextSection, context: int) -> int:
+    """Return the tokens of a sentence that are assumed: `TOKENS_PER_SENTENCE`, or fewer if longer ones are left out."""
+    return min(TOKENS_PER_SENTENCE, section.longest(context))
+
+
+def assumed_bitext(recipe: Recipe) -> Mapping[str, TokenPairs]:
+    """Return the sizes of the recipe's parallel text: its languages, with pairs of `sentence_tokens` a side.
+
+    Without `bitext.limit` there are `PAIRS_PER_LANGUAGE`, enough for any batch or queue. All ids are 0, and take no memory.
+    """
+    section = recipe.bitext
+    if section is None:
+        return {}
+    known = {file.target for file in section.files}
+    offsets = np.arange((section.limit or PAIRS_PER_LANGUAGE) + 1) * sentence_tokens(section, recipe.pretrain.context)
+    side = Ragged(np.broadcast_to(np.int32(0), (int(offsets[-1]),)), offsets)
+    return {target.language: (side, side) for target in recipe.targets if target.is_clone or target.language in known}
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class PlannedInputs:
 
     languages: Sequence[str]
     words: WordForms | WordSizes
+    bitext: Mapping[str, TokenPairs]
     training_sizes: Mapping[str, int] = field(default_factory=dict)
     tokenizer: None = None
     seed: int = 0
@@ -51,11 +73,6 @@ class PlannedInputs:
     switching_lexicon = training_lexicon
 
     @property
-    def bitext(self) -> Mapping[str, tuple[Ragged, Ragged]]:
-        """No parallel text."""
-        return {}
-
-    @property
     def token_counts(self) -> Mapping[str, np.ndarray]:
         """An empty mapping."""
         return {}
@@ -66,11 +83,16 @@ class PlannedInputs:
 
 
 def planned_phases(
-    recipe: Recipe, words: WordForms | WordSizes | None = None, sizes: Mapping[str, int] | None = None
+    recipe: Recipe,
+    words: WordForms | WordSizes | None = None,
+    sizes: Mapping[str, int] | None = None,
+    bitext: Mapping[str, TokenPairs] | None = None,
 ) -> list[Phase]:
     """Return the phases of the arm with this recipe. The main phase has no steps yet.
 
-    words: assumed if None. sizes: the number of tokens in each language's training text, if it is known.
+    words, bitext: assumed if None. sizes: the number of tokens in each language's training text, if it is known.
     """
     languages = [recipe.source.language, *(target.language for target in recipe.targets)]
-    return arm_phases(recipe, PlannedInputs(languages, words or assumed_words(len(languages)), sizes or {}))
+    words = words or assumed_words(len(languages))
+    bitext = assumed_bitext(recipe) if bitext is None else bitext
+    return arm_phases(recipe, PlannedInputs(languages, words, bitext, sizes or {}))

@@ -2,9 +2,10 @@
 
 1. Read dictionaries, templates and sentences first: a mistake in them fails before the text is read.
 2. Stage `tokens`: write the text of all languages as token ids, the tokenizer, and word counts (`prealign.run.tokens`).
-3. Stage `lexicon`: join the clone's dictionary and those of files, keep words that are frequent in the source's text,
+3. Stage `bitext`, if the recipe has that section: write its parallel text as token ids (`prealign.run.bitext`).
+4. Stage `lexicon`: join the clone's dictionary and those of files, keep words that are frequent in the source's text,
    remove words of test dictionaries. Refuse a lexicon without words of the text.
-4. Stage `facts`, if the recipe has `knowledge`: write made-up facts as training text, questions about them, and a
+5. Stage `facts`, if the recipe has `knowledge`: write made-up facts as training text, questions about them, and a
    lexicon with their names.
 
 A stage runs again if its settings, its input files or an earlier stage changed. A changed dictionary therefore does not
@@ -32,6 +33,7 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
 from prealign.recipe.templates import Templates, read_templates
+from prealign.run.bitext import Texts, bitext_files, make_bitext, read_bitext
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
 from prealign.run.dictionaries import (
     count_targets,
@@ -67,10 +69,15 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
         for stage, mark in marks.items():
             stale[stage] = any(stale.values()) or finished(run.data / stage, mark) is None
         if any(stale.values()):
-            inputs = _read_inputs(recipe)
+            inputs = _read_inputs(recipe, bitext=stale.get("bitext", False))
             with Pool(recipe.processes) as pool:
                 stages = _Stages(recipe, inputs, run.data, on_progress, pool.map)
-                work = {"tokens": stages.tokens, "lexicon": stages.lexicon, "facts": stages.facts}
+                work = {
+                    "tokens": stages.tokens,
+                    "bitext": stages.bitext,
+                    "lexicon": stages.lexicon,
+                    "facts": stages.facts,
+                }
                 for stage in (stage for stage, due in stale.items() if due):
                     run_stage(run.data / stage, marks[stage], work[stage])
         prepared = Prepared.read(run.data, marks)
@@ -94,11 +101,21 @@ def data_marks(recipe: Recipe, contents: Contents = hash_contents) -> dict[str, 
         [[file.changes(without=("reverse",)) for file in known], contents(_dictionary_files(known))] if known else []
     )
     marks = {"tokens": fingerprint(__version__, settings, contents(files), segmenters, *words)}
+    if recipe.bitext:
+        sets = recipe.evaluate.sentences
+        marks["bitext"] = fingerprint(
+            marks["tokens"],
+            recipe.bitext.changes(),
+            recipe.bitext.longest(recipe.pretrain.context),
+            contents(bitext_files(recipe.bitext)),
+            [section.changes() for section in sets],
+            contents([Path(path) for section in sets for path in section.files.values()]),
+        )
     lexicon = recipe.lexicon.changes(without=("coverage", "held_out", "wrong", "inflect"))
     tests = recipe.evaluate.dictionaries
     test_files = [path for test in tests for path in dictionary_files(Path(test.path))]
     marks["lexicon"] = fingerprint(
-        marks["tokens"],
+        marks.get("bitext", marks["tokens"]),  # the fingerprint of the last stage covers all stages
         lexicon,
         contents([*_dictionary_files(recipe.lexicon.files), *_reverse_files(recipe.lexicon.files)]),
         [test.changes() for test in tests],
@@ -126,14 +143,17 @@ class _Inputs:
     tests: list[Lexicon]
     templates: Templates | None
     segmenters: dict[str, Segmenter]
+    bitext: Texts
 
 
-def _read_inputs(recipe: Recipe) -> _Inputs:
+def _read_inputs(recipe: Recipe, *, bitext: bool) -> _Inputs:
+    """Read the input files; `bitext`: the parallel text too."""
     languages, knowledge = _languages(recipe), recipe.knowledge
     templates = read_templates(knowledge.templates, languages, two_hop=knowledge.two_hop > 0) if knowledge else None
     dictionaries = read_dictionaries(recipe.lexicon.files, languages[0])
     tests = read_dictionaries(recipe.evaluate.dictionaries, languages[0], keep_identical=True)
-    return _Inputs(dictionaries, tests, templates, load_segmenters(recipe.targets, dictionaries))
+    texts = read_bitext(recipe.bitext if bitext else None, languages[0])
+    return _Inputs(dictionaries, tests, templates, load_segmenters(recipe.targets, dictionaries), texts)
 
 
 def _languages(recipe: Recipe) -> list[str]:
@@ -153,6 +173,11 @@ class _Stages:
     def tokens(self, folder: Path) -> dict[str, Any]:
         """Tokenise the text (`prealign.run.tokens`)."""
         return make_tokens(self.recipe, self.inputs.segmenters, folder, self.on_progress, self.spread)
+
+    def bitext(self, folder: Path) -> dict[str, Any]:
+        """Tokenise the parallel text (`prealign.run.bitext`)."""
+        texts, tokens = self.inputs.bitext, self.data / "tokens"
+        return make_bitext(self.recipe, texts, tokens, self._tokenizer(), folder, self.on_progress)
 
     def lexicon(self, folder: Path) -> dict[str, Any]:
         """Write the lexicon, the test dictionaries, and the word counts of their targets."""

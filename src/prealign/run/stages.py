@@ -29,6 +29,7 @@ from prealign.events import OnProgress, Progress
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
+from prealign.run.blocks import MadeBlocks, make_blocks
 from prealign.run.folder import (
     SCRATCH,
     RunFolder,
@@ -47,9 +48,8 @@ from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.measures.retrieval import evaluate_retrieval
 from prealign.run.measures.transfer import check_task, evaluate_transfer
-from prealign.run.mixture import mixture_record, rewritten_mixture
+from prealign.run.mixture import mixture_record
 from prealign.text.arrow import load_arrow
-from prealign.text.blocks import write_blocks
 from prealign.training import launch, ranks
 from prealign.training.checkpoints import any_left
 from prealign.training.models import save_weights
@@ -102,7 +102,8 @@ class ArmRun(ArmInputs):
         measured += [recipe.evaluate.dynamics, recipe.evaluate.dynamics_words, bos] if recipe.evaluate.dynamics else []
         main = self.main_phase
         rewriting = main.rewriting.describe() if main.rewriting else None
-        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps)}
+        bitext = [asdict(main.bitext)] if main.bitext else []
+        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps, *bitext)}
         before: list[str] = []
         for phase in self.phases:
             read = [marks["blocks"]] if phase is main else []
@@ -234,18 +235,18 @@ class ArmRun(ArmInputs):
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
         phase = self.main_phase
-        with Pool(self.recipe.processes) as pool:
-            mixture, known = rewritten_mixture(self.prepared, self.recipe, phase.rewriting, pool.map)
-            _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
+        made = self._make_blocks(phase, folder)
+        mixture, counts = made.mixture, made.counts
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
-        rates = mixture_record(mixture, counts, known, sizes)
-        forms = self.added_forms if mixture.source in known else {}
-        return {**counts.record(mixture.source), **forms, **rates}
+        rates = mixture_record(mixture, counts, made.known, sizes)
+        forms = self.added_forms if mixture.source in made.known else {}
+        bitext = {"bitext": made.bitext} if made.bitext else {}
+        return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
-    def _block_sizes(self, phase: Phase) -> dict[str, int]:
-        assert phase.steps is not None
-        blocks = phase.steps * phase.batch_size * self.devices
-        return {"blocks": blocks, "context": phase.context, "seed": self.seed}
+    def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
+        with Pool(self.recipe.processes) as pool:
+            sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
+            return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
 
     def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
         """Return the blocks of a phase: from the stage `blocks` for the main phase, else written into `scratch`."""
@@ -253,10 +254,8 @@ class ArmRun(ArmInputs):
             return load_arrow(self.folder("blocks"))
 
         def write(folder: Path) -> dict[str, Any]:
-            with Pool(self.recipe.processes) as pool:
-                mixture, _ = rewritten_mixture(self.prepared, self.recipe, phase.rewriting, pool.map)
-                _, counts = write_blocks(mixture, folder, **self._block_sizes(phase), spread=pool.map)
-            return counts.record(mixture.source)
+            made = self._make_blocks(phase, folder)
+            return made.counts.record(made.mixture.source)
 
         # Scratch belongs to one fingerprint, so a resumed attempt can use these blocks.
         ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))

@@ -46,7 +46,8 @@ from prealign.text.sources import Tell, silent, source_files, suffix
 from prealign.text.words import Tokenizer, WordTable, special_ids, text_of, word_table
 from prealign.workers import Spread
 
-SPLITS = ("train", "validation", "test")
+HELD_OUT = ("validation", "test")
+SPLITS = ("train", *HELD_OUT)
 
 
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})

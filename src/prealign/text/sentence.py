@@ -1,12 +1,15 @@
-"""Words of lines, for counting, and words and signs of sentences, for word alignment.
+"""Words of lines, for counting, words and signs of sentences, for word alignment, and the sentences of a text.
 
 1. A segmenter cuts the text into words, signs and white space. Counting keeps the words only.
 2. Word alignment keeps words and signs. An apostrophe or hyphen between two words without a space joins them: don't, l’eau
    and well-known are one word each.
+3. A sentence ends at a blank line, at . ! ? … and the like before white space, and at full-width signs anywhere. It includes
+   closing quotes and brackets. Abbreviations end sentences too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from prealign.errors import LexiconError
@@ -14,6 +17,26 @@ from prealign.text.segment import Segmenter, load_segmenter, resolve_segmenter
 from prealign.text.words import kind
 
 _JOINERS = ("'", "’", "-")
+_PARAGRAPH = re.compile(r"\n\s*\n")
+_STOP = "[.!?…؟۔।]"
+_CLOSING = "[\"'”’»)\\]]"
+# Only look-behinds of a few characters: their time is linear in the text, whatever is in it.
+_SENTENCE_END = re.compile(
+    rf"(?:(?<={_STOP})|(?<={_STOP}{_CLOSING})|(?<={_STOP}{_CLOSING}{_CLOSING}))\s+"
+    r"|(?<=[。！？])(?![。！？」』”’）])|(?<=[。！？][」』”’）])(?![。！？」』”’）])"
+)
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text; single line breaks within one become spaces."""
+    paragraphs = (" ".join(part.split()) for part in _PARAGRAPH.split(text))
+    found = (sentence.strip() for paragraph in paragraphs for sentence in _SENTENCE_END.split(paragraph))
+    return [sentence for sentence in found if sentence]
+
+
+def sentence_keys(text: str) -> set[str]:
+    """Return what the sentences of a text are compared by: each without upper case, and with single spaces."""
+    return {sentence.casefold() for sentence in split_sentences(text)}
 
 
 def word_cutter(language: str) -> Callable[[str], list[str]]:

@@ -75,13 +75,18 @@ def _text(element: ElementTree.Element) -> str:
     return " " if element.tag == "b" else "".join((element.text or "", *inner))
 
 
+def segments(unit: str, source: str, target: str) -> tuple[list[str], list[str]]:
+    """Return the segments of two languages in a translation unit, which is a record of `units`."""
+    sides: list[tuple[str, str]] = json_value(unit)
+    one, other = ([text for language, text in sides if same(language, tag)] for tag in (source, target))
+    return one, other
+
+
 def tmx(line: str, account: Account) -> list[Entry]:
     """A translation unit; ValueError if a segment of one of the two languages is blank."""
-    sides: list[tuple[str, str]] = json_value(line)
-    source = [text for language, text in sides if same(language, account.source)]
-    target = [text for language, text in sides if same(language, account.target)]
+    source, target = segments(line, account.source, account.target)
     if not source or not target:
-        account.drop(OTHER_LANGUAGES, *(f"{language}: {text}" for language, text in sides))
+        account.drop(OTHER_LANGUAGES, *(f"{language}: {text}" for language, text in json_value(line)))
         return []
     if not all(text.strip() for text in source + target):
         raise ValueError("a segment is empty")

@@ -1,0 +1,45 @@
+"""Parallel text as documents, at the beginning, throughout or at the end of pretraining (Just Go Parallel).
+
+1. A document is a sentence, a newline and its translation. The source's sentence is first in every second document.
+2. `share` of the steps read blocks of such documents, the others read the mixture of joint training.
+3. `place` decides which steps these are: the first, the last, or blocks spread evenly over all steps (`spread`).
+
+There is one training with one schedule of the learning rate. Arms that differ in `place` alone read the same blocks in
+another order. A step takes the FLOPs of joint training, so the arm has its number of steps.
+
+[choice] `place: last`, as this was best in the paper; `share: 0.1`, as the paper's last tenth of the steps.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from prealign.methods.phase import BitextShare, Inputs, Method, Phase, main_phase, required_bitext
+from prealign.recipe.section import Section
+from prealign.recipe.sections import PretrainSection
+
+
+class ParallelText(Method):
+    """Joint training that reads parallel text in a share of its steps."""
+
+    label: ClassVar[str] = "Parallel text"
+    description: ClassVar[str] = "joint training, sentences and their translations as documents in a share of the steps"
+    citation: ClassVar[str] = (
+        "Qorib, Li, Ng: Just Go Parallel: Improving the Multilingual Capabilities of Large Language Models. ACL 2025. "
+        "arXiv:2506.13044"
+    )
+
+    class Settings(Section):
+        """How much parallel text is read, and when."""
+
+        pretrain: PretrainSection
+        share: Annotated[float, Field(gt=0, le=1)] = 0.1
+        """Of the steps, rounded to whole ones, at least one."""
+        place: Literal["first", "spread", "last"] = "last"
+
+    def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
+        """Return the main phase. RecipeError for a recipe without parallel text."""
+        required_bitext(inputs, "parallel_text")
+        return [main_phase(settings.pretrain, bitext=BitextShare(settings.share, settings.place))]
