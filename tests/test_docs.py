@@ -20,6 +20,7 @@ from prealign.lexicon.formats import FORMATS
 from prealign.recipe.arms import ARMS
 from prealign.recipe.effects import ineffective
 from prealign.recipe.file import load_recipe
+from prealign.recipe.registry import METHODS, load_method
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import fields_at
 from prealign.report.page import write_markdown
@@ -132,8 +133,13 @@ def test_the_readme_is_short_and_its_recipe_is_one(tmp_path: Path) -> None:
 def test_the_page_of_arms_is_what_the_code_says() -> None:
     labels = Results(read_results(RESULTS[0]))
     rows = [line.strip("| ").split(" | ") for line in page("docs/arms.md").splitlines() if line.startswith("| `")]
-    assert [row[0].strip("`") for row in rows] == list(ARMS)
-    for (name, label, *rest), arm in zip(rows, ARMS.values(), strict=True):
+    names = [row[0].strip("`") for row in rows]
+    peers = [name for name in METHODS if name not in ARMS]
+    assert names == [*ARMS, *peers]
+    for name, row in zip(peers, rows[len(ARMS) :], strict=True):
+        method = load_method(name)
+        assert row[1:] == [method.label, method.description, method.citation], name
+    for (name, label, *rest), arm in zip(rows[: len(ARMS)], ARMS.values(), strict=True):
         assert label == labels.label(arm.name), name
         settings = [item.split(": ", 1) for item in re.findall(r"`(.+?)`", rest[1])] if len(rest) > 1 else []
         assert {key: yaml.safe_load(value) for key, value in settings} == dict(arm.set), name

@@ -57,7 +57,7 @@ ARROWS = (
     ("results.json", "report"),
     ("report", "page, tables, card"),
 )
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 54, 34, 46, 20
+WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 176, 54, 30, 46, 20
 COLOURS = {"file": "#ffffff", "room": "#dbe9f6"}
 
 

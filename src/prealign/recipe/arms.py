@@ -50,6 +50,7 @@ class Arm:
     """
 
     name: str
+    label: str
     description: str
     set: Mapping[str, Any]
     citation: str | None = None
@@ -65,32 +66,74 @@ _WEAM = (
     "arXiv:2106.01732 (WEAM, here for causal models)"
 )
 _DEFINED: tuple[tuple[Any, ...], ...] = (
-    ("joint", "joint training: the same data, no alignment, no switching", _JOINT),
-    ("joint_vanilla_cs", "joint training, switched words are labels too", {**_NO_ALIGN, **_VANILLA}),
-    ("joint_input_cs", "joint training with input-only switching", _NO_ALIGN),
-    ("prealign", "the paper: alignment first, then input-only switching", {}),
-    ("prealign_no_cs", "PreAlign without switching", {"switch.ratio": 0.0}),
-    ("prealign_no_lm", "PreAlign, aligned without the language-modelling loss", {"align.lm_weight": 0.0}),
-    ("prealign_embedding", "PreAlign, aligned at the input embedding only", {"align.layers": "embedding"}),
-    ("prealign_output", "PreAlign, aligned at the output embedding only", {"align.layers": "output"}),
-    ("prealign_vanilla_cs", "PreAlign, switched words are labels too", _VANILLA),
-    ("prealign_sustained", "PreAlign, the alignment loss kept on in pretraining", _SUSTAINED),
-    ("prealign_anchored", "PreAlign, target rows tied to their translations' rows", _ANCHORED),
-    ("anchored", "joint training, target rows tied to their translations' rows", {**_JOINT, **_ANCHORED}),
-    ("prealign_sustained_anchored", "PreAlign, sustained and anchored", {**_SUSTAINED, **_ANCHORED}),
+    ("joint", "Joint training", "joint training: the same data, no alignment, no switching", _JOINT),
+    (
+        "joint_vanilla_cs",
+        "Joint + vanilla switching",
+        "joint training, switched words are labels too",
+        {**_NO_ALIGN, **_VANILLA},
+    ),
+    ("joint_input_cs", "Joint + input-only switching", "joint training with input-only switching", _NO_ALIGN),
+    ("prealign", "PreAlign", "the paper: alignment first, then input-only switching", {}),
+    ("prealign_no_cs", "PreAlign, no switching", "PreAlign without switching", {"switch.ratio": 0.0}),
+    (
+        "prealign_no_lm",
+        "PreAlign, no LM loss",
+        "PreAlign, aligned without the language-modelling loss",
+        {"align.lm_weight": 0.0},
+    ),
+    (
+        "prealign_embedding",
+        "PreAlign, embedding only",
+        "PreAlign, aligned at the input embedding only",
+        {"align.layers": "embedding"},
+    ),
+    (
+        "prealign_output",
+        "PreAlign, output only",
+        "PreAlign, aligned at the output embedding only",
+        {"align.layers": "output"},
+    ),
+    ("prealign_vanilla_cs", "PreAlign, vanilla switching", "PreAlign, switched words are labels too", _VANILLA),
+    ("prealign_sustained", "PreAlign, sustained", "PreAlign, the alignment loss kept on in pretraining", _SUSTAINED),
+    ("prealign_anchored", "PreAlign, anchored", "PreAlign, target rows tied to their translations' rows", _ANCHORED),
+    (
+        "anchored",
+        "Anchored vocabulary",
+        "joint training, target rows tied to their translations' rows",
+        {**_JOINT, **_ANCHORED},
+    ),
+    (
+        "prealign_sustained_anchored",
+        "PreAlign, sustained + anchored",
+        "PreAlign, sustained and anchored",
+        {**_SUSTAINED, **_ANCHORED},
+    ),
     (
         "joint_next_word",
+        "Joint + bilingual next word",
         "joint training that also predicts translations of the next word",
         {**_JOINT, "next_word": {}},
         _WEAM,
     ),
     (
         "joint_twin_mask",
+        "Joint + twin-masked softmax",
         "joint training whose softmax does not count translations as wrong",
         {**_JOINT, "twin_mask": {}},
     ),
-    ("merged_ids", "the upper bound: a clone with source ids", {**_JOINT, "mixture.clone_ids": "merged"}),
-    ("target_only", "target text alone, for the whole budget", {**_JOINT, "mixture.languages": "targets"}),
+    (
+        "merged_ids",
+        "Merged ids (upper bound)",
+        "the upper bound: a clone with source ids",
+        {**_JOINT, "mixture.clone_ids": "merged"},
+    ),
+    (
+        "target_only",
+        "Target text alone",
+        "target text alone, for the whole budget",
+        {**_JOINT, "mixture.languages": "targets"},
+    ),
 )
 ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
@@ -109,7 +152,7 @@ def arm_card(recipe: Recipe, name: str) -> dict[str, str]:
     if name in ARMS:
         arm = ARMS[name]
         citation = arm.citation or load_method("prealign").citation
-        return {"label": name, "description": arm.description, "citation": citation}
+        return {"label": arm.label, "description": arm.description, "citation": citation}
     if name in METHODS:
         method = load_method(name)
         return {"label": method.label, "description": method.description, "citation": method.citation}

@@ -51,26 +51,6 @@ _COLUMNS = {
     "comparisons": [*_KEYS, "baseline", "difference", "low", "high", "p", "p_holm", "unit", "ratio"],
     "budget": ["arm", "seed", "stage", "frozen", *AMOUNTS],
 }
-_LABELS = {
-    "joint": "Joint training",
-    "joint_vanilla_cs": "Joint + vanilla switching",
-    "joint_input_cs": "Joint + input-only switching",
-    "prealign": "PreAlign",
-    "prealign_no_cs": "PreAlign, no switching",
-    "prealign_no_lm": "PreAlign, no LM loss",
-    "prealign_embedding": "PreAlign, embedding only",
-    "prealign_output": "PreAlign, output only",
-    "prealign_vanilla_cs": "PreAlign, vanilla switching",
-    "prealign_sustained": "PreAlign, sustained",
-    "prealign_anchored": "PreAlign, anchored",
-    "anchored": "Anchored vocabulary",
-    "prealign_sustained_anchored": "PreAlign, sustained + anchored",
-    "joint_next_word": "Joint + bilingual next word",
-    "joint_twin_mask": "Joint + twin-masked softmax",
-    "merged_ids": "Merged ids (upper bound)",
-    "target_only": "Target text alone",
-}
-"""Labels for results.json files without a section `arms`."""
 
 
 def select(rows: DataFrame, **keys: Any) -> DataFrame:
@@ -153,7 +133,7 @@ class Results:
 
     def label(self, arm: str) -> str:
         """A short name of the arm; a variant without a label keeps its name in the recipe."""
-        return str(self._about(arm).get("label") or _LABELS.get(arm, arm))
+        return str(self._about(arm).get("label") or (ARMS[arm].label if arm in ARMS else arm))
 
     def description(self, arm: str) -> str:
         """One line on the arm; a variant is described by the settings that it changes."""
