@@ -15,7 +15,7 @@ from prealign.recipe.file import load_recipe
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
-from prealign.run.prepare import prepare
+from prealign.run.preparation.prepare import prepare
 from prealign.text.blocks import write_blocks
 from prealign.training.models import build_model
 

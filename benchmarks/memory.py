@@ -32,7 +32,7 @@ from prealign.recipe.file import load_recipe
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import ArmInputs
 from prealign.run.mixture import rewritten_mixture
-from prealign.run.prepare import prepare
+from prealign.run.preparation.prepare import prepare
 from prealign.text.blocks import write_blocks
 from prealign.text.corpus import read_documents
 from prealign.workers import Pool

@@ -13,7 +13,7 @@ from prealign.recipe.arms import with_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import STAGE_FILE, RunFolder
-from prealign.run.prepare import prepare
+from prealign.run.preparation.prepare import prepare
 from prealign.run.stages import ArmRun
 
 TEMPLATES = """\

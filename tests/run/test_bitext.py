@@ -18,7 +18,7 @@ from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import ArmInputs
 from prealign.run.planned import TOKENS_PER_SENTENCE, assumed_bitext
-from prealign.run.prepare import prepare
+from prealign.run.preparation.prepare import prepare
 from prealign.text.clone import clone_language
 from prealign.text.sentence import sentence_keys, split_sentences
 

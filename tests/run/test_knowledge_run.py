@@ -23,7 +23,7 @@ from prealign.recipe.templates import read_templates
 from prealign.run.data import Prepared
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import STAGE_FILE, RunFolder
-from prealign.run.prepare import data_marks, prepare
+from prealign.run.preparation.prepare import data_marks, prepare
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language
 from prealign.text.encode import encode_words

@@ -22,7 +22,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.measures.modelling import evaluate_lm
-from prealign.run.prepare import data_marks, prepare
+from prealign.run.preparation.prepare import data_marks, prepare
 from prealign.text import segment
 from prealign.text.blocks import MixtureCounts, text_blocks
 from prealign.text.clone import clone_language

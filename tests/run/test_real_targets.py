@@ -27,9 +27,9 @@ from prealign.lexicon.forms import inflected
 from prealign.methods.switching.rewriting import CodeSwitching
 from prealign.methods.switching.switch import CodeSwitcher
 from prealign.recipe.arms import resolve_arm
-from prealign.run.dictionaries import make_lexicon
 from prealign.run.measures.parallel import ParallelTests
-from prealign.run.prepare import data_marks
+from prealign.run.preparation.dictionaries import make_lexicon
+from prealign.run.preparation.prepare import data_marks
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.text.clone import clone_language

@@ -14,7 +14,7 @@ from prealign.errors import CorpusError
 from prealign.events import Progress
 from prealign.recipe.arms import with_settings
 from prealign.run.folder import RunFolder
-from prealign.run.prepare import data_marks, prepare
+from prealign.run.preparation.prepare import data_marks, prepare
 from prealign.text.corpus import load_text, read_documents
 
 TEXTS = ["one house", "", "two Häuser", None, "three", "four"]

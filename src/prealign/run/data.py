@@ -1,4 +1,4 @@
-"""The data that all arms of a run share, made by `prealign.run.prepare` and read from its folders on access."""
+"""The data that all arms of a run share, made by `prealign.run.preparation.prepare` and read from its folders on access."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.recipe.sections import Recipe
-from prealign.run.dictionaries import tested_words
 from prealign.run.folder import finished
+from prealign.run.preparation.dictionaries import tested_words
 from prealign.text.arrow import load_arrow
 from prealign.text.bitext import TokenPairs, load_pairs
 from prealign.text.blocks import Mixture, token_shares

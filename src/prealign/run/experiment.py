@@ -1,6 +1,6 @@
 """An experiment: all arms and seeds of a recipe, and results.json.
 
-1. Prepare the shared data (`prealign.run.prepare`).
+1. Prepare the shared data (`prealign.run.preparation.prepare`).
 2. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
 3. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
    its finished arms.
@@ -25,7 +25,7 @@ from prealign.run.data import Prepared
 from prealign.run.execution import run_arms
 from prealign.run.folder import RunFolder
 from prealign.run.launch_checks import check_launch
-from prealign.run.prepare import prepare
+from prealign.run.preparation.prepare import prepare
 from prealign.run.results import Marks, collect_results
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks

@@ -35,7 +35,7 @@ from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
 from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases, sentence_tokens
-from prealign.run.prepare import data_marks
+from prealign.run.preparation.prepare import data_marks
 from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import rows

@@ -112,10 +112,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     offset = 0
     with _opened(path) as file:
         for number, raw in enumerate(file, start=1):
-            line = _decode(raw, path, offset).strip()
-            offset += len(raw)
-            if line:
+            if line := _decode(raw, path, offset).strip():
                 yield number, line
+            offset += len(raw)
 
 
 def _content(path: Path) -> bytes:

@@ -10,7 +10,8 @@ The practice of MUSE (Conneau et al. 2018) and VecMap (Artetxe et al. 2018), for
 3. Candidates are the `size` most frequent words of each language's text that have a letter and occur `floor` times, and the
    queries. They are also the neighbourhood of CSLS, on both sides.
 
-`prealign.run.dictionaries` removes the words of the dictionary from the training lexicon: none was aligned or switched.
+`prealign.run.preparation.dictionaries` removes the words of the dictionary from the training lexicon: none was aligned
+or switched.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Preparation of the data that all arms of a run share, in stages that meet through files (`prealign.run.folder`).
 
 1. Read dictionaries, templates and sentences first: a mistake in them fails before the text is read.
-2. Stage `tokens`: write the text of all languages as token ids, the tokenizer, and word counts (`prealign.run.tokens`).
-3. Stage `bitext`, if the recipe has that section: write its parallel text as token ids (`prealign.run.bitext`).
+2. Stage `tokens`: write the text of all languages as token ids, the tokenizer, and word counts
+   (`prealign.run.preparation.tokens`).
+3. Stage `bitext`, if the recipe has that section: write its parallel text as token ids (`prealign.run.preparation.bitext`).
 4. Stage `lexicon`: join the clone's dictionary and those of files, keep words that are frequent in the source's text,
    remove words of test dictionaries. Refuse a lexicon without words of the text.
 5. Stage `facts`, if the recipe has `knowledge`: write made-up facts as training text, questions about them, and a
@@ -33,9 +34,10 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
 from prealign.recipe.templates import Templates, read_templates
-from prealign.run.bitext import Texts, bitext_files, make_bitext, read_bitext
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
-from prealign.run.dictionaries import (
+from prealign.run.folder import RunFolder, alone_in, fingerprint, finished, run_stage
+from prealign.run.preparation.bitext import Texts, bitext_files, make_bitext, read_bitext
+from prealign.run.preparation.dictionaries import (
     count_targets,
     counted_targets,
     joined,
@@ -45,8 +47,7 @@ from prealign.run.dictionaries import (
     readings_of_tests,
     tested_words,
 )
-from prealign.run.folder import RunFolder, alone_in, fingerprint, finished, run_stage
-from prealign.run.tokens import make_tokens
+from prealign.run.preparation.tokens import make_tokens
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words
 from prealign.text.facts.corpus import teach
@@ -171,11 +172,11 @@ class _Stages:
     spread: Spread
 
     def tokens(self, folder: Path) -> dict[str, Any]:
-        """Tokenise the text (`prealign.run.tokens`)."""
+        """Tokenise the text (`prealign.run.preparation.tokens`)."""
         return make_tokens(self.recipe, self.inputs.segmenters, folder, self.on_progress, self.spread)
 
     def bitext(self, folder: Path) -> dict[str, Any]:
-        """Tokenise the parallel text (`prealign.run.bitext`)."""
+        """Tokenise the parallel text (`prealign.run.preparation.bitext`)."""
         texts, tokens = self.inputs.bitext, self.data / "tokens"
         return make_bitext(self.recipe, texts, tokens, self._tokenizer(), folder, self.on_progress)
 

@@ -1,0 +1,1 @@
+"""Preparation: the stages that make the data of a run: tokens, parallel text, lexicon, facts."""
