@@ -45,6 +45,9 @@ class Margins(Objective):
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
         return Cost()
 
+    def describe(self) -> dict[str, Any]:
+        return {}
+
 
 def losses(folder: Path, **trainer: Any) -> list[float]:
     model = toys.llama(initializer_range=0.02)

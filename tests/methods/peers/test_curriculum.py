@@ -185,7 +185,7 @@ def test_without_a_bitext_the_stage_is_left_out_and_told() -> None:
     made = switcher({})
     for progress in (0.3, 0.4, 0.6):
         assert np.array_equal(made.rewrite(TEXT, progress=progress).input_ids, TEXT)
-    inputs = PlannedInputs(["en", "de"], assumed_words(2))
+    inputs = PlannedInputs(["en", "de"], assumed_words(2), bitext={})
     own = Curriculum.Settings.model_validate({"pretrain": {}})
     told = StagedSwitching(own, inputs).describe()
     assert told["left_out"] == "sentence alternation: there is no bitext" and told["sentences"] == 0

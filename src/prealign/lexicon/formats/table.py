@@ -140,7 +140,8 @@ def layout_of(separator: Separator, rows: Sequence[str], fields: int, account: A
     columns = list(zip_longest(*(others or [first]), fillvalue=""))
     words = [place for place, column in enumerate(columns) if _holds_words(column)]
     named = _named(first, account)
-    header = named is not None or any(map(_is_heading, first, columns))
+    # Two columns hold words and translations: neither can be labels, even if a lone `f` looks like one.
+    header = named is not None or (fields > 2 and any(map(_is_heading, first, columns)))
     if account.columns:
         header = header or any(isinstance(column, str) for column in account.columns)
         return Layout(separator, fields, _asked(separator, first, fields, account), header)
