@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import re
 import textwrap
@@ -331,3 +332,13 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]
     assert f"coverage cs: {coverage:.1%} of the en words in the training text" in page
     assert f"{groups:,} translation groups → runs/en-cs/data/lexicon/lexicon.jsonl" in page
+
+
+def test_the_page_of_the_architecture_has_the_tree_and_the_drawing_of_today() -> None:
+    spec = importlib.util.spec_from_file_location("architecture", ROOT / "docs" / "figures" / "architecture.py")
+    assert spec and spec.loader
+    architecture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(architecture)
+    hint = "run `python docs/figures/architecture.py`"
+    assert f"```text\n{architecture.tree()}\n```" in page("docs/architecture.md"), hint
+    assert (ROOT / "docs" / "figures" / "architecture.svg").read_text(encoding="utf-8") == architecture.picture(), hint
