@@ -21,6 +21,8 @@ from prealign.recipe import registry
 from prealign.recipe.arms import with_settings
 from prealign.recipe.checks import contradictions
 from prealign.recipe.sections import Recipe
+from prealign.report.page import write_report
+from prealign.report.results import Results
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 
@@ -79,6 +81,8 @@ def test_the_method_runs_as_an_arm(method: Any, tmp_path: Path) -> None:
         first = history[0]
         assert first["loss"] == pytest.approx(first["lm_loss"] + 0.3 * first["pull_loss"], rel=1e-3)
     assert {row["arm"] for row in results["comparisons"]} == {"pull", "pull_more"}
+    write_report(Results(results), tmp_path / "report.html")
+    assert "Pull together" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_text_is_masked_and_labels_are_not(method: Any) -> None:
