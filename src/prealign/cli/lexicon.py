@@ -43,6 +43,7 @@ group = typer.Typer(
 )
 
 Source = Annotated[str, typer.Option("--source", help="Source language, as a tag such as en.")]
+FileTarget = Annotated[str | None, typer.Option("--target", help="Target language. Not needed for a lexicon file.")]
 Format = Annotated[
     str | None, typer.Option("--format", help=f"Format of the dictionary: {', '.join(FORMATS)}. Default: detected.")
 ]
@@ -59,9 +60,7 @@ ColumnNames = Annotated[
 def inspect(
     file: Annotated[Path, typer.Argument(help="A dictionary or a lexicon file.", metavar="FILE")],
     source: Source = "en",
-    target: Annotated[
-        str | None, typer.Option("--target", help="Target language. Not needed for a lexicon file.")
-    ] = None,
+    target: FileTarget = None,
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
@@ -109,9 +108,7 @@ def coverage(
         list[str], typer.Option("--text", help="Text in the source language: files, folders, globs or package:NAME.")
     ],
     source: Source = "en",
-    target: Annotated[
-        str | None, typer.Option("--target", help="Target language. Not needed for a lexicon file.")
-    ] = None,
+    target: FileTarget = None,
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
