@@ -67,24 +67,21 @@ def test_tested_words_are_in_no_lexicon_of_training_whatever_file_has_them(arms:
     assert len(known) > 30 and not known & set(TESTED)
     for group in (*training, *held_out):
         words = {word for sense in group.translations.get("de", ()) for word in sense.lower().split()}
-        assert not words & {*(german(w).lower() for w in TESTED), "akak"}, "answers leave, whatever word has them"
+        assert not words & {*(german(w).lower() for w in TESTED), "ranran"}, "answers leave, whatever word has them"
     kept_out = arm.prepared.record["tests"]["kept_out"]
     assert {reason: tally["count"] for reason, tally in kept_out.items()} == {
         "words of test dictionaries": len(TESTED),  # the text has them in lower case
-        "translations that test dictionaries have as answers": 2,
+        "translations that test dictionaries have as answers": 1,
     }
-    assert kept_out["translations that test dictionaries have as answers"]["examples"] == [
-        "kaka → akak",
-        "kaka → Akak",
-    ]
+    assert kept_out["translations that test dictionaries have as answers"]["examples"] == ["narnar → ranran"]
 
 
 def test_answers_stay_where_the_recipe_is_not_strict(tmp_path: Path) -> None:
     made = recipe(tmp_path)
     loose = made.model_copy(update={"evaluate": made.evaluate.model_copy(update={"strict": False})})
     data, _ = toy_experiment.prepared(loose, tmp_path / "run")
-    group = data.lexicon.lookup("kaka")
-    assert group is not None and dict(group.translations) == {"de": ("Akak",), "nl": ("xkaka",)}
+    group = data.lexicon.lookup("narnar")
+    assert group is not None and dict(group.translations) == {"de": ("Ranran",), "nl": ("xnarnar",)}
     assert data.record["tests"]["kept_out"].keys() == {"words of test dictionaries"}
 
 
@@ -115,9 +112,9 @@ def test_the_test_says_what_is_asked_and_what_is_not(arms: dict[str, ArmRun]) ->
 
 def test_translations_are_written_as_in_the_text(arms: dict[str, ArmRun]) -> None:
     lexicon = arms["prealign"].prepared.lexicon
-    group, tested = lexicon.lookup("kami"), lexicon.lookup("kaka")
-    assert group is not None and dict(group.translations) == {"de": ("Imak",), "nl": ("xkami",)}
-    assert tested is not None and dict(tested.translations) == {"nl": ("xkaka",)}, "Akak is an answer of the test"
+    group, answer = lexicon.lookup("kaka"), lexicon.lookup("narnar")
+    assert group is not None and dict(group.translations) == {"de": ("Akak",), "nl": ("xkaka",)}
+    assert answer is not None and dict(answer.translations) == {"nl": ("xnarnar",)}, "Ranran is an answer of the test"
 
 
 PAIRS = st.dictionaries(
@@ -318,7 +315,7 @@ def test_every_language_is_switched_at_its_expected_rate(arms: dict[str, ArmRun]
         "en": {"de", "nl"}, "de": {"en"}, "nl": {"en"},
     }  # fmt: skip
     into = found["switched"]["en"]
-    assert into["de"]["expected"] == pytest.approx(3 * into["nl"]["expected"], rel=0.01), "every word has both"
+    assert into["de"]["expected"] == pytest.approx(3 * into["nl"]["expected"], rel=0.02), "all words but one have both"
     assert sum(own["expected"] for own in into.values()) == pytest.approx(found["ratio"] * found["coverage"])
     assert sum(own["switched_words"] for own in into.values()) == found["switched_words"]
     for rates in found["switched"].values():
