@@ -178,7 +178,11 @@ def test_heads_of_signs_are_read_from_the_definition_without_their_pronunciation
         ("やかん", "薬缶 /tʃˈaɪniːz/, やかん /jäkˈäɴ/\nkettle\n"),
     ]
     words, lexicon = read(write_dictd(tmp_path, "freedict-jpn-eng", definitions), "en", "ja")
-    assert words == {"ditto mark": ("〃", "おなじ", "おなじく"), "middle dot": ("中黒", "なかぐろ"), "kettle": ("やかん",)}
+    assert words == {
+        "ditto mark": ("〃", "おなじ", "おなじく"),
+        "middle dot": ("中黒", "なかぐろ"),
+        "kettle": ("やかん",),
+    }
     assert lexicon.report is not None
     assert lexicon.report.changed["pronunciations or frequencies of headwords"].count == 2
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share
+from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share, Temperature
 
 
 class AlignSection(Section):
@@ -23,8 +23,8 @@ class AlignSection(Section):
     senses: Literal["all", "one"] = "all"
     """Translations of a word in a batch, in stage 1 and in sustained alignment. `all`: every one that the lexicon keeps.
     `one`: one per target language, drawn in each pass over the lexicon anew; a step then costs a fraction."""
-    temperature: Rate = 0.1
-    """Temperature tau of the contrastive loss L_align."""
+    temperature: Temperature = 0.1
+    """Temperature tau of the contrastive loss L_align, 0.001 to 1000."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of L_align."""
     lm_weight: Annotated[float, Field(ge=0)] = 1.0

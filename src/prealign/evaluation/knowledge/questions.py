@@ -77,9 +77,7 @@ class KnowledgeQuestions:
         items: dict[str, Any] = {str(condition): {} for condition in dict.fromkeys(conditions)}
         for language in self.questions[0].prompts:
             tokens = [
-                tokenise_question(
-                    question, language, self.tokenizer, source_ids=self.source_ids, before=self.before
-                )
+                tokenise_question(question, language, self.tokenizer, source_ids=self.source_ids, before=self.before)
                 for question in self.questions
             ]
             log_probs = candidate_scores(model, tokens, batch_size=self.batch_size)  # (Q, N)
