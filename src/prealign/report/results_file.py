@@ -26,6 +26,7 @@ _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "budget": ("arm", "seed", "stage", "tokens", "flops", "seconds"),
     "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
     "history": ("arm", "seed", "stage", "points"),
+    "alignment": ("arm", "seed", "stage", "language", "value", "layers", "until", "most"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
     "transfer": ("arm", "seed", "task"),
 }
