@@ -165,7 +165,7 @@ class ArmRun(ArmInputs):
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Check the data of due transfer tasks: a damaged file must fail before hours of training."""
-        if "transfer" in marks and self._is_due(self.folder("transfer"), marks["transfer"], force):
+        if "transfer" in marks and (force or finished(self.folder("transfer"), marks["transfer"]) is None):
             for task in self.recipe.transfer:
                 check_task(task, self.prepared, self.recipe, self.seed)
 
@@ -197,7 +197,7 @@ class ArmRun(ArmInputs):
 
         def begin() -> str | None:
             """Return the folder to train in, "" if the stage is done now, None if it was fresh."""
-            if not self._is_due(folder, mark, force):
+            if not force and finished(folder, mark) is not None:
                 return None
             self._check_data()
             if not force and stage in self.shared_stages and self._share(stage, mark):
@@ -227,10 +227,6 @@ class ArmRun(ArmInputs):
             self.on_progress(Progress(stage, 0, 1, note=note))
         return partial
 
-    @staticmethod
-    def _is_due(folder: Path, mark: str, force: bool) -> bool:
-        return force or finished(folder, mark) is None
-
     def _share(self, stage: str, mark: str) -> bool:
         """Share the stage of another arm that has the same fingerprint. Returns whether there is one."""
         for other in self.run.stages(stage):
@@ -253,7 +249,7 @@ class ArmRun(ArmInputs):
         return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
-        with Pool(self.recipe.processes) as pool:
+        with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
             return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
 
