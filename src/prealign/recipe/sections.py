@@ -18,6 +18,7 @@ from prealign.recipe.methods import (
     NextWordSection,
     SustainSection,
     SwitchSection,
+    TwinAdamSection,
     TwinMaskSection,
 )
 from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
@@ -243,6 +244,8 @@ class PretrainSection(Section):
     """Length of a block in tokens, in both stages."""
     learning_rate: Rate = 3e-4
     """Peak learning rate of AdamW; it decays by a cosine schedule."""
+    embedding_rate: Rate = 1.0
+    """Factor on the learning rate of the input and the output embedding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Weight decay of AdamW."""
     warmup: Share = 0.05
@@ -305,6 +308,7 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     next_word: NextWordSection | None = None
     twin_mask: TwinMaskSection | None = None
+    twin_adam: TwinAdamSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None

@@ -50,7 +50,7 @@ def make_blocks(
     """Write the blocks of a phase, whose steps are known, to the folder of a stage."""
     assert phase.steps is not None
     per_step = phase.batch_size * devices
-    blocks = phase.steps * per_step
+    blocks = phase.text_steps * per_step
     settings: dict[str, Any] = {"context": phase.context, "seed": seed, "spread": spread}
     mixture, known = rewritten_mixture(prepared, recipe, phase.rewriting, spread)
     if phase.bitext is None:

@@ -40,6 +40,10 @@ class WordSizes(Protocol):
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
 
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+
     def one_sense(self) -> WordSizes:
         """Return the sizes of batches with one form per language."""
 
@@ -63,7 +67,11 @@ class WordForms:
         return len(self.first) - 1
 
     def batch(self, groups: np.ndarray) -> dict[str, Tensor]:
-        """Return the inputs of the given groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
+        """Return the inputs of the given groups: word_ids (W, n), and word_lengths, word_groups, word_surfaces, word_source
+        (W,).
+
+        word_source: whether a form is the source word of its group.
+        """
         sizes = np.diff(self.first)[groups]
         return self.rows(spans(self.first[groups], sizes), np.repeat(groups, sizes))
 
@@ -75,6 +83,7 @@ class WordForms:
             "word_lengths": lengths,
             "word_groups": torch.from_numpy(groups),
             "word_surfaces": torch.from_numpy(self.surface[rows]),
+            "word_source": torch.from_numpy(self.language[rows] == 0),
         }
 
     def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
@@ -106,6 +115,11 @@ class WordForms:
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
         return len(self.ids) / self.groups
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return float(self.ids.lengths[self.language == 0].sum()) / self.groups
 
     def one_sense(self) -> OneSense:
         """Return the same groups with one form per language in a batch."""
@@ -139,6 +153,11 @@ class OneSense:
     def mean_forms_per_group(self) -> float:
         """Mean number of languages of a group."""
         return len(self._start) / self.groups
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return self.forms.source_tokens_per_group
 
     def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
         """Return batch `number` of a run: the groups of `WordForms.numbered_batch`, one form per language.
@@ -187,7 +206,10 @@ def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
             rows.setdefault(number, []).append((numbers[language], ids))
     kept = {number: forms for number, forms in rows.items() if len(forms) > 1}
     if not kept:
-        raise LexiconError("the lexicon has no word with a translation that this tokenizer can write.")
+        raise LexiconError(
+            f"the training lexicon has {len(lexicon)} words, and none has a translation that this tokenizer can write; at "
+            "least one is needed."
+        )
     table = Ragged.of([form for forms in kept.values() for _, form in forms])
     return WordForms(
         ids=table,
