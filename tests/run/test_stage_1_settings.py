@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,21 @@ def test_settings_without_effect_are_named(tmp_path: Path, settings: dict[str, A
     warnings = [line for line in ineffective(toy_experiment.recipe(tmp_path, **settings)) if "has no effect" in line]
     named = {line.partition(":")[0] for line in warnings}
     assert (warned in named) if warned else not named & {"align.start", "align.lm_every", "anchor.em_rounds"}
+
+
+def test_the_benchmark_prints_curves_over_flops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.stage1 import main
+
+    from prealign.recipe.file import dump_recipe
+
+    recipe = toy_experiment.recipe(tmp_path, align__steps=6)
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    tries = ["--try", "align.learning_rate=0.02", "--try", "align.learning_rate=0.02 align.senses=one", "--points", "3"]
+    assert main([str(tmp_path / "recipe.yaml"), "align.temperature=0.2", *tries, "--out", str(tmp_path / "out")]) == 0
+    first, second = json.loads((tmp_path / "out" / "stage1.json").read_text())
+    assert second["settings"] == ["align.learning_rate=0.02", "align.senses=one"]
+    (points,) = first["languages"].values()
+    assert [point["step"] for point in points] == [1, 2, 6] and 0 <= points[-1]["seen"] <= 1
+    assert points[-1]["flops"] == 6 * points[0]["flops"] > 0
+    assert "0.9 of seen words" in capsys.readouterr().out
+    assert main([str(tmp_path / "recipe.yaml"), "align.temperatur=1", "--out", str(tmp_path / "out")]) == 2

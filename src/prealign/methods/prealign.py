@@ -102,6 +102,7 @@ def _alignment(settings: PreAlign.Settings, inputs: Inputs, groups: int, **more:
         "bos": bos_id(inputs.tokenizer) if align.bos and inputs.tokenizer else None,
         "micro_pairs": align.micro_pairs,
         "senses": align.senses,
+        "neighbours": align.neighbours,
         "seed": inputs.seed,
     }
     return WordFormAlignment(inputs.words, groups=groups, **shared | more)

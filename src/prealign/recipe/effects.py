@@ -15,6 +15,8 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "align": ("align.steps",),
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
+    "align.senses": ("align.steps", "sustain.weight"),
+    "align.neighbours": ("align.steps", "sustain.weight"),
     "align.micro_pairs": ("align.steps", "sustain.weight"),
     "switch": ("switch.ratio",),
     "lexicon.inflect": ("switch.ratio",),

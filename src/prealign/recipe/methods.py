@@ -34,6 +34,9 @@ class AlignSection(Section):
     senses: Literal["all", "one"] = "all"
     """Translations of a word in a batch, in stage 1 and in sustained alignment. `all`: every one that the lexicon keeps.
     `one`: one per target language, drawn in each pass over the lexicon anew; a step then costs a fraction."""
+    neighbours: Positive = 1
+    """Words that come into a batch together because they are neighbours in the order of their tokens, in stage 1 and in
+    sustained alignment: words that begin alike are hard negatives of each other. 1: words in random order."""
     temperature: Rate = 0.1
     """Temperature tau of the contrastive loss L_align."""
     weight: Annotated[float, Field(ge=0)] = 1.0

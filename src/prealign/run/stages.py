@@ -271,7 +271,7 @@ class ArmRun(ArmInputs):
         recipe, scratch, place = self.recipe, folder / SCRATCH, self.trained_stages.index(phase.name)
         before = self.folder(self.phases[place - 1].name) if place else None
         blocks, dynamics = self._blocks_of(phase, scratch), self.dynamics()
-        model, goal = self.model_before(phase, before), GoalWatch.of(self, phase)
+        model, goal = self.model_before(phase, before), GoalWatch.of(self, phase, self.on_progress)
         record = train(
             phase,
             model,

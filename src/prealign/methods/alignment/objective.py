@@ -46,7 +46,8 @@ class WordFormAlignment(Objective):
     device. temperature: tau. layers: those that the loss averages over. bos: token id placed before each word; None for no
     token. micro_pairs: groups whose activations are in memory at once, None for all; it does not change the gradient.
     senses: all translations of a group, or one per target language, drawn in each pass anew. one_way: the states of source
-    words are constants, so the loss moves target words only. seed: decides the order of the groups and the draws.
+    words are constants, so the loss moves target words only. neighbours: groups that come together in a batch, since
+    their source words begin alike. seed: decides the order of the groups and the draws.
 
     Raises LexiconError for words of fewer than `LEAST_GROUPS` groups.
     """
@@ -64,6 +65,7 @@ class WordFormAlignment(Objective):
         micro_pairs: int | None = None,
         senses: Senses = "all",
         one_way: bool = False,
+        neighbours: int = 1,
         seed: int = 0,
     ) -> None:
         if isinstance(words, WordForms) and words.groups < LEAST_GROUPS:
@@ -73,7 +75,7 @@ class WordFormAlignment(Objective):
                 "lexicon.minimum_count or lexicon.held_out."
             )
         self.words = words.one_sense() if senses == "one" else words
-        self.one_way = one_way
+        self.one_way, self.neighbours = one_way, neighbours
         self.groups, self.layers, self.bos = groups, layers, bos
         self.micro_pairs, self.senses, self.seed = micro_pairs, senses, seed
         self.score = WordAlignmentLoss(temperature)
@@ -84,7 +86,7 @@ class WordFormAlignment(Objective):
         With one sense also member_groups and member_surfaces (M,), those of all forms of the groups.
         """
         assert isinstance(self.words, WordForms | OneSense), "a batch needs word forms, not their sizes alone"
-        return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed)
+        return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed, self.neighbours)
 
     # Word batches have many shapes, and torch.compile would compile each; text batches have one shape.
     @torch.compiler.disable
@@ -166,6 +168,7 @@ class WordFormAlignment(Objective):
             }
             | ({} if self.senses == "all" else {"senses": self.senses})
             | ({"one_way": True} if self.one_way else {})
+            | ({"neighbours": self.neighbours} if self.neighbours > 1 else {})
         )
 
 
