@@ -505,7 +505,20 @@ def test_settings_of_several_targets_and_of_test_data_are_read(tmp_path: Path) -
         ("mixture.weights={en: 1, de: 1}", "mixture.weights: has no weight for nl: name every language, or none"),
         ("mixture.weights.ru=1", "mixture.weights.ru: 'ru' is not a language of this recipe; known: en, de, nl"),
         ("mixture.weights.nl=0", "mixture.weights.nl: 0 is not above 0"),
-        ("mixture.temperature=2", "mixture.temperature: mixture.weights decide the shares: remove one of the two"),
+        (
+            "mixture.temperature=2",
+            "mixture: weights and temperature each decide the shares of languages: keep one of them",
+        ),
+        ("mixture.passes.de=8", "mixture: weights and passes each decide the shares of languages: keep one of them"),
+        (
+            "mixture={passes: {dee: 8}}",
+            "mixture.passes.dee: 'dee' is not a language of this recipe; did you mean 'de'?",
+        ),
+        ("mixture={passes: {de: 0}}", "mixture.passes.de: 0 is not above 0"),
+        (
+            "mixture={passes: {en: 1, de: 1, nl: 1}}",
+            "mixture.passes: names every language: leave one out, such as en, which fills up the steps",
+        ),
         ("mixture.temperature=0.5", "mixture.temperature: 0.5 is not at least 1"),
         ("switch.targets={de: 0, nl: 0}", "switch.targets: every target has the weight 0"),
         ("switch.targets.en=1", "switch.targets.en: 'en' is not a target of this recipe"),

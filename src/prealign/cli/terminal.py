@@ -73,7 +73,7 @@ class Watch:
         """Show one event: a note, the end of an arm, or progress."""
         if event.progress is not None and event.progress.note:
             note = f"{event.progress.stage}: {event.progress.note}"
-            self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
+            self.console.print(f"  {_named(event)} · {note}", soft_wrap=True)
         elif event.stages is not None:
             self._finish(event)
         elif self.console.is_terminal:
@@ -82,7 +82,7 @@ class Watch:
             self._line(event)
 
     def _finish(self, event: Any) -> None:
-        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
+        name = _named(event)
         done = [stage for stage, ran in event.stages.items() if ran]
         fresh = [stage for stage, ran in event.stages.items() if not ran]
         words = ([f"done: {', '.join(done)}"] if done else []) + (
@@ -107,6 +107,10 @@ class Watch:
         left = f"{p.seconds / p.step * (p.steps - p.step):.0f} s left" if p.step else ""
         said = (f"{event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,}", _rate(p), left)
         self.console.print(f"  {' '.join(part for part in said if part)}", soft_wrap=True)
+
+
+def _named(event: Any) -> str:
+    return f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
 
 
 def _rate(progress: Any) -> str:

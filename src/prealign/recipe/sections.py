@@ -223,7 +223,10 @@ class MixtureSection(Section):
     short."""
     weights: dict[str, Rate] = Field(default={})
     """Relative share of tokens for each language, for example {en: 9, de: 1}. Name every language. Empty: the shares
-    follow `temperature`."""
+    follow `passes` or `temperature`."""
+    passes: dict[str, Rate] = Field(default={})
+    """Passes of stage 2 over the training text of a language, for example {de: 8}. Languages that are not named fill up the
+    steps, each in proportion to its text. Instead of `weights` and `temperature`."""
 
     @property
     def clone_in_source_ids(self) -> bool:

@@ -93,6 +93,7 @@ class ArmRun(ArmInputs):
         lexicon, context = recipe.lexicon.changes(), recipe.pretrain.context
         data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, recipe.mixture.changes(), context]
         data += [self.devices] if self.devices > 1 else []  # runs on one device keep their fingerprints
+        data += [self.shares] if recipe.mixture.passes else []  # they follow from the steps of the main phase
         weights = [Path(p) for p in (recipe.model.pretrained, recipe.model.config) if p]
         model: list[Any] = [
             recipe.model.changes(),
@@ -251,7 +252,7 @@ class ArmRun(ArmInputs):
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
         with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
-            return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
+            return make_blocks(self.prepared, self.recipe, phase, folder, shares=self.shares, **sizes)
 
     def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
         """Return the blocks of a phase: from the stage `blocks` for the main phase, else written into `scratch`."""
