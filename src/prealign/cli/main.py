@@ -93,6 +93,7 @@ def plan(
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> dict[str, Any]:
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
     from prealign.report.tables.data import tokenizer
+    from prealign.report.tables.external_retrieval import told_of_tests
 
     settings = load(recipe, overrides)
     prepared, _ = prepare_data(settings, out)
@@ -107,7 +108,8 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_j
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
-        console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: they are in test dictionaries")
+        for line in told_of_tests(tests):
+            console.print(line, soft_wrap=True)
     for own in prepared.record.get("bitext", {}).values():
         for line in own["summary"]:
             console.print(line, soft_wrap=True)

@@ -244,7 +244,7 @@ class ArmRun(ArmInputs):
         return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
-        with Pool(self.recipe.processes) as pool:
+        with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
             return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
 
