@@ -328,7 +328,8 @@ def test_the_command_line_knows_what_your_own_language_types(tmp_path: Path) -> 
 def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     page, results = own_language(), read_results(ROOT / "docs/results/en-cs/results.json")
     assert results["command"] == "prealign run recipes/en-cs.yaml"
-    assert Recipe.model_validate(results["recipe"]).changes() == load_recipe(ROOT / "recipes/en-cs.yaml", ()).changes()
+    ran, today = Recipe.model_validate(results["recipe"]), load_recipe(ROOT / "recipes/en-cs.yaml", ())
+    assert ran.changes(without={"anchor"}) == today.changes(without={"anchor"})  # no arm of it is anchored
     lines = [line.split() for line in page.splitlines()]
     for table in language_modelling(Results(results)):
         for row in table.rows:

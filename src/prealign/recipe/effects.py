@@ -7,6 +7,7 @@ from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
+from prealign.recipe.presets import FAR, PRESET_SETTINGS
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
@@ -59,7 +60,13 @@ def ineffective(recipe: Recipe) -> list[str]:
             warnings.append(
                 f"methods.{name}: has no effect: no arm of this recipe uses the method; add {name!r} to `arms`"
             )
-    return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
+    return [
+        *warnings,
+        *_unused(recipe),
+        *_far_off(recipe),
+        *_whole_batches(recipe, arms),
+        *_same_arms(recipe.arms, trained),
+    ]
 
 
 def _value(recipe: Recipe, key: str) -> Any:
@@ -96,6 +103,19 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone's dictionary is made from the corpus"
+
+
+def _far_off(recipe: Recipe) -> Iterator[str]:
+    """Warn of rates and batch sizes far from what trains the preset well."""
+    preset = recipe.model.preset
+    if preset is None:
+        return
+    for name, key in (("pretrain", "learning_rate"), ("pretrain", "batch_size"), ("align", "learning_rate")):
+        section = getattr(recipe, name)
+        found = PRESET_SETTINGS.get(preset, {}).get(name, {}).get(key, type(section).model_fields[key].default)
+        value = getattr(section, key)
+        if not found / FAR < value < found * FAR:
+            yield f"{name}.{key}: {value:g} is far from {found:g}, which was found for the preset {preset}"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
