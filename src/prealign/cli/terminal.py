@@ -26,6 +26,11 @@ console = plain_console(quiet=not launch.is_first())
 wide = plain_console(width=400, quiet=not launch.is_first())
 
 
+def say(text: str) -> None:
+    """Print text without line wrapping."""
+    console.print(text, soft_wrap=True)
+
+
 @contextmanager
 def json_output() -> Iterator[None]:
     """Keep standard output free for JSON: messages go to standard error, and tables are not printed."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
+from prealign.recipe.presets import FAR, PRESET_SETTINGS
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
@@ -63,6 +64,7 @@ def ineffective(recipe: Recipe) -> list[str]:
         *warnings,
         *_unused(recipe),
         *_own_schedule(recipe, arms),
+        *_far_off(recipe),
         *_whole_batches(recipe, arms),
         *_same_arms(recipe.arms, trained),
     ]
@@ -108,6 +110,19 @@ def _own_schedule(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
     given = [key for key in ("lr_scheduler_type", "lr_scheduler_kwargs") if key in recipe.trainer]
     if given and any(arm.align.steps and arm.align.until is not None for arm in arms):
         yield f"trainer.{given[0]}: has no effect on stage 1, whose schedule follows from align.until"
+
+
+def _far_off(recipe: Recipe) -> Iterator[str]:
+    """Warn of rates and batch sizes far from what trains the preset well."""
+    preset = recipe.model.preset
+    if preset is None:
+        return
+    for name, key in (("pretrain", "learning_rate"), ("pretrain", "batch_size"), ("align", "learning_rate")):
+        section = getattr(recipe, name)
+        found = PRESET_SETTINGS.get(preset, {}).get(name, {}).get(key, type(section).model_fields[key].default)
+        value = getattr(section, key)
+        if not found / FAR < value < found * FAR:
+            yield f"{name}.{key}: {value:g} is far from {found:g}, which was found for the preset {preset}"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:

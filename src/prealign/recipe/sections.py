@@ -20,6 +20,7 @@ from prealign.recipe.methods import (
     SwitchSection,
     TwinMaskSection,
 )
+from prealign.recipe.presets import PRESET_SETTINGS
 from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
@@ -196,7 +197,8 @@ class ModelSection(Section):
     """The causal LM: exactly one of `preset`, `config` and `pretrained`."""
 
     preset: Literal["nano", "micro", "mini", "70m", "150m", "400m", "1b"] | None = "nano"
-    """A Llama architecture of this size with random weights. Set null to use `config` or `pretrained`."""
+    """A Llama architecture of this size with random weights. Its settings (`prealign.recipe.presets`) replace the defaults
+    of `pretrain`, `align`, `anchor` and `model`. With `config` or `pretrained` the default is null."""
     config: str | None = None
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
@@ -207,6 +209,12 @@ class ModelSection(Section):
     """Attention implementation of transformers."""
     trust_remote_code: bool = False
     """Whether transformers may run Python code that comes with the model or tokenizer. Allow it only for code you trust."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> ModelSection:
+        if "preset" not in self.model_fields_set and (self.config or self.pretrained):
+            self.__dict__["preset"] = None
+        return self
 
 
 class MixtureSection(Section):
@@ -323,3 +331,9 @@ class Recipe(Section):
     """Custom arms, by name. Name them in `arms` to train them."""
     trainer: dict[str, Any] = Field(default={})
     """Further arguments of `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""
+
+    @model_validator(mode="after")
+    def _settings_of_the_preset(self) -> Recipe:
+        for name, settings in PRESET_SETTINGS.get(self.model.preset or "", {}).items():
+            self.__dict__[name] = getattr(self, name).completed(settings)
+        return self
