@@ -136,7 +136,7 @@ evaluate: {stride: 500}
         ),
         ("align.layers=7", "7 is not one of the allowed values; known: all, embedding, output"),
         ("model.preset=nanno", "'nanno' is not one of the allowed values; did you mean 'nano'?"),
-        ("align.depth=7", "unknown key; known: steps, pairs_per_batch, micro_pairs, temperature, "),
+        ("align.depth=7", "unknown key; known: steps, pairs_per_batch, micro_pairs, senses, temperature, "),
     ],
 )
 def test_a_wrong_value_is_said_in_plain_words(demo: Path, override: str, message: str) -> None:

@@ -37,6 +37,8 @@ VALIDATION = {
     for name, number in (("en", 9), ("de", 15))
 }
 RATES = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0}
+# Group 0 draws one of three senses; [1, 2] relates groups 0 and 2 also when it is not drawn.
+SENSES = toys.forms([[1, 2], [20], [3], [21]], [[3, 4], [22]], [[5], [23], [1, 2]], [[6, 7], [24]])
 WAYS = {"whole": None, "micro-batches": 1}  # groups that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
@@ -53,6 +55,11 @@ def wrapped(micro_pairs: int | None = None) -> tuple[Any, WordFormAlignment]:
     """A model with an objective that encodes `micro_pairs` groups at once."""
     objective = WordFormAlignment(WORDS, micro_pairs=micro_pairs)
     return with_objectives(model(), {"words": objective}), objective
+
+
+def one_sense() -> WordFormAlignment:
+    """An objective with one sense a group, two groups a rank."""
+    return WordFormAlignment(SENSES, groups=2, senses="one", seed=3)
 
 
 def loss_of(model: Any, objective: WordFormAlignment, words: dict[str, Tensor], rows: slice) -> Tensor:
@@ -132,6 +139,11 @@ def one_rank(rank: int, folder: Path) -> None:
         loss_of(parallel, objective, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
         found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
         found[f"{way}: weights"], found[f"{way}: validation"] = train(folder, micro_pairs=micro, batch_size=2, groups=2)
+    objective = one_sense()
+    parallel = DistributedDataParallel(with_objectives(model(), {"words": objective}))
+    text = slice(4 * rank, 4 * rank + 4)
+    loss_of(parallel, objective, objective.batch(0, rank, RANKS), text).backward()
+    found["one sense: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
     found["embedding alone: weights"], found["embedding alone: validation"] = train(
         folder, embedding_alone=True, batch_size=2, groups=2
     )
@@ -162,6 +174,18 @@ def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[s
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank[way][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_gradients_of_two_ranks_with_one_sense_are_those_of_the_joined_batch(ranks: list[dict[str, Any]]) -> None:
+    objective = one_sense()
+    objective.groups = 4
+    alone, joined = with_objectives(model(), {"words": objective}), objective.batch(0)
+    parts = [one_sense().batch(0, rank, RANKS) for rank in range(RANKS)]
+    assert sorted(joined["word_surfaces"].tolist()) == sorted(s for p in parts for s in p["word_surfaces"].tolist())
+    loss_of(alone, objective, joined, slice(0, 8)).backward()
+    for name, parameter in alone.named_parameters():
+        for rank in ranks:
+            torch.testing.assert_close(rank["one sense: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
 
 
 def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:

@@ -93,6 +93,7 @@ def _alignment(settings: PreAlign.Settings, inputs: Inputs, groups: int) -> Word
         layers=align.layers,
         bos=bos_id(inputs.tokenizer) if align.bos and inputs.tokenizer else None,
         micro_pairs=align.micro_pairs,
+        senses=align.senses,
         seed=inputs.seed,
     )
 

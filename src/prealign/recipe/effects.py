@@ -25,6 +25,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
+    "evaluate.strict": ("evaluate.dictionaries",),
 }
 
 

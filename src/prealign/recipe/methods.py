@@ -20,6 +20,9 @@ class AlignSection(Section):
     """Translation groups whose activations are in memory at once, in stage 1 and in sustained alignment. It lowers
     memory and does not change the step: words are encoded a second time in the backward pass. null: all groups at
     once."""
+    senses: Literal["all", "one"] = "all"
+    """Translations of a word in a batch, in stage 1 and in sustained alignment. `all`: every one that the lexicon keeps.
+    `one`: one per target language, drawn in each pass over the lexicon anew; a step then costs a fraction."""
     temperature: Rate = 0.1
     """Temperature tau of the contrastive loss L_align."""
     weight: Annotated[float, Field(ge=0)] = 1.0

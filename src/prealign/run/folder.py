@@ -38,7 +38,7 @@ from prealign.files import read_json, write_json, write_text
 STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
-FORMAT = 4
+FORMAT = 5
 """Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
 
 

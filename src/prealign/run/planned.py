@@ -25,6 +25,10 @@ class AssumedWords:
     mean_tokens_per_group: float
     groups: float = math.inf
 
+    def one_sense(self) -> AssumedWords:
+        """Return itself: one form per language is assumed."""
+        return self
+
 
 TOKENS_PER_FORM = 2
 TOKENS_PER_SENTENCE, PAIRS_PER_LANGUAGE = 24, 2**20

@@ -23,7 +23,7 @@ from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.loss import TILE, ExcludedPairs, WordAlignmentLoss
 from prealign.methods.alignment.states import ROW, bos_id, encoded_word_states, tied
-from prealign.methods.alignment.words import WordForms, WordSizes, word_forms
+from prealign.methods.alignment.words import OneSense, WordForms, WordSizes, word_forms
 from prealign.methods.flops import BACKWARD, training_flops
 from prealign.methods.memory import words_memory
 from prealign.methods.phase import Cost, Objective
@@ -32,6 +32,7 @@ from prealign.text.words import Tokenizer
 # L layers, W word forms, D width
 
 Layers = Literal["all", "embedding", "output"]
+Senses = Literal["all", "one"]
 
 
 class WordFormAlignment(Objective):
@@ -40,7 +41,8 @@ class WordFormAlignment(Objective):
     words: the forms; `cost` and `memory` work with their sizes alone. groups: translation groups in a batch on one
     device. temperature: tau. layers: all L + 2, only the input embedding, or only the output embedding. bos: token id
     placed before each word; None for no token. micro_pairs: groups whose activations are in memory at once, None for
-    all; it does not change the gradient. seed: decides the order of the groups.
+    all; it does not change the gradient. senses: all translations of a group, or one per target language, drawn in each
+    pass anew. seed: decides the order of the groups and the draws.
     """
 
     name = "words"
@@ -54,15 +56,20 @@ class WordFormAlignment(Objective):
         layers: Layers = "all",
         bos: int | None = None,
         micro_pairs: int | None = None,
+        senses: Senses = "all",
         seed: int = 0,
     ) -> None:
-        self.words, self.groups, self.layers, self.bos = words, groups, layers, bos
-        self.micro_pairs, self.seed = micro_pairs, seed
+        self.words = words.one_sense() if senses == "one" else words
+        self.groups, self.layers, self.bos = groups, layers, bos
+        self.micro_pairs, self.senses, self.seed = micro_pairs, senses, seed
         self.score = WordAlignmentLoss(temperature)
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
-        """Return the batch of step `step` on one rank: word_ids (W, n), word_lengths, word_groups, word_surfaces (W,)."""
-        assert isinstance(self.words, WordForms), "a batch needs word forms, not their sizes alone"
+        """Return the batch of step `step` on one rank: word_ids (W, n), word_lengths, word_groups, word_surfaces (W,).
+
+        With one sense also member_groups and member_surfaces (M,), those of all forms of the groups.
+        """
+        assert isinstance(self.words, WordForms | OneSense), "a batch needs word forms, not their sizes alone"
         return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed)
 
     # Word batches have many shapes, and torch.compile would compile each; text batches have one shape.
@@ -81,7 +88,8 @@ class WordFormAlignment(Objective):
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return "align": L_align over the words of all ranks, a scalar."""
         states, groups, surfaces = gather_words(encoded["states"], batch["word_groups"], batch["word_surfaces"])
-        return {"align": self.score(states, groups, ExcludedPairs(groups, surfaces))}
+        members = gather_rows(batch["member_groups"], batch["member_surfaces"]) if "member_groups" in batch else None
+        return {"align": self.score(states, groups, ExcludedPairs(groups, surfaces, members))}
 
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
         """Return the cost of the forward of the words, the similarities and the backward. A batch holds a group once.
@@ -125,7 +133,7 @@ class WordFormAlignment(Objective):
             "layers": self.layers,
             "bos": self.bos is not None,
             "micro_pairs": self.micro_pairs,
-        }
+        } | ({} if self.senses == "all" else {"senses": self.senses})
 
 
 class WordAlignment(WordFormAlignment):
@@ -209,15 +217,27 @@ def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tens
     """
     if not _several_ranks():
         return states, groups, surfaces
-    count = torch.tensor([len(groups)], device=groups.device)
+    sizes = _sizes(groups)
+    gathered = all_gather(F.pad(states, (0, 0, 0, max(sizes) - len(groups))).contiguous())
+    states = torch.cat([part[:, :size] for part, size in zip(gathered, sizes, strict=True)], dim=1)
+    return states, *gather_rows(groups, surfaces)
+
+
+def gather_rows(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Join two int tensors (W,) of all ranks; W may differ by rank. A single process gets its inputs back."""
+    if not _several_ranks():
+        return first, second
+    sizes = _sizes(first)
+    rows = F.pad(torch.stack([first, second]), (0, max(sizes) - len(first))).contiguous()
+    parts = [torch.empty_like(rows) for _ in sizes]
+    dist.all_gather(parts, rows)
+    joined = torch.cat([part[:, :size] for part, size in zip(parts, sizes, strict=True)], dim=1)
+    return joined[0], joined[1]
+
+
+def _sizes(rows: Tensor) -> list[int]:
+    """Return the length of `rows` (W,) on each rank."""
+    count = torch.tensor([len(rows)], device=rows.device)
     counts = [torch.empty_like(count) for _ in range(dist.get_world_size())]
     dist.all_gather(counts, count)
-    sizes = [int(c) for c in counts]
-    padding = max(sizes) - len(groups)
-    gathered = all_gather(F.pad(states, (0, 0, 0, padding)).contiguous())
-    states = torch.cat([part[:, :size] for part, size in zip(gathered, sizes, strict=True)], dim=1)
-    labels = F.pad(torch.stack([groups, surfaces]), (0, padding)).contiguous()
-    label_parts = [torch.empty_like(labels) for _ in sizes]
-    dist.all_gather(label_parts, labels)
-    labels = torch.cat([part[:, :size] for part, size in zip(label_parts, sizes, strict=True)], dim=1)
-    return states, labels[0], labels[1]
+    return [int(c) for c in counts]
