@@ -302,8 +302,9 @@ class ArmRun(ArmInputs):
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
         models = {"init": plain(self.model_before(first, None), first)}
-        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
-        models[self.phases[-1].name] = final
+        # Scores of the final model have the stage MAIN in every arm: arms are compared in them.
+        models |= {_earlier(phase.name): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             words, retrieval[stage] = evaluate_retrieval(
@@ -341,3 +342,8 @@ class ArmRun(ArmInputs):
             "flops": sum(task["flops"] for task in tasks.values()),
             "tasks": tasks,
         }
+
+
+def _earlier(phase: str) -> str:
+    """Return the stage that scores of the model after a phase name, if another phase follows."""
+    return f"{MAIN}_alone" if phase == MAIN else phase

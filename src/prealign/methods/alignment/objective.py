@@ -202,7 +202,7 @@ def mean_of_ranks(number: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
-def gather_rows(states: Tensor) -> Tensor:
+def gather_states(states: Tensor) -> Tensor:
     """Join the rows (S, …) of all ranks, which have as many each. Gradients flow as in `gather_words`."""
     return torch.cat(all_gather(states.contiguous())) if _several_ranks() else states
 

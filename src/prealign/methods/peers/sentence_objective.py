@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prealign.methods.alignment.objective import gather_rows
+from prealign.methods.alignment.objective import gather_states
 from prealign.methods.flops import BACKWARD
 from prealign.methods.peers.sentence_pairs import SentencePairs, side_by_side
 from prealign.methods.peers.sentence_states import SentenceEncoder
@@ -70,7 +70,7 @@ def sentence_contrast(sources: Tensor, targets: Tensor, temperature: float, *, b
         mean over i of -log( exp(cos(a_i, b_i) / tau) / sum over j of exp(cos(a_i, b_j) / tau) )
     both_ways: the mean of this loss from a to b and from b to a.
     """
-    one, other = (F.normalize(gather_rows(states), dim=1) for states in (sources, targets))
+    one, other = (F.normalize(gather_states(states), dim=1) for states in (sources, targets))
     with torch.autocast(one.device.type, enabled=False):
         similarities = one @ other.T / temperature
     own = torch.arange(len(similarities), device=one.device)

@@ -20,7 +20,7 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
-from prealign.methods.alignment.objective import gather_rows, rank_and_ranks
+from prealign.methods.alignment.objective import gather_states, rank_and_ranks
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import BACKWARD
 from prealign.methods.memory import FLOAT
@@ -80,14 +80,14 @@ class XLCo(SentenceObjective):
         ids, lengths = batch["ids"][: self.size], batch["lengths"][: self.size]
         queries = _projected(self.encoder.sentences(model, ids, lengths), projection)
         keys, negatives = self._keys(model, batch), state.queue.clone()
-        state.push(gather_rows(keys))
+        state.push(gather_states(keys))
         return {"queries": queries, "keys": keys, "negatives": negatives}
 
     def _fill(self, model: Any, device: torch.device) -> None:
         rank, ranks = rank_and_ranks()
         for step in range(-self.queue // (ranks * self.size), 0):  # rounded up, away from 0
             batch = {name: tensor.to(device) for name, tensor in self.batch(step, rank, ranks).items()}
-            model.get_submodule(MODULE).push(gather_rows(self._keys(model, batch)))
+            model.get_submodule(MODULE).push(gather_states(self._keys(model, batch)))
 
     def _keys(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
         slow = model.get_submodule(MODULE).weights
