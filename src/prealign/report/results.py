@@ -164,7 +164,7 @@ class Results:
         orders = {
             "arm": [*self.arms, *(arm for arm in self.all_arms if arm not in self.arms)],
             "language": self.languages,
-            "stage": [*STAGES, "total"],
+            "stage": [*STAGES, *self._further_stages, "total"],
             "split": [*SPLITS, "test"],
         }
         numbers = {name: to_numeric(rows[name], errors="coerce") for name in rows.columns if name in _NUMBERS}
@@ -174,6 +174,12 @@ class Results:
             if name in rows.columns
         }
         return rows.assign(**numbers, **categories)
+
+    @cached_property
+    def _further_stages(self) -> list[str]:
+        """The stages that methods have besides those of `STAGES`, in the order in which they are met."""
+        met = dict.fromkeys(row.get("stage") for section in ("budget", "scores") for row in self.section(section))
+        return [stage for stage in met if stage and stage not in STAGES]
 
     @cached_property
     def budget(self) -> DataFrame:
@@ -203,8 +209,8 @@ class Results:
         before: dict[tuple[Any, ...], float] = {}
         read: dict[tuple[Any, ...], float] = {}
         for row in self.section("budget"):
-            run = (row["arm"], row["seed"])
-            before[(*run, row["stage"])] = read.get(run, 0.0)
+            run: tuple[Any, ...] = (row["arm"], row["seed"])
+            before[run + (row["stage"],)] = read.get(run, 0.0)  # noqa: RUF005  Python 3.10 has no star in an index
             read[run] = read.get(run, 0.0) + row["tokens"]
         return np.array([before.get(run, read.get(run[:2], 0.0)) for run in runs], dtype=float)
 
