@@ -3,9 +3,9 @@
 1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
    optimiser, schedule, random states, history. The Trainer logs before it saves, because a checkpoint does not hold the
    running mean of the loss.
-2. When all files are written, with the seconds trained so far in `seconds.json`, the checkpoint is sealed
-   (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk or a
-   power cut.
+2. When all files are written and synced to disk, with the seconds trained so far in `seconds.json`, the checkpoint is
+   sealed (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk
+   or a power cut.
 3. Then all older checkpoints are removed, except the newest `keep`.
 4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` removes the scratch folder of another
    fingerprint, so every checkpoint there belongs to the stage.
@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Any
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.durable import inside, remove, sync, sync_tree
 from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json
 from prealign.recipe.sections import CheckpointSection
@@ -45,9 +45,11 @@ class Checkpoint:
 
 
 def seal_checkpoint(folder: Path, seconds: float) -> None:
-    """Seal the checkpoint in `folder` as whole, after `seconds` of training."""
+    """Seal the checkpoint in `folder` as whole, after `seconds` of training. It is then on disk."""
     write_json(folder / _SECONDS, seconds)
+    sync_tree(folder)
     seal(folder)
+    sync(folder.parent)
 
 
 def newest(scratch: Path) -> Checkpoint | None:
@@ -71,15 +73,15 @@ def keep_last(scratch: Path, number: int) -> None:
     for step, folder in folders:
         if step not in sealed[:number] and step < max(sealed, default=0):
             # Remove the seal first: after a kill half-way, the rest counts as torn.
-            (folder / WHOLE).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(inside(scratch, folder.name, WHOLE))
+            remove(folder)
 
 
 def discard_after(scratch: Path, step: int) -> None:
     """Remove the checkpoints of steps after `step`. They are torn, and the resumed stage writes the same folders."""
     for later, folder in _folders(scratch):
         if later > step:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
 
 def _folders(scratch: Path) -> list[tuple[int, Path]]:
