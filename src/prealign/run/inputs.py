@@ -22,7 +22,7 @@ from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
 from prealign.methods.budget import budget_of, settled
-from prealign.methods.phase import Phase
+from prealign.methods.phase import MAIN, Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
@@ -243,3 +243,11 @@ def plain(model: Any, phase: Phase) -> Any:
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model
+
+
+def earlier_stage(phase: Phase) -> str:
+    """Return the stage in scores of the model after a phase that another phase follows.
+
+    Arms are compared in the scores of their final models, which have the stage MAIN in every arm.
+    """
+    return f"{MAIN}_alone" if phase.name == MAIN else phase.name

@@ -44,7 +44,7 @@ from prealign.run.folder import (
     share_stage,
 )
 from prealign.run.goals import GoalWatch, trained_phase
-from prealign.run.inputs import ArmInputs, plain
+from prealign.run.inputs import ArmInputs, earlier_stage, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
@@ -308,8 +308,7 @@ class ArmRun(ArmInputs):
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
         models = {"init": plain(self.model_before(first, None), first)}
-        # Scores of the final model have the stage MAIN in every arm: arms are compared in them.
-        models |= {_earlier(phase.name): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
         models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
@@ -348,8 +347,3 @@ class ArmRun(ArmInputs):
             "flops": sum(task["flops"] for task in tasks.values()),
             "tasks": tasks,
         }
-
-
-def _earlier(phase: str) -> str:
-    """Return the stage that scores of the model after a phase name, if another phase follows."""
-    return f"{MAIN}_alone" if phase == MAIN else phase
