@@ -140,6 +140,8 @@ def run_one_arm(
     from prealign.run.execution import run_arm
 
     arm_run = open_arm(path, overrides, arm, seed, out)
+    if last == "pretrain":
+        last = arm_run.trained_stages[-1]  # a method may have phases after its main phase
     with Watch(console) as watch:
         if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")

@@ -51,10 +51,16 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
 @command
 def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = False) -> dict[str, Any]:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
+    from prealign.recipe.arms import resolve_arm
     from prealign.recipe.presets import settings_taken
 
     warnings: list[str] = []
     settings = load(recipe, overrides, warnings.append)
+    usual = type(settings).model_fields["method"].default
+    if any(resolve_arm(settings, arm).method != usual for arm in settings.arms):
+        from prealign.run.planned import check_phases  # imports torch, which other recipes need not wait for
+
+        check_phases(settings)
     for warning in warnings:
         warn(warning)
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")

@@ -257,3 +257,11 @@ def plain(model: Any, phase: Phase) -> Any:
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model
+
+
+def earlier_stage(phase: Phase) -> str:
+    """Return the stage in scores of the model after a phase that another phase follows.
+
+    Arms are compared in the scores of their final models, which have the stage MAIN in every arm.
+    """
+    return f"{MAIN}_alone" if phase.name == MAIN else phase.name

@@ -1,8 +1,9 @@
 """Checks of a recipe against its launcher and devices, before any work.
 
-1. Refuse one process on a machine with several visible devices, and liger-kernel without a GPU.
-2. Refuse sharding whose weights could not be saved whole: FSDP 1 and DeepSpeed stage 3.
-3. Refuse settings that several processes or sharded weights do not support.
+1. Refuse arms that cannot be trained with this recipe.
+2. Refuse one process on a machine with several visible devices, and liger-kernel without a GPU.
+3. Refuse sharding whose weights could not be saved whole: FSDP 1 and DeepSpeed stage 3.
+4. Refuse settings that several processes or sharded weights do not support.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from prealign.errors import RecipeError
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import settings_in
-from prealign.run.planned import planned_phases
+from prealign.run.planned import check_phases, planned_phases
 from prealign.training import launch
 from prealign.training.forward import check_fused_loss, fused_loss
 
 
 def check_launch(recipe: Recipe) -> None:
     """Raise RecipeError if the recipe cannot run on these processes and devices."""
+    check_phases(recipe)
     if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
         raise RecipeError(
             f"here are {devices} devices, and one process. Start one process per device: "

@@ -44,7 +44,7 @@ from prealign.run.folder import (
     share_stage,
 )
 from prealign.run.goals import GoalWatch, trained_phase
-from prealign.run.inputs import ArmInputs, plain
+from prealign.run.inputs import ArmInputs, earlier_stage, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
@@ -309,8 +309,8 @@ class ArmRun(ArmInputs):
         scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
         models = {"init": plain(self.model_before(first, None), first)}
-        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
-        models[self.phases[-1].name] = final
+        models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
             words, retrieval[stage] = evaluate_retrieval(
