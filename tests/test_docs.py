@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import re
-import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -122,13 +119,8 @@ def test_the_readme_shows_rows_of_the_committed_results() -> None:
         assert f"{begin} {german[arm, 'German']} and {chinese[arm, 'Chinese']}" in sentences
 
 
-def test_the_readme_is_short_and_its_recipe_is_one(tmp_path: Path) -> None:
-    text = page("README.md")
-    assert text.count("\n") <= 160
-    (block,) = re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    path = tmp_path / "german.yaml"
-    path.write_text(textwrap.dedent(block), encoding="utf-8")
-    assert not list(ineffective(load_recipe(path, ())))
+def test_the_readme_is_short() -> None:
+    assert page("README.md").count("\n") <= 160
 
 
 def test_the_page_of_arms_is_what_the_code_says() -> None:
@@ -211,16 +203,6 @@ def test_realised_rates_are_those_expected_within_sampling_error() -> None:
     assert len(known) > 50
     assert max(map(abs, known)) < 4
     assert abs(sum(known)) < 4 * len(known) ** 0.5, "no lean to one side"
-
-
-def test_the_recipe_excerpts_of_real_languages_can_be_added_to_a_recipe() -> None:
-    text = (ROOT / "docs/real-languages.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        sections = yaml.safe_load(block)
-        recipe = load_recipe(ROOT / "recipes/en-de.yaml", [f"{key}={json.dumps(own)}" for key, own in sections.items()])
-        assert not [warning for warning in ineffective(recipe) if warning.split(":")[0].split(".")[0] in sections]
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
@@ -332,13 +314,3 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]
     assert f"coverage cs: {coverage:.1%} of the en words in the training text" in page
     assert f"{groups:,} translation groups → runs/en-cs/data/lexicon/lexicon.jsonl" in page
-
-
-def test_the_page_of_the_architecture_has_the_tree_and_the_drawing_of_today() -> None:
-    spec = importlib.util.spec_from_file_location("architecture", ROOT / "docs" / "figures" / "architecture.py")
-    assert spec and spec.loader
-    architecture = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(architecture)
-    hint = "run `python docs/figures/architecture.py`"
-    assert f"```text\n{architecture.tree()}\n```" in page("docs/architecture.md"), hint
-    assert (ROOT / "docs" / "figures" / "architecture.svg").read_text(encoding="utf-8") == architecture.picture(), hint
