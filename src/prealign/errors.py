@@ -36,6 +36,10 @@ class RunFolderError(PrealignError):
     """A run folder with unexpected content, for example of another recipe."""
 
 
+class DiskError(PrealignError):
+    """A disk that is full, read-only, or cannot be written or read for another reason."""
+
+
 class RankError(PrealignError):
     """Another process of the same run ended, so this process cannot continue."""
 

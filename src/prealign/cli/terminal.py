@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich import box
@@ -21,6 +24,23 @@ def plain_console(**settings: Any) -> Console:
 console = plain_console(quiet=not launch.is_first())
 # Tables keep their width; a narrower terminal wraps their lines.
 wide = plain_console(width=400, quiet=not launch.is_first())
+
+
+@contextmanager
+def json_output() -> Iterator[None]:
+    """Keep standard output free for JSON: messages go to standard error, and tables are not printed."""
+    quiet = wide.quiet
+    console.stderr, wide.quiet = True, True
+    try:
+        yield
+    finally:
+        console.stderr, wide.quiet = False, quiet
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON to standard output; under a launcher only the first process does."""
+    if launch.is_first():
+        print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 class Watch:

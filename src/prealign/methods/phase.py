@@ -4,7 +4,7 @@
 2. A `Phase` trains a model on text for a number of steps. Its loss is lm_weight · L_LM; each `Term` adds weight · loss
    of an `Objective` at every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the
    embeddings.
-3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by both.
+3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by `total`.
    `describe` returns the settings of a phase; fingerprints, report and model card use them.
 
 docs/extending.md shows step by step how to add a method.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +23,10 @@ from torch import Tensor
 from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
+from prealign.methods.bitext_share import BitextShare as BitextShare
+from prealign.methods.cost import Cost as Cost
 from prealign.methods.flops import training_flops
+from prealign.methods.goal import Goal
 from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
@@ -33,24 +36,6 @@ from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
 """Name of the main phase. Every arm has one, and the budget decides its number of steps."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of a step on one device: all FLOPs, the tokens read, and the part of the FLOPs that is always float32."""
-
-    flops: float = 0
-    tokens: float = 0
-    float32_flops: float = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.tokens + other.tokens, self.float32_flops + other.float32_flops)
-
-    def __mul__(self, steps: float) -> Cost:
-        return Cost(self.flops * steps, self.tokens * steps, self.float32_flops * steps)
-
-    def __truediv__(self, steps: float) -> Cost:
-        return Cost(self.flops / steps, self.tokens / steps, self.float32_flops / steps)
 
 
 class Objective(Protocol):
@@ -175,32 +160,12 @@ class Term:
 
 
 @dataclass(frozen=True)
-class BitextShare:
-    """Steps of a phase that read parallel text instead of the mixture: each pair of sentences is a document.
-
-    share: of the steps, at least one of them. place: where they are. "spread": as many blocks, evenly over the phase. The
-    blocks of parallel text and those of the mixture are the same in all three places; their order differs.
-    """
-
-    share: float = 1.0
-    place: Literal["first", "spread", "last"] = "spread"
-
-    def positions(self, steps: int, blocks_per_step: int) -> np.ndarray:
-        """Return the numbers (n,) of the phase's blocks that are parallel text, in ascending order."""
-        total, taken = steps * blocks_per_step, min(steps, max(1, round(self.share * steps))) * blocks_per_step
-        number = np.arange(taken)
-        if self.place == "spread":
-            return (2 * number + 1) * total // (2 * taken)
-        return number if self.place == "first" else total - taken + number
-
-
-@dataclass(frozen=True)
 class Phase:
     """One training phase of an arm. Batch sizes are per device.
 
     name: of the stage and its checkpoint folder, unique within the arm; the main phase is called "pretrain". steps:
     None in the main phase, where the budget decides. batch_size: blocks of `context` tokens in a step. warmup: share of
-    the steps.
+    the steps. goal: what an aligning phase is to reach; it may end the phase before `steps`.
     """
 
     name: str
@@ -216,6 +181,12 @@ class Phase:
     bitext: BitextShare | None = None
     initialisations: tuple[Initialisation, ...] = ()
     freeze_body: bool = False
+    goal: Goal | None = None
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the phase ends before its last step if it reaches its goal. `steps` are then the most."""
+        return self.goal is not None and self.goal.until is not None
 
     @property
     def text_tokens(self) -> int:
@@ -236,6 +207,16 @@ class Phase:
         """Return the cost of the initialisations on one device, before the first step."""
         return sum((initialisation.cost(model) for initialisation in self.initialisations), Cost())
 
+    def total(self, model: Any, devices: int = 1, *, steps: int | None = None) -> Cost:
+        """Return the cost of the whole phase on one of `devices`: start, `steps` steps and the measurements of its goal.
+
+        steps: None for those of the phase. A phase that ends early costs less.
+        """
+        steps = steps or self.steps
+        assert steps, "call `settled` first: the phase has no number of steps"
+        total = self.start_cost(model) + self.cost(model, devices) * steps
+        return total + self.goal.cost(model, steps) if self.goal else total
+
     def check(self, model: Any) -> None:
         """Raise RecipeError if an objective cannot train this model."""
         for term in self.terms:
@@ -255,6 +236,7 @@ class Phase:
             "rewriting": self.rewriting.describe() if self.rewriting else None,
             "initialisations": [initialisation.describe() for initialisation in self.initialisations],
             **({"bitext": asdict(self.bitext)} if self.bitext else {}),
+            **({"goal": self.goal.describe()} if self.goal and self.ends_early else {}),
         }
 
 

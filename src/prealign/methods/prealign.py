@@ -1,7 +1,7 @@
 """PreAlign (Li et al., EMNLP 2024), its ablations, and the additions of this project.
 
 1. Stage 1 (`align.steps` above 0): train weight · L_align + lm_weight · L_LM on unswitched text, from the initial
-   model.
+   model. With `align.until` it ends as soon as the words are aligned (`prealign.methods.goal`).
 2. Stage 2: train L_LM on code-switched text. `sustain.weight` above 0 keeps the alignment loss on (an addition).
 3. `next_word`: stage 2 also predicts translations of the next word. `twin_mask`: translations of a label do not count as
    wrong answers (additions).
@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.alignment.states import bos_id
+from prealign.methods.goal import Goal
 from prealign.methods.peers.next_word import NextWord
 from prealign.methods.peers.twin_mask import TwinMask
 from prealign.methods.phase import Initialisation, Inputs, Method, Phase, Term, main_phase
@@ -80,6 +81,7 @@ class PreAlign(Method):
             terms=(Term(_alignment(settings, inputs, align.pairs_per_batch), align.weight),),
             initialisations=initialisations,
             freeze_body=align.freeze_body,
+            goal=Goal(align.until, inputs.words, len(inputs.languages) - 1, align.layers),
         )
         return [stage_1, stage_2]
 

@@ -25,6 +25,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
+    "evaluate.strict": ("evaluate.dictionaries",),
 }
 
 
@@ -58,7 +59,13 @@ def ineffective(recipe: Recipe) -> list[str]:
             warnings.append(
                 f"methods.{name}: has no effect: no arm of this recipe uses the method; add {name!r} to `arms`"
             )
-    return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
+    return [
+        *warnings,
+        *_unused(recipe),
+        *_own_schedule(recipe, arms),
+        *_whole_batches(recipe, arms),
+        *_same_arms(recipe.arms, trained),
+    ]
 
 
 def _value(recipe: Recipe, key: str) -> Any:
@@ -95,6 +102,12 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone's dictionary is made from the corpus"
+
+
+def _own_schedule(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
+    given = [key for key in ("lr_scheduler_type", "lr_scheduler_kwargs") if key in recipe.trainer]
+    if given and any(arm.align.steps and arm.align.until is not None for arm in arms):
+        yield f"trainer.{given[0]}: has no effect on stage 1, whose schedule follows from align.until"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:

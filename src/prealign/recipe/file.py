@@ -22,6 +22,7 @@ import yaml
 from pydantic import ValidationError
 
 from prealign.errors import RecipeError
+from prealign.files import plain_bytes
 from prealign.recipe.arms import put_setting
 from prealign.recipe.checks import contradictions
 from prealign.recipe.section import Section
@@ -31,6 +32,8 @@ from prealign.recipe.validate import Key, Problem, show, validate
 MOST_VALUES = 100_000
 """Maximum number of values in a file, counting repeats by aliases: a few hundred bytes can expand to billions."""
 MOST_LEVELS = 50
+LARGEST = 10_000_000
+"""Bytes of a recipe. PyYAML needs minutes for more."""
 
 AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
@@ -105,13 +108,13 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _read_text(path: str | Path) -> str:
     try:
-        content = Path(path).read_bytes()
-        return content.decode("utf-8")
+        raw = plain_bytes(path, LARGEST)
+        return raw.decode("utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8 text") from error
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: byte {raw[error.start]:#04x} is not UTF-8 text") from error
 
 
 def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Place], list[Problem]]:

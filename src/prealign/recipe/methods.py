@@ -8,12 +8,20 @@ from pydantic import Field
 
 from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share
 
+ESTABLISHED = 0.8
+"""P@1 of seen word pairs after stage 1 below which the alignment is not established (docs/method.md)."""
+
 
 class AlignSection(Section):
     """Stage 1: alignment before pretraining. The loss is weight · L_align + lm_weight · L_LM."""
 
     steps: Count = 5000
-    """Number of optimiser steps. 0 leaves stage 1 out, as in joint training."""
+    """Number of optimiser steps; with `until`, their maximum. 0 leaves stage 1 out, as in joint training."""
+    until: Annotated[float, Field(gt=0, le=1)] | None = None
+    """P@1 at which stage 1 ends, for example 0.9: that of seen word pairs in every target language, at the blocks (at the
+    one layer of `layers`, if it is not all). It is measured on a sample of 500 pairs, and its cost is part of the budget.
+    The learning rate then stays at its peak until this is reached, and falls to 0 over a tenth as many steps. What stage 1
+    saves of its `steps` goes to stage 2. null: all `steps` are trained."""
     pairs_per_batch: Positive = 256
     """Translation groups per device and step."""
     micro_pairs: Positive | None = None

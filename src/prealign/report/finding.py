@@ -15,6 +15,7 @@ from typing import Any, Literal
 from prealign.report.estimates import Estimate, estimates
 from prealign.report.formats import interval, is_number, number, p_value, times, with_interval
 from prealign.report.results import REFERENCES, Results, language_label, select
+from prealign.report.tables.established import not_established
 from prealign.report.tables.tasks import knowledge_scores, most_taught, transfer_tasks
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
@@ -161,7 +162,8 @@ def _tasks(results: Results, arm: str) -> Iterator[str]:
 
 
 def _limits(results: Results) -> Iterator[str]:
-    """What limits the conclusions: one seed, unfinished runs, scores that the page does not show."""
+    """What limits the conclusions: no alignment, one seed, unfinished runs, scores that the page does not show."""
+    yield from not_established(results)
     if results.scores["seed"].nunique() == 1:
         yield "One seed: the intervals are over test items, and another seed may give another result."
     if results.unfinished_runs:

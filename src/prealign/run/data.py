@@ -105,7 +105,8 @@ class Prepared:
         if not self.tests.targets:
             return {}
         counted = read_json(self.folder / "lexicon" / TARGET_WORDS)
-        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, self.words, counted)
+        trained = Lexicon.load(self.folder / "lexicon" / LEXICON)  # without the names of facts
+        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, trained, self.words, counted)
 
     @property
     def mark(self) -> str:

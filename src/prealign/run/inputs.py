@@ -132,18 +132,29 @@ class ArmInputs:
             yield from (ids for ids, _ in read_tokens(tokens, rows))
 
     @cached_property
-    def phases(self) -> list[Phase]:
-        """The phases of the arm. The main phase has the steps that match the common budget."""
+    def _shapes(self) -> Any:
+        return model_shapes(self.recipe.model, **self._model_needs)
+
+    @cached_property
+    def budget(self) -> float:
+        """The FLOPs per device of every arm: those of the reference arm, at most."""
         reference = ArmInputs(REFERENCE, self.seed, self.base, self.prepared, devices=self.devices)
         if reference.recipe.lexicon == self.recipe.lexicon:
             vars(reference)["words"] = self.words  # encode the same lexicon only once
-        model = model_shapes(self.recipe.model, **self._model_needs)
+        steps = reference.recipe.pretrain.steps
+        return budget_of(arm_phases(reference.recipe, reference), self._shapes, steps, self.devices)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """The phases of the arm. The main phase has the steps that match the common budget, if no phase ends early."""
+        return self.phases_after({})
+
+    def phases_after(self, spent: Mapping[str, float]) -> list[Phase]:
+        """Return the phases of the arm after some of them took these FLOPs per device, by name."""
         phases = arm_phases(self.recipe, self)
         for phase in phases:
-            phase.check(model)  # fail before any training if an objective cannot train this model
-        steps = reference.recipe.pretrain.steps
-        budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
-        return settled(phases, model, budget, self.devices, arm=self.arm)
+            phase.check(self._shapes)  # fail before any training if an objective cannot train this model
+        return settled(phases, self._shapes, self.budget, self.devices, arm=self.arm, spent=spent)
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""

@@ -50,6 +50,11 @@ def check_launch(recipe: Recipe) -> None:
                         f"the arm {arm!r} {phase.unshardable}. Leave it out, or launch with torchrun or the "
                         "configuration ddp."
                     )
+                if phase.ends_early:
+                    raise RecipeError(
+                        f"align.until (arm {arm!r}) needs whole weights while stage 1 trains, and FSDP spreads them over "
+                        "devices. Leave it out, or launch with torchrun or the configuration ddp."
+                    )
         if recipe.evaluate.dynamics:
             raise RecipeError(
                 "evaluate.dynamics needs whole weights, and FSDP spreads them over devices. Set evaluate.dynamics=0, "

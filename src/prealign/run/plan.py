@@ -79,7 +79,10 @@ class Devices:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of one seed of an arm over all devices. steps: by phase. memory: of one device, by phase. disk: bytes."""
+    """The cost of one seed of an arm over all devices. steps: by phase. memory: of one device, by phase. disk: bytes.
+
+    early: the phases that may end before their steps; the main phase then has more.
+    """
 
     arm: str
     seeds: int
@@ -89,6 +92,7 @@ class Plan:
     seconds: float
     memory: dict[str, Memory]
     disk: float
+    early: tuple[str, ...] = ()
 
     @property
     def peak(self) -> tuple[str, Memory]:
@@ -158,7 +162,7 @@ def plan_arm(
     total = Cost()
     for phase in phases:
         phase.check(model)
-        total += phase.start_cost(model) + phase.cost(model, ranks) * _steps(phase)
+        total += phase.total(model, ranks)
     device = devices.device
     rate = device.bf16 if _bf16(recipe, devices) else device.fp32
     seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation
@@ -174,6 +178,7 @@ def plan_arm(
         seconds=seconds,
         memory={phase.name: phase_memory(phase, recipe, model, devices) for phase in phases},
         disk=FLOAT * parameters * len(phases) + blocks,
+        early=tuple(phase.name for phase in phases if phase.ends_early),
     )
 
 

@@ -34,6 +34,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
     """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
+    alignment: list[dict[str, Any]] = []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
@@ -43,6 +44,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 budget.append(name | {k: record[k] for k in kept if k in record})
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
+                alignment += [name | entry for entry in record.get("alignment", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -68,6 +70,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "comparisons": compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(run, recipe.baseline)),
         "history": history,
         "dynamics": dynamics,
+        "alignment": alignment,
         "switching": switching,
         "mixture": mixture,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},

@@ -3,7 +3,8 @@
 1. `blocks`: the rewritten, packed training blocks of the main phase, as many as the arm's budget needs.
 2. One stage for each phase of the arm's method, starting from the model of the previous phase. PreAlign has `align`
    (stage 1) and `pretrain` (stage 2). Arms share the result of a phase before the main phase if their inputs are equal.
-3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms.
+3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms. If a phase before it may end early
+   (`align.until`), its blocks are made after that phase.
 4. `evaluate`: perplexity on test documents; retrieval per layer before and after each phase.
 5. `knowledge`, if the recipe has made-up facts: questions about them.
 6. `transfer`, if the recipe has transfer tasks: fine-tune on source-language labels, test in every language.
@@ -42,6 +43,7 @@ from prealign.run.folder import (
     run_stage,
     share_stage,
 )
+from prealign.run.goals import GoalWatch, trained_phase
 from prealign.run.inputs import ArmInputs, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
@@ -103,9 +105,12 @@ class ArmRun(ArmInputs):
         main = self.main_phase
         rewriting = main.rewriting.describe() if main.rewriting else None
         bitext = [asdict(main.bitext)] if main.bitext else []
-        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps, *bitext)}
+        marks: dict[str, str] = {}
         before: list[str] = []
-        for phase in self.phases:
+        for place, phase in enumerate(self.phases):
+            # Blocks are made first, but after the phases whose early end decides how many they are.
+            if "blocks" not in marks and not any(later.ends_early for later in self.phases[place:]):
+                marks["blocks"] = fingerprint(data, rewriting, main.batch_size, main.steps, *bitext, *before)
             read = [marks["blocks"]] if phase is main else []
             marks[phase.name] = fingerprint(data, model, measured, phase.describe(), read, before)
             before = [marks[phase.name]]
@@ -160,7 +165,7 @@ class ArmRun(ArmInputs):
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Check the data of due transfer tasks: a damaged file must fail before hours of training."""
-        if "transfer" in marks and self._is_due(self.folder("transfer"), marks["transfer"], force):
+        if "transfer" in marks and (force or finished(self.folder("transfer"), marks["transfer"]) is None):
             for task in self.recipe.transfer:
                 check_task(task, self.prepared, self.recipe, self.seed)
 
@@ -175,7 +180,11 @@ class ArmRun(ArmInputs):
         folder = self.folder(stage)
 
         def work(partial: Path) -> dict[str, Any]:
-            return measures[stage](partial) if stage in measures else self._train(self.phase(stage), partial)
+            return (
+                measures[stage](partial)
+                if stage in measures
+                else self._train(trained_phase(self, stage, self.folder), partial)
+            )
 
         def checked(partial: Path) -> dict[str, Any]:
             record = work(partial)
@@ -188,7 +197,7 @@ class ArmRun(ArmInputs):
 
         def begin() -> str | None:
             """Return the folder to train in, "" if the stage is done now, None if it was fresh."""
-            if not self._is_due(folder, mark, force):
+            if not force and finished(folder, mark) is not None:
                 return None
             self._check_data()
             if not force and stage in self.shared_stages and self._share(stage, mark):
@@ -218,10 +227,6 @@ class ArmRun(ArmInputs):
             self.on_progress(Progress(stage, 0, 1, note=note))
         return partial
 
-    @staticmethod
-    def _is_due(folder: Path, mark: str, force: bool) -> bool:
-        return force or finished(folder, mark) is None
-
     def _share(self, stage: str, mark: str) -> bool:
         """Share the stage of another arm that has the same fingerprint. Returns whether there is one."""
         for other in self.run.stages(stage):
@@ -234,7 +239,7 @@ class ArmRun(ArmInputs):
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        phase = self.main_phase
+        phase = trained_phase(self, MAIN, self.folder)
         made = self._make_blocks(phase, folder)
         mixture, counts = made.mixture, made.counts
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
@@ -244,7 +249,7 @@ class ArmRun(ArmInputs):
         return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
-        with Pool(self.recipe.processes) as pool:
+        with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
             return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
 
@@ -263,10 +268,10 @@ class ArmRun(ArmInputs):
 
     def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
         """Train a phase, starting from the model of the previous phase. Returns its record."""
-        recipe, scratch, place = self.recipe, folder / SCRATCH, self.phases.index(phase)
+        recipe, scratch, place = self.recipe, folder / SCRATCH, self.trained_stages.index(phase.name)
         before = self.folder(self.phases[place - 1].name) if place else None
         blocks, dynamics = self._blocks_of(phase, scratch), self.dynamics()
-        model = self.model_before(phase, before)
+        model, goal = self.model_before(phase, before), GoalWatch.of(self, phase)
         record = train(
             phase,
             model,
@@ -279,8 +284,9 @@ class ArmRun(ArmInputs):
             checkpoint=recipe.checkpoint,
             eval_batch_size=recipe.evaluate.batch_size,
             validations=recipe.pretrain.validations,
-            callbacks=dynamics,
+            callbacks=[*dynamics, *(goal.callbacks if goal else ())],
         )
+        record = goal.finish(record, model, self.on_progress) if goal else record
         record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
         if launch.is_first():
             save_weights(recipe.model, plain(model, phase), folder)

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, default_data_collator
 
 from prealign.errors import RecipeError
+from prealign.methods.goal import rate_factor
 from prealign.methods.phase import Phase
 
 OBJECTIVES = "objectives"
@@ -98,6 +100,20 @@ class PhaseTrainer(Trainer):
                 total = total + term.weight_at(progress) * sum(losses.values())
         self._keep_for_log(parts)
         return (total, output) if return_outputs else total
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the stock schedule; for a phase that may end early, that of `prealign.methods.goal`.
+
+        Its last step is that of the Trainer's state, which whoever ends the phase moves forward.
+        """
+        if not self.phase.ends_early:
+            return super().create_scheduler(num_training_steps, optimizer)
+        warmup = self.args.get_warmup_steps(num_training_steps)
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: rate_factor(step, self.state.max_steps, warmup)
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def _keep_for_log(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():

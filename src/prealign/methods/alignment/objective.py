@@ -25,13 +25,13 @@ from prealign.methods.alignment.loss import TILE, ExcludedPairs, WordAlignmentLo
 from prealign.methods.alignment.states import ROW, bos_id, encoded_word_states, tied
 from prealign.methods.alignment.words import OneSense, WordForms, WordSizes, word_forms
 from prealign.methods.flops import BACKWARD, training_flops
+from prealign.methods.goal import Layers
 from prealign.methods.memory import words_memory
 from prealign.methods.phase import Cost, Objective
 from prealign.text.words import Tokenizer
 
 # L layers, W word forms, D width
 
-Layers = Literal["all", "embedding", "output"]
 Senses = Literal["all", "one"]
 
 
