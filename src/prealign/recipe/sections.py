@@ -152,7 +152,9 @@ class BitextFile(Section):
     """Parallel text of the source language and `target`: two files, a sentence a line, or one file that has both."""
 
     target: str
+    """Target language of the parallel text: one of `targets`."""
     source_file: str | None = None
+    """File of the source's sentences, with `target_file`."""
     target_file: str | None = None
     """Line n of `target_file` translates line n of `source_file` (Moses, OPUS)."""
     path: str | None = None
