@@ -538,7 +538,7 @@ def test_what_holds_together(demo: Path) -> None:
         ["arms=[prealign]"],  # one arm needs no baseline
         ["evaluate.stride=128"],
         ["model={preset: null, pretrained: gpt2}", "tokenizer.path=gpt2"],
-        ["trainer={bf16: true, use_cpu: true, report_to: none, dataloader_num_workers: 2}"],
+        ["trainer={bf16: true, report_to: none, dataloader_num_workers: 2}"],
     ):
         assert contradictions(load_recipe(demo, overrides)) == []
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from prealign import __version__
 from prealign.cli.terminal import Watch, console, json_output, plain_console, print_json
-from prealign.errors import PrealignError, RecipeError
+from prealign.errors import DivergedError, PrealignError, RecipeError
 from prealign.training import launch
 
 app = typer.Typer(
@@ -145,7 +145,11 @@ def run_one_arm(
     with Watch(console) as watch:
         if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, arm_run.seed, stages=run_arm(arm_run, watch.show, last=last)))
+        try:
+            stages = run_arm(arm_run, watch.show, last=last)
+        except DivergedError as error:
+            raise DivergedError(f"{arm} seed {arm_run.seed}: {error}") from None
+        watch.show(Event(arm, arm_run.seed, stages=stages))
     console.print(f"→ {arm_run.folder(last or 'evaluate')}")
     return arm_run
 

@@ -75,10 +75,13 @@ class Watch:
         self.bars.stop()
 
     def show(self, event: Any) -> None:
-        """Show one event: a note, the end of an arm, or progress."""
+        """Show one event: a note, the end of an arm (early or not), or progress."""
         if event.progress is not None and event.progress.note:
             note = f"{event.progress.stage}: {event.progress.note}"
             self.console.print(f"  {_named(event)} · {note}", soft_wrap=True)
+        elif event.unfinished:
+            self.console.print(f"  {_named(event)} · unfinished: {event.unfinished}", soft_wrap=True)
+            self._remove_bars(event)
         elif event.stages is not None:
             self._finish(event)
         elif self.console.is_terminal:
@@ -94,6 +97,9 @@ class Watch:
             [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
         )
         self.console.print(f"  {name:<32} {'; '.join(words)}", soft_wrap=True)
+        self._remove_bars(event)
+
+    def _remove_bars(self, event: Any) -> None:
         for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
             self.bars.remove_task(self.tasks.pop(key))
 

@@ -231,7 +231,7 @@ def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
 def _bf16(recipe: Recipe, devices: Devices) -> bool:
     """Whether training uses 16-bit autocast: on a GPU unless the recipe turns it off, on a CPU if this machine does."""
     if devices.name == "cpu":
-        return precision(recipe.trainer) != "fp32"
+        return precision(recipe.trainer).endswith("autocast")
     return bool(recipe.trainer.get("bf16", True) or recipe.trainer.get("fp16"))
 
 

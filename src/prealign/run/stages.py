@@ -31,6 +31,7 @@ from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
 from prealign.run.blocks import MadeBlocks, make_blocks
+from prealign.run.divergence import INITIAL, of_model, remedy, start_of
 from prealign.run.folder import (
     SCRATCH,
     RunFolder,
@@ -141,7 +142,7 @@ class ArmRun(ArmInputs):
         """Run every stage that is not fresh, up to `last` (None: all). Returns the stages, and whether each ran now.
 
         only: run no other stages than these. force: run fresh stages, too. Raises RunFolderError if another process
-        works on this arm and seed.
+        works on this arm and seed, DivergedError (in all processes) if a number of this arm is not finite.
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
@@ -286,6 +287,7 @@ class ArmRun(ArmInputs):
             eval_batch_size=recipe.evaluate.batch_size,
             validations=recipe.pretrain.validations,
             callbacks=[*dynamics, *(goal.callbacks if goal else ())],
+            at_start=remedy(start_of(phase, self.phases), recipe.model),
         )
         record = goal.finish(record, model, self.on_progress) if goal else record
         record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
@@ -298,7 +300,8 @@ class ArmRun(ArmInputs):
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model the questions about made-up facts."""
         model = self.load(self.final_folder).to(device())
-        scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
+        with of_model(MAIN, self.recipe.model):
+            scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._labelled(scores)}
 
@@ -306,17 +309,19 @@ class ArmRun(ArmInputs):
         """Measure the final model on test documents, and retrieval of the model before and after each phase."""
         final = self.load(self.final_folder).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
+        with of_model(MAIN, self.recipe.model):
+            scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
-        models = {"init": plain(self.model_before(first, None), first)}
+        models = {INITIAL: plain(self.model_before(first, None), first)}
         models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
         models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
-            words, retrieval[stage] = evaluate_retrieval(
-                model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
-            )
-            unseen, parallel[stage] = tests.measure(model, stage=stage)
+            with of_model(stage, self.recipe.model):
+                words, retrieval[stage] = evaluate_retrieval(
+                    model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
+                )
+                unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)

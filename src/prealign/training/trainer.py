@@ -115,6 +115,11 @@ class PhaseTrainer(Trainer):
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The last value of each part of the loss, by its name in the log."""
+        return {name: values[-1] for name, values in self._parts.items()}
+
     def _keep_for_log(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():
             self._parts.setdefault(f"{name}_loss", []).append(value.detach())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -46,6 +46,7 @@ class WordFormAlignment(Objective):
     """
 
     name = "words"
+    remedies: ClassVar[Mapping[str, str]] = {"align": "raise align.temperature"}
 
     def __init__(
         self,
