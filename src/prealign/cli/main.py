@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
 from prealign.cli.app import (
@@ -227,4 +228,5 @@ from prealign.cli import exports as _exports  # noqa: E402, F401
 
 def main() -> None:
     """Run the command line. `--debug` may stand at any place."""
+    interrupts.deliver_again()
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
