@@ -166,7 +166,7 @@ def test_the_line_of_an_entry_in_a_list(tmp_path: Path) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert errors(tmp_path / "no.yaml") == ["no.yaml: cannot be read: No such file or directory"]
-    assert "cannot be read: Is a directory" in errors(tmp_path)[0]
+    assert "cannot be read: it is a folder, not a file" in errors(tmp_path)[0]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_variants_are_checked(tmp_path: Path) -> None:
             (9, "round.extends: extends itself: round -> turn -> round"),
             (10, "turn.extends: extends itself: turn -> round -> turn"),
             (11, "joint: this name is taken by a built-in arm: choose another"),
-            (12, "a.b: a variant's name may hold only letters, digits, _ and -"),
+            (12, "a.b: a variant's name has no dot: dots part the keys of settings"),
             (16, "wrong.set.switch.ration: unknown key; did you mean 'ratio'?"),
             (17, f"wrong.set.switch.ratio: 2 is not in 0..1: {share}"),
             (18, "wrong.set.align: this is a section: set its keys one by one, as in 'align.steps'"),

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
 from prealign.cli.app import (
@@ -239,4 +240,5 @@ from prealign.cli import recipes as _recipes  # noqa: E402, F401
 
 def main() -> None:
     """Run the command line. `--debug` may stand at any place."""
+    interrupts.deliver_again()
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

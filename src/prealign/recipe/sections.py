@@ -21,7 +21,7 @@ from prealign.recipe.methods import (
     TwinMaskSection,
 )
 from prealign.recipe.presets import PRESET_SETTINGS
-from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
+from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share, Tag
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 
@@ -29,7 +29,7 @@ SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 class SourceText(Section):
     """The source language: most training text is in it, and code-switching replaces its words."""
 
-    language: str = "en"
+    language: Tag = "en"
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
     """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
@@ -42,7 +42,7 @@ class SourceText(Section):
 class TargetText(Section):
     """A target language. The clone `xx-clone` of source `xx` needs no text: it is source text with other token ids."""
 
-    language: str
+    language: Tag
     """Language tag, such as `de`, or the clone of the source language, such as `en-clone`."""
     text: list[str] = Field(default=[])
     """Text of the language, as in `source.text`. A clone has none."""
@@ -286,13 +286,10 @@ class Variant(Section):
     """Changed settings by dotted key, for example {switch.ratio: 0.1}."""
 
 
-_NAME = r"^[A-Za-z0-9_.-]+$"
-
-
 class Recipe(Section):
     """A whole experiment. A section is described at its class."""
 
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Name
     """Name of the experiment. The default run folder is runs/NAME."""
     seeds: list[Seed] = Field(default=[0], min_length=1)
     """Each arm is trained once with each seed. A seed decides initial weights, data order, code-switching and held-out
@@ -322,7 +319,7 @@ class Recipe(Section):
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
-    method: Annotated[str, Field(pattern=_NAME)] = "prealign"
+    method: Name = "prealign"
     """Training method. Each arm sets it; to use a method, name it in `arms`."""
     methods: dict[str, dict[str, Any]] = Field(default={})
     """Settings of methods, by method name (`prealign.recipe.registry`)."""

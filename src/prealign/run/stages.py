@@ -27,6 +27,7 @@ from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
 from prealign.events import OnProgress, Progress
+from prealign.faults import disk_errors
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
@@ -213,10 +214,11 @@ class ArmRun(ArmInputs):
                 return ""
             return str(partial)
 
-        partial = ranks.by_first(begin)
-        if partial:
-            record = work(Path(partial))
-            ranks.by_first(end)
+        with disk_errors(folder):
+            partial = ranks.by_first(begin)
+            if partial:
+                record = work(Path(partial))
+                ranks.by_first(end)
         return partial is not None
 
     def _begin(self, stage: str, mark: str, force: bool) -> Path:
