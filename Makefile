@@ -1,11 +1,13 @@
 # make env    a virtual environment in .venv, with everything below (idempotent)
 # make demo   the whole method on real text: two arms, about five minutes on two cores
 # make test   linters, types, layers and the whole test suite
+# make pages  rewrite the pages and drawings of docs that are generated from the code
+# make docs   build the documentation site in site/, without a network; warnings are errors
 # make bench  the figures of docs/performance.md
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test bench lint clean
+.PHONY: env demo test pages docs bench lint clean
 
 env: .venv/.installed
 
@@ -26,8 +28,14 @@ lint: env
 test: lint
 	$(BIN)/pytest -n 2
 
+pages: env
+	for script in docs/figures/*.py docs/reference/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: env
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv runs build dist site

@@ -7,13 +7,13 @@ from dataclasses import astuple
 
 from prealign.methods.memory import Memory
 from prealign.methods.phase import MAIN
-from prealign.report.formats import NONE, duration, quantity
+from prealign.report.formats import NONE, duration, percent, quantity
 from prealign.report.tables.table import Table
 from prealign.run.plan import GIB, Devices, Plan
 
 
 def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -> list[Table]:
-    """Return two tables: the cost of each arm over all devices, and its memory on one device."""
+    """Return tables: the cost of each arm over all devices, what it reads of each language, and its memory on one device."""
     title = f"Plan: {devices.number} × {devices.name} at {devices.utilisation:.0%} utilisation"
     counts = ("tokens", "flops", "seconds", "disk")
     rows = [(plan.arm, _steps(plan), *_amounts(*(getattr(plan, what) for what in counts))) for plan in plans]
@@ -23,7 +23,25 @@ def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -
     if any(plan.early for plan in plans):
         notes = [*notes, "≤: the phase ends when it reaches its goal (align.until); pretrain gets what it saves (≥)"]
     columns = ("Arm", "Steps", "Tokens", "FLOPs", "Time", "Disk")
-    return [Table(title, columns, tuple(rows), "\n".join(notes)), _memory_table(plans, devices)]
+    cost = Table(title, columns, tuple(rows), "\n".join(notes))
+    return [cost, *_reading_table(plans), _memory_table(plans, devices)]
+
+
+def _reading_table(plans: Sequence[Plan]) -> list[Table]:
+    """Return what stage 2 of each arm reads; no table if that is not known without the data."""
+    rows = [
+        (
+            plan.arm,
+            language,
+            quantity(own.tokens),
+            percent(own.share),
+            NONE if own.passes is None else f"{own.passes:.2f}",
+        )
+        for plan in plans
+        for language, own in plan.reading.items()
+    ]
+    columns = ("Arm", "Language", "Tokens", "Share", "Passes over its text")
+    return [Table("What stage 2 reads", columns, tuple(rows), labels=2)] if rows else []
 
 
 def _steps(plan: Plan) -> str:

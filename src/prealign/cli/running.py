@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, force: bool) -> None:
-    """Run every arm and seed of a recipe that is not finished, print the results and write the report."""
+    """Run every arm and seed of a recipe that is not finished, print the results and write the report.
+
+    Raises PrealignError at the end if runs ended early.
+    """
     settings = load(recipe, overrides)
     from prealign.report.page import write_report
     from prealign.report.results import Results
+    from prealign.run.divergence import refuse_unfinished
     from prealign.run.experiment import run_experiment
     from prealign.run.folder import RunFolder
     from prealign.training.precision import precision
@@ -44,6 +48,7 @@ def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, forc
         write_report(results, folder.report)
         print_results(results)
     console.print(f"\nresults {folder.results}\nreport  {folder.report}")
+    refuse_unfinished(content["unfinished"], len(settings.arms) * len(settings.seeds))
 
 
 def print_results(results: Results) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 from prealign import __version__
 
 Stage = str
+"""init: before any training; the name of a phase: after it. The final model has "pretrain" in every arm, also if a phase
+follows the main one; the model before that phase is then "pretrain_alone"."""
 Split = Literal["test", "seen", "held_out"]
 Unit = Literal["seeds", "documents", "items"]
 

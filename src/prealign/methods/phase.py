@@ -53,6 +53,8 @@ class Objective(Protocol):
 
     name: str
     reads_text: bool = False
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about a part of the loss that is not finite, by its name, such as {"align": "raise align.temperature"}."""
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.

@@ -15,13 +15,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prealign.errors import RecipeError
 from prealign.recipe.registry import METHODS, load_method
+from prealign.recipe.section import name_fault
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import Key, Problem, did_you_mean, fields_at, repeated, show, shown, validate
 
@@ -288,8 +288,10 @@ def arm_problems(recipe: Recipe) -> list[Problem]:
 def _variant_name_problems(recipe: Recipe, name: str) -> Iterator[Problem]:
     if is_built_in(name):
         yield ("variants", name), "this name is taken by a built-in arm: choose another"
-    elif not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        yield ("variants", name), "a variant's name may hold only letters, digits, _ and -"
+    elif fault := name_fault(name):
+        yield ("variants", name), fault
+    elif "." in name:
+        yield ("variants", name), "a variant's name has no dot: dots part the keys of settings"
     extends: Key = ("variants", name, "extends")
     lineage = _lineage(recipe, name)
     if lineage[-1] == name and not is_built_in(name):

@@ -71,11 +71,13 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _shares(recipe: Recipe) -> Iterator[Problem]:
-    """Check that language weights name languages of the recipe, and that a language is left to switch into."""
+    """Check that weights and passes name languages of the recipe, and that a language is left to switch into."""
     source, targets = recipe.source.language, [target.language for target in recipe.targets]
-    weights, drawn = recipe.mixture.weights, recipe.switch.targets
+    mixture, drawn = recipe.mixture, recipe.switch.targets
+    weights, passes = mixture.weights, mixture.passes
     for key, named, known, kind in (
         (("mixture", "weights"), weights, [source, *targets], "language"),
+        (("mixture", "passes"), passes, [source, *targets], "language"),
         (("switch", "targets"), drawn, targets, "target"),
     ):
         for language in named:
@@ -84,8 +86,11 @@ def _shares(recipe: Recipe) -> Iterator[Problem]:
     missing = [language for language in (source, *targets) if weights and language not in weights]
     if missing:
         yield ("mixture", "weights"), f"has no weight for {', '.join(missing)}: name every language, or none"
-    if weights and recipe.mixture.temperature != 1.0:
-        yield ("mixture", "temperature"), "mixture.weights decide the shares: remove one of the two"
+    if passes and set(passes) >= {source, *targets}:
+        yield ("mixture", "passes"), f"names every language: leave one out, such as {source}, which fills up the steps"
+    settings = {"weights": weights, "passes": passes, "temperature": mixture.temperature != 1.0}
+    if len(deciding := [key for key, is_set in settings.items() if is_set]) > 1:
+        yield ("mixture",), f"{' and '.join(deciding)} each decide the shares of languages: keep one of them"
     if drawn and not any(drawn.get(language, 1.0) for language in targets):
         yield ("switch", "targets"), "every target has the weight 0: set switch.ratio to 0 for no switching"
 
@@ -95,10 +100,8 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
     sources = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
     if not sources:
         yield ("model",), "has no model: set one of preset, config, pretrained"
-    elif len(sources) > 1 and "preset" in sources and "preset" not in model.model_fields_set:
-        yield ("model", sources[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
     elif len(sources) > 1:
-        yield ("model",), f"has {' and '.join(sources)}: leave one, set the others to null"
+        yield ("model",), f"has {' and '.join(sources)}: leave one"
     if model.pretrained and recipe.tokenizer.path is None:
         yield ("model", "pretrained"), "needs the tokenizer of the checkpoint: set tokenizer.path"
     if recipe.tokenizer.extend and recipe.tokenizer.path is None:

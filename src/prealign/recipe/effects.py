@@ -7,6 +7,7 @@ from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
+from prealign.recipe.presets import FAR, PRESET_SETTINGS
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
@@ -66,6 +67,7 @@ def ineffective(recipe: Recipe) -> list[str]:
         *warnings,
         *_unused(recipe),
         *_of_stage_1(recipe, arms),
+        *_far_off(recipe),
         *_whole_batches(recipe, arms),
         *_same_arms(recipe.arms, trained),
     ]
@@ -118,6 +120,19 @@ def _of_stage_1(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
         yield f"align.start: {recipe.align.start!r} has no effect: anchored rows start as their translations' rows"
     if recipe.align.lm_every > 1 and not any(arm.align.lm_weight for arm in aligned):
         yield f"align.lm_every: {recipe.align.lm_every} has no effect: align.lm_weight is 0"
+
+
+def _far_off(recipe: Recipe) -> Iterator[str]:
+    """Warn of rates and batch sizes far from what trains the preset well."""
+    preset = recipe.model.preset
+    if preset is None:
+        return
+    for name, key in (("pretrain", "learning_rate"), ("pretrain", "batch_size"), ("align", "learning_rate")):
+        section = getattr(recipe, name)
+        found = PRESET_SETTINGS.get(preset, {}).get(name, {}).get(key, type(section).model_fields[key].default)
+        value = getattr(section, key)
+        if not found / FAR < value < found * FAR:
+            yield f"{name}.{key}: {value:g} is far from {found:g}, which was found for the preset {preset}"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:

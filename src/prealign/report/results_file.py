@@ -30,6 +30,7 @@ _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "alignment": ("arm", "seed", "stage", "language", "value", "layers", "until", "most"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
     "transfer": ("arm", "seed", "task"),
+    "unfinished": ("arm", "seed", "reason"),
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 _PROBLEMS_SHOWN = 5

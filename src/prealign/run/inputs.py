@@ -22,16 +22,18 @@ from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
 from prealign.methods.budget import budget_of, settled
-from prealign.methods.phase import Phase
+from prealign.methods.phase import MAIN, Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
+from prealign.run.reading import Reading, balance, main_reading, text_tokens
 from prealign.text.arrow import parts, read_tokens
 from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import text_blocks
+from prealign.text.shares import Balance
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
@@ -127,7 +129,7 @@ class ArmInputs:
 
     def training_ids(self, language: str) -> Iterator[np.ndarray]:
         """Yield the token ids (T,) of each training document in a language that the arm reads; none in others."""
-        tokens = self.prepared.mixture(self.recipe).tokens.get(language)
+        tokens = self.prepared.mixture(self.recipe, None).tokens.get(language)
         for rows in parts(tokens) if tokens else ():
             yield from (ids for ids, _ in read_tokens(tokens, rows))
 
@@ -159,6 +161,18 @@ class ArmInputs:
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""
         return next(phase for phase in self.phases if phase.name == name)
+
+    @cached_property
+    def reading(self) -> dict[str, Reading]:
+        """What the main phase reads of each language. RecipeError if `mixture.passes` need more than it reads."""
+        return main_reading(self.recipe, self.prepared.training_sizes, text_tokens(self.phase(MAIN), self.devices))
+
+    @property
+    def shares(self) -> dict[str, float] | None:
+        """The shares of tokens of all phases, by language; None: every document equally often."""
+        if balance(self.recipe.mixture) == Balance():
+            return None
+        return {language: own.share for language, own in self.reading.items()}
 
     def dynamics(self) -> list[Dynamics]:
         """Return the callbacks that measure alignment during a stage.
@@ -243,3 +257,11 @@ def plain(model: Any, phase: Phase) -> Any:
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model
+
+
+def earlier_stage(phase: Phase) -> str:
+    """Return the stage in scores of the model after a phase that another phase follows.
+
+    Arms are compared in the scores of their final models, which have the stage MAIN in every arm.
+    """
+    return f"{MAIN}_alone" if phase.name == MAIN else phase.name

@@ -29,6 +29,8 @@ from prealign.recipe.trainer import deciding
 
 _RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "alignment", "switching", "mixture", "transfer", "new_rows")
 """Sections with rows of one arm and seed."""
+_UNFINISHED = "unfinished"
+"""Section with the reasons of runs that ended early. A run that another part has finished is not unfinished."""
 _SHARED_SECTIONS = ("corpus", "tokenizer", "knowledge", "tests")
 """Sections that all arms and seeds share."""
 _MAY_DIFFER = {"arms", "seeds", "jobs", "processes", "checkpoint", "variants", "trainer"}
@@ -62,6 +64,9 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         raise ResultsError(
             f"{first_path}: neither this file nor the others have a finished arm and seed: there is nothing to merge."
         )
+    finished = {(row["arm"], row["seed"]) for row in joined["scores"]}
+    others = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in finished]
+    unfinished = [row for run in others for row in _rows(parts, _UNFINISHED, run)]
     baseline = str(recipes[0]["baseline"])
     numbers = [row | {"value": math.nan} if row["value"] is None else row for row in joined["scores"]]
     origins = [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
@@ -80,6 +85,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         "comparisons": compare(arms, seeds, baseline, numbers, _one_seed(parts, baseline)),
         "lexicon": _lexicon(parts, seeds[0]),
         **shared,
+        **({_UNFINISHED: unfinished} if unfinished else {}),
     }
 
 

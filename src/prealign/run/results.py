@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -30,8 +30,13 @@ Marks = dict[tuple[str, int], dict[str, str]]
 """(arm, seed) -> fingerprint of each stage."""
 
 
-def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
-    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
+def collect_results(
+    recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks, unfinished: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh.
+
+    unfinished: arm, seed and reason of the runs that ended early.
+    """
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
@@ -78,6 +83,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
+        **({"unfinished": list(unfinished)} if unfinished else {}),
     }
 
 

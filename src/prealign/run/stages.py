@@ -27,10 +27,12 @@ from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
 from prealign.events import OnProgress, Progress
+from prealign.faults import disk_errors
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
 from prealign.run.blocks import MadeBlocks, make_blocks
+from prealign.run.divergence import INITIAL, of_model, remedy, start_of
 from prealign.run.folder import (
     SCRATCH,
     RunFolder,
@@ -44,7 +46,7 @@ from prealign.run.folder import (
     share_stage,
 )
 from prealign.run.goals import GoalWatch, trained_phase
-from prealign.run.inputs import ArmInputs, plain
+from prealign.run.inputs import ArmInputs, earlier_stage, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
@@ -93,6 +95,7 @@ class ArmRun(ArmInputs):
         lexicon, context = recipe.lexicon.changes(), recipe.pretrain.context
         data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, recipe.mixture.changes(), context]
         data += [self.devices] if self.devices > 1 else []  # runs on one device keep their fingerprints
+        data += [self.shares] if recipe.mixture.passes else []  # they follow from the steps of the main phase
         weights = [Path(p) for p in (recipe.model.pretrained, recipe.model.config) if p]
         model: list[Any] = [
             recipe.model.changes(),
@@ -140,7 +143,7 @@ class ArmRun(ArmInputs):
         """Run every stage that is not fresh, up to `last` (None: all). Returns the stages, and whether each ran now.
 
         only: run no other stages than these. force: run fresh stages, too. Raises RunFolderError if another process
-        works on this arm and seed.
+        works on this arm and seed, DivergedError (in all processes) if a number of this arm is not finite.
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
@@ -211,10 +214,11 @@ class ArmRun(ArmInputs):
                 return ""
             return str(partial)
 
-        partial = ranks.by_first(begin)
-        if partial:
-            record = work(Path(partial))
-            ranks.by_first(end)
+        with disk_errors(folder):
+            partial = ranks.by_first(begin)
+            if partial:
+                record = work(Path(partial))
+                ranks.by_first(end)
         return partial is not None
 
     def _begin(self, stage: str, mark: str, force: bool) -> Path:
@@ -251,7 +255,7 @@ class ArmRun(ArmInputs):
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
         with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
-            return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
+            return make_blocks(self.prepared, self.recipe, phase, folder, shares=self.shares, **sizes)
 
     def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
         """Return the blocks of a phase: from the stage `blocks` for the main phase, else written into `scratch`."""
@@ -285,6 +289,7 @@ class ArmRun(ArmInputs):
             eval_batch_size=recipe.evaluate.batch_size,
             validations=recipe.pretrain.validations,
             callbacks=[*dynamics, *(goal.callbacks if goal else ())],
+            at_start=remedy(start_of(phase, self.phases), recipe.model),
         )
         record = goal.finish(record, model, self.on_progress) if goal else record
         record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
@@ -297,7 +302,8 @@ class ArmRun(ArmInputs):
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model the questions about made-up facts."""
         model = self.load(self.final_folder).to(device())
-        scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
+        with of_model(MAIN, self.recipe.model):
+            scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._labelled(scores)}
 
@@ -305,17 +311,19 @@ class ArmRun(ArmInputs):
         """Measure the final model on test documents, and retrieval of the model before and after each phase."""
         final = self.load(self.final_folder).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
+        with of_model(MAIN, self.recipe.model):
+            scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
-        models = {"init": plain(self.model_before(first, None), first)}
-        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
-        models[self.phases[-1].name] = final
+        models = {INITIAL: plain(self.model_before(first, None), first)}
+        models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
-            words, retrieval[stage] = evaluate_retrieval(
-                model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
-            )
-            unseen, parallel[stage] = tests.measure(model, stage=stage)
+            with of_model(stage, self.recipe.model):
+                words, retrieval[stage] = evaluate_retrieval(
+                    model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
+                )
+                unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)

@@ -19,6 +19,7 @@ from prealign.events import OnProgress
 from prealign.methods.phase import Phase
 from prealign.recipe.sections import CheckpointSection
 from prealign.training import launch
+from prealign.training.finite import Remedies
 from prealign.training.forward import check_fused_loss, training_forward, with_objectives
 from prealign.training.loop import run_trainer, training_arguments
 from prealign.training.models import freeze_body
@@ -40,13 +41,15 @@ def train(
     eval_batch_size: int = 32,
     validations: int = 1,
     callbacks: Sequence[TrainerCallback] = (),
+    at_start: str = "check the model that it starts from",
 ) -> dict[str, Any]:
     """Train `model` in place for one phase and return the record (see `run_trainer`).
 
     blocks: text_steps · batch_size · devices rows of input_ids and labels (context,), in reading order. validation: blocks
     by language, measured `validations` times. folder: scratch folder; a whole checkpoint of this training in it is
-    resumed. trainer: further arguments of `transformers.TrainingArguments`. Raises RecipeError if an objective cannot
-    train this model, PrealignError if training stops early.
+    resumed. trainer: further arguments of `transformers.TrainingArguments`. at_start: what to do if numbers are not
+    finite before the first update. Raises RecipeError if an objective cannot train this model, DivergedError at the
+    first number that is not finite, PrealignError if training stops early.
     """
     assert phase.steps, "call `settled` first: the phase has no number of steps"
     settings = dict(trainer or {})
@@ -73,6 +76,11 @@ def train(
         on_progress,
         tokens=cost.tokens,
         flops=cost.flops,
+        remedies=Remedies(
+            moved=f"lower {phase.name}.learning_rate",
+            start=at_start,
+            parts={f"{part}_loss": what for term in phase.terms for part, what in term.objective.remedies.items()},
+        ),
         callbacks=callbacks,
         checkpoint=checkpoint,
     )

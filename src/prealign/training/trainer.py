@@ -103,6 +103,11 @@ class PhaseTrainer(OptimisedTrainer):
         self._keep_for_log(parts)
         return (total, output) if return_outputs else total
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The last value of each part of the loss, by its name in the log."""
+        return {name: values[-1] for name, values in self._parts.items()}
+
     def _keep_for_log(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():
             self._parts.setdefault(f"{name}_loss", []).append(value.detach())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.errors import DivergedError
 from prealign.evaluation.retrieval.nearest import two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
 from prealign.methods.alignment.states import word_states
@@ -72,7 +73,10 @@ class Dynamics(TrainerCallback):
                 word_states(model, self.tokenizer, words, language=language, bos=self.bos)
                 for words, language in ((pairs.sources, pairs.source_language), (pairs.targets, pairs.language))
             )
-            measured[pairs.language] = precision_by_layer(source, target, pairs)
+            try:
+                measured[pairs.language] = precision_by_layer(source, target, pairs)
+            except DivergedError as error:
+                raise DivergedError(f"alignment at step {state.global_step:,}: {error}") from None
         self.points.append({"step": state.global_step, _KEY: measured})
         state.log_history.append(self.points[-1])
 

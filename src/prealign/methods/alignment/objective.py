@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -53,6 +53,7 @@ class WordFormAlignment(Objective):
     """
 
     name = "words"
+    remedies: ClassVar[Mapping[str, str]] = {"align": "raise align.temperature"}
 
     def __init__(
         self,
@@ -212,6 +213,11 @@ def _several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank_and_ranks() -> tuple[int, int]:
+    """Return the number of this process and of all processes that train together."""
+    return (dist.get_rank(), dist.get_world_size()) if _several_ranks() else (0, 1)
+
+
 def maxima_over_ranks(*numbers: int, device: torch.device) -> Sequence[int]:
     """Return the maximum of each number over all ranks."""
     if not _several_ranks():
@@ -231,6 +237,11 @@ def mean_of_ranks(number: Tensor) -> Tensor:
     total = number.detach().clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+def gather_states(states: Tensor) -> Tensor:
+    """Join the rows (S, …) of all ranks, which have as many each. Gradients flow as in `gather_words`."""
+    return torch.cat(all_gather(states.contiguous())) if _several_ranks() else states
 
 
 def gather_words(states: Tensor, groups: Tensor, surfaces: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -129,10 +129,13 @@ class Curriculum(Method):
         words: Rate = 0.3
         """Share of the phase in which words are switched, from its start."""
         word_ratio: Rate = 0.2
+        """Probability that a known word is switched in that part."""
         sentences: Share = 0.2
         """Share of the phase, after that, in which sentences are alternated."""
         sentence_ratio: Rate = 0.5
+        """Probability that a source document is replaced by alternated sentences in that part."""
         mode: Mode = "vanilla"
+        """Labels, as in `switch.mode`."""
 
         @model_validator(mode="after")
         def _within_the_phase(self) -> Curriculum.Settings:

@@ -115,6 +115,7 @@ class Graph(Method):
 
         pretrain: PretrainSection
         hops: Positive = 1
+        """Number of times that embeddings mix with those of their translations. Each hop has its own two matrices."""
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return the main phase."""

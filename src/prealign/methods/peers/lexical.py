@@ -91,6 +91,7 @@ class Lexical(Method):
         model: ModelSection
         pretrain: PretrainSection
         seeds: Literal["dictionary", "identical"] = "dictionary"
+        """Pairs that start the mapping: those of the lexicon, or tokens that both languages use."""
         rounds: Count = 3
         """Rounds of self-learning; 0: the seeds alone."""
         window: Positive = 5

@@ -36,8 +36,9 @@ class ParallelText(Method):
 
         pretrain: PretrainSection
         share: Annotated[float, Field(gt=0, le=1)] = 0.1
-        """Of the steps, rounded to whole ones, at least one."""
+        """Share of the steps that read parallel text, rounded to whole steps, at least one."""
         place: Literal["first", "spread", "last"] = "last"
+        """Which steps read it: the first, the last, or steps spread evenly over the phase."""
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return the main phase. RecipeError for a recipe without parallel text."""

@@ -107,6 +107,7 @@ class LexicalSubstitution(Method):
         ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
         """Probability that a known word of these is replaced."""
         mode: Mode = "vanilla"
+        """Labels, as in `switch.mode`."""
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return the main phase."""

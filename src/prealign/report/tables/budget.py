@@ -17,7 +17,7 @@ _STAGES = {"align": "1 · align", "pretrain": "2 · pretrain", "total": "total"}
 
 def budget(results: Results) -> list[Table]:
     """Return steps, tokens, FLOPs and seconds of each arm by stage and in total, means over seeds."""
-    rows = select(results.budget, arm=results.arms, stage=list(_STAGES))
+    rows = select(results.budget, arm=results.arms)
     if rows.empty:
         return []
     groups = rows.groupby(["arm", "stage"], observed=True)
@@ -43,7 +43,8 @@ def _frozen(results: Results) -> Iterator[str]:
     rows = results.budget[results.budget["frozen"].fillna(0) > 0]
     for (stage, frozen), own in rows.groupby(["stage", "frozen"], sort=False, observed=True):
         arms = "; ".join(map(results.label, own["arm"].unique()))
-        yield f"{percent(frozen)} of the parameters, all but the embeddings, were frozen in {_STAGES[stage]} of {arms}."
+        name = _STAGES.get(stage, stage)
+        yield f"{percent(frozen)} of the parameters, all but the embeddings, were frozen in {name} of {arms}."
 
 
 def switching(results: Results) -> list[Table]:
