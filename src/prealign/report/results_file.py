@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import ResultsError
+from prealign.evaluation.score import SCHEMA
 
 Content = dict[str, Any]
 Row = dict[str, Any]
 
-SCHEMA = 1
 _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "scores": ("arm", "seed", "task", "language", "metric", "value"),
-    "budget": ("arm", "seed", "stage", "tokens", "flops", "seconds"),
-    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
+    "budget": ("arm", "seed", "stage", "tokens", "lm_tokens", "flops", "seconds"),
+    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "scale"),
     "history": ("arm", "seed", "stage", "points"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
     "transfer": ("arm", "seed", "task"),
