@@ -74,10 +74,13 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
 
 
 def _print_results(results: Results) -> None:
+    from prealign.report.frontier import frontiers
     from prealign.report.page import main_tables
+    from prealign.report.tables.frontier import frontier_table
     from prealign.report.tables.sweeps import sweep_tables
 
-    print_tables([*main_tables(results), *sweep_tables(results)])
+    fronts = [frontier_table(results, frontier) for frontier in frontiers(results)]
+    print_tables([*main_tables(results), *fronts, *sweep_tables(results)])
 
 
 @command

@@ -83,8 +83,8 @@ def tokens_to_parity(results: Results) -> list[Table]:
         columns["Seeds"] = [span({len(own)}) for own in reached]
     note = [
         f"When an arm's validation perplexity first comes down to that of {base} at the end of its training, as a share of "
-        f"the tokens that {base} was trained on; stage 1 counts. Geometric mean and 95 % t-interval over the seeds that reach "
-        "it."
+        f"the tokens that {base} was trained on; stage 1 counts.",
+        "Geometric mean and 95 % t-interval over the seeds that reach it.",
     ]
     note += ["≤: the first validation is already below the goal, so the share is an upper bound."] * any(bounds)
     index: Index = MultiIndex.from_tuples(found, names=["language", "arm"])
