@@ -25,6 +25,7 @@ def budget(results: Results) -> list[Table]:
     columns = {
         "Steps": [NONE if math.isnan(steps) else f"{steps:,.0f}" for steps in means["steps"]],
         "Tokens": means["tokens"].map(quantity),
+        "LM tokens": means["lm_tokens"].map(quantity),
         "FLOPs": means["flops"].map(quantity),
         "Time": means["seconds"].map(duration),
         f"FLOPs / {results.label(results.baseline)}": [
@@ -34,7 +35,10 @@ def budget(results: Results) -> list[Table]:
     if len(set(seeds)) > 1:
         columns["Seeds"] = [str(count) for count in seeds]
     index = means.index.set_levels([_STAGES.get(stage, stage) for stage in means.index.levels[1]], level="stage")
-    note = ["Means over seeds.", *_frozen(results)]
+    note = [
+        "Means over seeds. LM tokens: tokens of text; the others are words of an auxiliary loss.",
+        *_frozen(results),
+    ]
     return [text_table(results, "Training budget", index.set_names(["arm", "Stage"]), columns, note)]
 
 
