@@ -27,7 +27,18 @@ from prealign.evaluation.statistics import Difference
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
 
-_RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "alignment", "switching", "mixture", "transfer", "new_rows")
+_RUN_SECTIONS = (
+    "scores",
+    "budget",
+    "history",
+    "dynamics",
+    "alignment",
+    "switching",
+    "mixture",
+    "transfer",
+    "new_rows",
+    "initialisations",
+)
 """Sections with rows of one arm and seed."""
 _SHARED_SECTIONS = ("corpus", "tokenizer", "knowledge", "tests")
 """Sections that all arms and seeds share."""

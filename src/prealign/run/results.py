@@ -35,6 +35,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
+    initialisations: list[dict[str, Any]] = []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
@@ -45,6 +46,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
                 alignment += [name | entry for entry in record.get("alignment", [])]
+                initialisations += [name | entry for entry in record.get("initialisations", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -78,6 +80,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
+        **({"initialisations": initialisations} if initialisations else {}),
     }
 
 

@@ -37,6 +37,7 @@ class CopiedRows(Initialisation):
         """Write the rows. LexiconError if no pair reaches a row of a target language."""
         shares, _ = self.anchors.estimate()
         rows = np.flatnonzero(np.diff(shares.indptr))
+        self.changed = len(rows)
         heads = model.get_input_embeddings(), model.get_output_embeddings()
         for weight in {id(head.weight): head.weight for head in heads}.values():  # one of tied embeddings
             means = shares[rows] @ weight[: shares.shape[1]].double().cpu().numpy()

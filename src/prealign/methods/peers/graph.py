@@ -78,6 +78,7 @@ class MergedVocabulary(ParametrisedVocabulary):
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Register the hops. LexiconError if no pair reaches a row of a target language."""
         graph = both_ways(self.anchors.estimate()[0])
+        self.changed = int((np.diff(graph.indptr) > 0).sum())
 
         def make(weight: Tensor) -> GraphMerge:
             graph.resize(len(weight), len(weight))

@@ -40,7 +40,7 @@ class LexicalStart(StartedVocabulary):
     def vectors(self, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens (A,) of the run's text, and their vectors (A, D). LexiconError without a pair of seeds."""
         own, inputs = self.settings, self.inputs
-        settings = own.model_dump(include={"window", "minimum_count", "tokens"}) | {"seed": inputs.seed}
+        settings = own.model_dump(include={"window", "minimum_count", "tokens"})
         made = {
             language: language_vectors(inputs.training_ids(language), size, width, **settings)
             for language in inputs.languages

@@ -66,7 +66,9 @@ class TiedRows(ParametrisedVocabulary):
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Tie the rows. LexiconError if no pair is one-to-one."""
         language = self.anchors.row_languages()
-        anchor_vocabulary(model, one_to_one(self.anchors.pairs(), language), language, rate=0.0, fresh=fresh)
+        ties = one_to_one(self.anchors.pairs(), language)
+        self.changed = ties.nnz
+        anchor_vocabulary(model, ties, language, rate=0.0, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
