@@ -92,7 +92,7 @@ def main_tables(results: Results) -> list[Table]:
         unfinished.unfinished, language_modelling.language_modelling, language_modelling.inside_outside,
         tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval, external.retrieval_tables,
         external.strata_tables, external.tested_dictionaries,
-        parity.tokens_to_parity, budget.budget, budget.switching, budget.switching_by_language,
+        parity.tokens_to_parity, budget.budget, budget.initial_rows, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
 

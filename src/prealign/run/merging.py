@@ -28,7 +28,18 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
 from prealign.run.results import design_of, disjoint
 
-_RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "alignment", "switching", "mixture", "transfer", "new_rows")
+_RUN_SECTIONS = (
+    "scores",
+    "budget",
+    "history",
+    "dynamics",
+    "alignment",
+    "switching",
+    "mixture",
+    "transfer",
+    "new_rows",
+    "initialisations",
+)
 """Sections with rows of one arm and seed."""
 _UNFINISHED = "unfinished"
 """Section with the reasons of runs that ended early. A run that another part has finished is not unfinished."""

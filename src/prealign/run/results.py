@@ -41,6 +41,7 @@ def collect_results(
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
+    initialisations: list[dict[str, Any]] = []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
@@ -51,6 +52,7 @@ def collect_results(
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
                 alignment += [name | entry for entry in record.get("alignment", [])]
+                initialisations += [name | entry for entry in record.get("initialisations", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -87,6 +89,7 @@ def collect_results(
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
+        **({"initialisations": initialisations} if initialisations else {}),
     }
 
 

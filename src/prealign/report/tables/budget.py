@@ -1,4 +1,4 @@
-"""What training consumed: steps, tokens, FLOPs and time, switched words, and how much of each language stage 2 read."""
+"""What training consumed: steps, tokens, FLOPs and time, switched words, rows that were set, and text by language."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def budget(results: Results) -> list[Table]:
         *_frozen(results),
     ]
     return [text_table(results, "Training budget", index.set_names(["arm", "Stage"]), columns, note)]
+
+
+def initial_rows(results: Results) -> list[Table]:
+    """Return how many rows of the vocabulary each arm's initialisation has set, means over seeds and stages."""
+    found = results.typed(
+        DataFrame(results.section("initialisations")).reindex(columns=["arm", "initialisation", "rows"])
+    )
+    rows = select(found, arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "initialisation"], observed=True)["rows"].mean()
+    columns = {"Rows": [f"{number:,.0f}" for number in means]}
+    note = (
+        "Embedding rows that start from other rows or vectors, or are computed from them. The others start at random."
+    )
+    index = means.index.set_names(["arm", "Initialisation"])
+    return [text_table(results, "Rows of the vocabulary", index, columns, [note])]
 
 
 def _frozen(results: Results) -> Iterator[str]:
