@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from prealign.cli.app import Json
-from prealign.cli.terminal import console
+from prealign.cli.terminal import say
 from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon import Lexicon
@@ -185,8 +185,3 @@ def count_text(text: list[str], language: str) -> Counter[str]:
         for line in document.splitlines():
             counts.update(words(line))
     return counts
-
-
-def say(text: str) -> None:
-    """Print text without line wrapping."""
-    console.print(text, soft_wrap=True)

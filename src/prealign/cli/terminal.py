@@ -26,6 +26,11 @@ console = plain_console(quiet=not launch.is_first())
 wide = plain_console(width=400, quiet=not launch.is_first())
 
 
+def say(text: str) -> None:
+    """Print text without line wrapping."""
+    console.print(text, soft_wrap=True)
+
+
 @contextmanager
 def json_output() -> Iterator[None]:
     """Keep standard output free for JSON: messages go to standard error, and tables are not printed."""
@@ -73,9 +78,9 @@ class Watch:
         """Show one event: a note, the end of an arm (early or not), or progress."""
         if event.progress is not None and event.progress.note:
             note = f"{event.progress.stage}: {event.progress.note}"
-            self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
+            self.console.print(f"  {_named(event)} · {note}", soft_wrap=True)
         elif event.unfinished:
-            self.console.print(f"  {event.arm} seed {event.seed} · unfinished: {event.unfinished}", soft_wrap=True)
+            self.console.print(f"  {_named(event)} · unfinished: {event.unfinished}", soft_wrap=True)
             self._remove_bars(event)
         elif event.stages is not None:
             self._finish(event)
@@ -85,7 +90,7 @@ class Watch:
             self._line(event)
 
     def _finish(self, event: Any) -> None:
-        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
+        name = _named(event)
         done = [stage for stage, ran in event.stages.items() if ran]
         fresh = [stage for stage, ran in event.stages.items() if not ran]
         words = ([f"done: {', '.join(done)}"] if done else []) + (
@@ -113,6 +118,10 @@ class Watch:
         left = f"{p.seconds / p.step * (p.steps - p.step):.0f} s left" if p.step else ""
         said = (f"{event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,}", _rate(p), left)
         self.console.print(f"  {' '.join(part for part in said if part)}", soft_wrap=True)
+
+
+def _named(event: Any) -> str:
+    return f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
 
 
 def _rate(progress: Any) -> str:

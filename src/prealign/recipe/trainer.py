@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prealign.files import read_json
 from prealign.recipe.sections import Recipe
-from prealign.recipe.validate import Problem, did_you_mean
+from prealign.recipe.validate import Key, Problem, did_you_mean
 
+_SECRET = re.compile(r"(?:.*_)?(?:token|api_?key|password|passwd|secret)", re.IGNORECASE)
+"""Keys whose text values are secrets."""
+_SECRET_VALUE = re.compile(r"((?:token|api_?key|password|passwd|secret)['\"]?\s*[:=]\s*)[^\s,}]+", re.IGNORECASE)
 _FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 """Arguments that may name a JSON file."""
 
@@ -39,6 +43,23 @@ def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in trainer.items()
         if not name.startswith(_NO_RESULT)
     }
+
+
+def secrets_in(value: Any, key: Key = ()) -> Iterator[Key]:
+    """Yield the key of each secret in nested settings. A recipe is copied into the run folder, results and report."""
+    if isinstance(value, dict):
+        for name, own in value.items():
+            if isinstance(own, str) and own and _SECRET.fullmatch(str(name)):
+                yield (*key, name)
+            yield from secrets_in(own, (*key, name))
+    elif isinstance(value, list):
+        for i, own in enumerate(value):
+            yield from secrets_in(own, (*key, i))
+
+
+def masked(override: str) -> str:
+    """Return an override for a message, without the values of secrets."""
+    return _SECRET_VALUE.sub(r"\1***", override)
 
 
 _SET_BY_PROJECT = {
@@ -71,6 +92,12 @@ _SET_BY_PROJECT = {
 }
 
 
+_NO_SECRET = (
+    "is a secret, which every reader of the run folder, results and report would see: remove it, log in by "
+    "`hf auth login`, or set the environment variable of the service, such as HF_TOKEN"
+)
+
+
 def _trainer(recipe: Recipe) -> Iterator[Problem]:
     if not recipe.trainer:
         return
@@ -83,6 +110,8 @@ def _trainer(recipe: Recipe) -> Iterator[Problem]:
             yield ("trainer", name), f"cannot be set here: {ours[name]}"
         elif name not in fields:
             yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+    read = {name: (name in _FILES and settings_in(value)) or value for name, value in recipe.trainer.items()}
+    yield from ((("trainer", *key), _NO_SECRET) for key in secrets_in(read))
     yield from _report_to(recipe.trainer.get("report_to"))
 
 

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,11 +23,14 @@ from queue import Empty
 
 import torch
 
-from prealign.errors import DivergedError
+from prealign.errors import DivergedError, RankError
 from prealign.events import Event, OnEvent, silent
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
-from prealign.workers import end_with_parent
+from prealign.workers import deaf, end_with_parent, stopped, uninterrupted
+
+PATIENCE = 10.0
+"""Seconds that a process has to clean up before it is killed."""
 
 Outcome = dict[str, bool] | DivergedError
 """The stages of an arm, and whether each ran now; or why the arm ended early."""
@@ -86,20 +91,34 @@ def _in_processes(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[
     context = get_context("spawn")
     queue: Queue[Event] = context.Queue()
     cores = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, _start_worker, (queue, cores, os.getpid())) as pool:
-        with launch.alone() if launch.count() > 1 else nullcontext():
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (queue, cores, os.getpid()))
+    try:
+        with launch.alone() if launch.count() > 1 else nullcontext(), deaf():
             futures = {pool.submit(_work, task): task.arm for task in tasks}
-        workers = dict(pool._processes)
-        try:
-            for future in _as_completed(set(futures), queue, on_event):
-                yield futures[future], _outcome(future.result)
-        except BaseException:
-            # Arms take hours: after a failure or an interrupt, end the others at once. Finished stages are kept.
-            for future in futures:
-                future.cancel()
-            for worker in workers.values():
-                worker.terminate()
-            raise
+        for future in _as_completed(set(futures), queue, on_event):
+            yield futures[future], _outcome(future.result)
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise RankError(
+            "a process that ran an arm was ended from outside, perhaps for lack of memory. Finished stages and checkpoints "
+            "are kept: run the same command to go on, with fewer `jobs` or smaller batches if memory is short."
+        ) from None
+    finally:
+        with uninterrupted():
+            _end(pool)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End a pool. Arms take hours: after a failure or an interrupt its processes stop at once, and clean up."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
+    pool.shutdown(wait=True)
 
 
 def _as_completed(
@@ -122,11 +141,15 @@ def _start_worker(queue: Queue[Event], threads: int, parent: int) -> None:
     global _on_event
 
     _on_event = queue.put
+    # A parent that has stopped reading must not keep this process from ending.
+    queue.cancel_join_thread()
     end_with_parent(parent)
     torch.set_num_threads(threads)
 
 
 def _work(task: _Task) -> dict[str, bool]:
+    if stopped():  # the pool hands out one task more than it has processes
+        raise SystemExit
     on_event, arm = _on_event, task.arm
     assert on_event is not None, "the pool was started without its initialiser"
     stages = [stage for stage in arm.marks() if stage not in task.without]

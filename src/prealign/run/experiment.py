@@ -1,8 +1,9 @@
 """An experiment: all arms and seeds of a recipe, and results.json.
 
 1. Prepare the shared data (`prealign.run.preparation.prepare`).
-2. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
-3. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
+2. Tell what each arm reads of each language (`prealign.run.reading`).
+3. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
+4. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
    its finished arms. An arm whose numbers are not finite is listed as unfinished, and the others go on.
 """
 
@@ -18,7 +19,7 @@ import torch
 
 from prealign import __version__
 from prealign.errors import DivergedError
-from prealign.events import Event, OnEvent, silent
+from prealign.events import Event, OnEvent, Progress, silent
 from prealign.files import write_json
 from prealign.recipe.file import dump_recipe
 from prealign.recipe.sections import Recipe
@@ -27,6 +28,7 @@ from prealign.run.execution import run_arms
 from prealign.run.folder import RunFolder
 from prealign.run.launch_checks import check_launch
 from prealign.run.preparation.prepare import prepare
+from prealign.run.reading import reading_lines
 from prealign.run.results import Marks, collect_results
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
@@ -66,7 +68,13 @@ def run_experiment(
         collect()
         write_json(run.results, results)
 
+    def tell() -> None:
+        readings = {arm.arm: arm.reading for arm in arms if arm.seed == recipe.seeds[0]}
+        for line in reading_lines(readings):
+            on_event(Event(ALL_ARMS, 0, Progress("stage 2 reads", 0, 1, note=line)))
+
     ranks.by_first(collect)
+    ranks.by_first(tell)
     for arm, outcome in run_arms(arms, recipe.jobs, on_event, force=force):
         if isinstance(outcome, DivergedError):
             unfinished.append({"arm": arm.arm, "seed": arm.seed, "reason": str(outcome)})

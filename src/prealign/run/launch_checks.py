@@ -1,9 +1,10 @@
 """Checks of a recipe against its launcher and devices, before any work.
 
-1. Refuse one process on a machine with several visible devices, and liger-kernel, float16 or flash attention without
+1. Refuse arms that cannot be trained with this recipe.
+2. Refuse one process on a machine with several visible devices, and liger-kernel, float16 or flash attention without
    their device.
-2. Refuse sharding whose weights could not be saved whole: FSDP 1 and DeepSpeed stage 3.
-3. Refuse settings that several processes or sharded weights do not support.
+3. Refuse sharding whose weights could not be saved whole: FSDP 1 and DeepSpeed stage 3.
+4. Refuse settings that several processes or sharded weights do not support.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from prealign.errors import RecipeError
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import settings_in
-from prealign.run.planned import planned_phases
+from prealign.run.planned import check_phases, planned_phases
 from prealign.training import launch
 from prealign.training.forward import check_fused_loss, fused_loss
 from prealign.training.precision import device
@@ -25,6 +26,7 @@ from prealign.training.precision import device
 
 def check_launch(recipe: Recipe) -> None:
     """Raise RecipeError if the recipe cannot run on these processes and devices."""
+    check_phases(recipe)
     if launch.count() == 1 and (devices := torch.cuda.device_count()) > 1:
         raise RecipeError(
             f"here are {devices} devices, and one process. Start one process per device: "
@@ -52,6 +54,11 @@ def check_launch(recipe: Recipe) -> None:
                     raise RecipeError(
                         f"the arm {arm!r} {phase.unshardable}. Leave it out, or launch with torchrun or the "
                         "configuration ddp."
+                    )
+                if phase.ends_early:
+                    raise RecipeError(
+                        f"align.until (arm {arm!r}) needs whole weights while stage 1 trains, and FSDP spreads them over "
+                        "devices. Leave it out, or launch with torchrun or the configuration ddp."
                     )
         if recipe.evaluate.dynamics:
             raise RecipeError(

@@ -168,7 +168,7 @@ def run_trainer(
     (perplexity by language).
     """
     check_precision(trainer.accelerator, trainer.args)
-    devices, steps = trainer.args.world_size, trainer.args.max_steps
+    devices = trainer.args.world_size
     frozen = frozen_share(trainer.model)  # counted before sharding splits the weights
     resumed = _resume_point(trainer, stage, on_progress) if checkpoint else None
     seconds = resumed.seconds if resumed else 0.0
@@ -184,9 +184,11 @@ def run_trainer(
             trainer.add_callback(callback)
         output = trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
         # If one of its callbacks stops it early, the Trainer returns without an error. Such weights must not be saved.
-        if trainer.state.global_step < steps:
+        # A callback that ends it on purpose moves `max_steps`, as `UntilEstablished` does.
+        steps = trainer.state.global_step
+        if steps < trainer.state.max_steps:
             raise PrealignError(
-                f"{stage} stopped at step {trainer.state.global_step:,} of {steps:,}; run the same command to go on."
+                f"{stage} stopped at step {steps:,} of {trainer.state.max_steps:,}; run the same command to go on."
             )
         finite.check_weights(steps)
     measure_in_float32()

@@ -1,7 +1,7 @@
 """Knowledge questions: is the true object of a fact ranked first among objects of its type, in each language?
 
-1. A question is the start of a document (BOS, or else EOS) and the prompt's tokens. Each candidate continues them, tokenised as in that
-   sentence. In a clone both are mapped to twin ids, unless the model reads the clone in source ids.
+1. A question is the start of a document (BOS, or else EOS) and the prompt's tokens. Each candidate continues them,
+   tokenised as in that sentence. In a clone both are mapped to twin ids, unless the model reads the clone in source ids.
 2. The score of a candidate is the mean log-probability of its tokens: names differ in their number of tokens, and a sum
    would favour short names.
 3. Candidates within `TIE` of the best share the hit: a model that cannot tell them apart is exactly at chance.

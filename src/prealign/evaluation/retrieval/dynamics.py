@@ -60,12 +60,12 @@ class Dynamics(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Set the steps; restore the points of the checkpoint that training resumes from."""
-        self.steps = log_steps(state.max_steps, self.number)
+        self.steps = log_steps(args.max_steps, self.number)
         self.points = [entry for entry in state.log_history if _KEY in entry]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Measure at the steps of `log_steps`."""
-        if state.global_step not in self.steps:
+        """Measure at the steps of `log_steps`, and at the last step of a stage that ends before them."""
+        if state.global_step not in self.steps and state.global_step != state.max_steps:
             return
         measured = {}
         for pairs in self.pairs:
