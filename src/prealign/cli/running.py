@@ -52,8 +52,11 @@ def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, forc
 
 
 def print_results(results: Results) -> None:
-    """Print the main tables of results.json, and its sweeps."""
+    """Print the main tables of results.json, its frontiers and its sweeps."""
+    from prealign.report.frontier import frontiers
     from prealign.report.page import main_tables
+    from prealign.report.tables.frontier import frontier_table
     from prealign.report.tables.sweeps import sweep_tables
 
-    print_tables([*main_tables(results), *sweep_tables(results)])
+    fronts = [frontier_table(results, frontier) for frontier in frontiers(results)]
+    print_tables([*main_tables(results), *fronts, *sweep_tables(results)])

@@ -95,8 +95,11 @@ class Objective(Protocol):
 class Initialisation(Protocol):
     """A change of the weights before a phase; `export` turns them back into plain weights after it.
 
-    Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
+    Subclasses inherit the defaults of `export`, `record`, `cost`, `step_cost`, `memory` and `unshardable`. changed: the
+    number of embedding rows that `apply` has set; None if it sets no rows.
     """
+
+    changed: int | None = None
 
     @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
@@ -112,6 +115,11 @@ class Initialisation(Protocol):
     def export(self, model: Any) -> None:
         """Turn the weights into plain weights of the model's class, in place. The outputs do not change."""
         return
+
+    def record(self) -> dict[str, Any]:
+        """Return what `apply` has done, for the results: the initialisation's name and its rows; {} if it sets no rows."""
+        name = self.describe()["initialisation"]
+        return {} if self.changed is None else {"initialisation": name, "rows": self.changed}
 
     def cost(self, model: Any) -> Cost:
         """Return the cost of `apply` on one device. `model` may be on the meta device."""

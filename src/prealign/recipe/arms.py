@@ -145,7 +145,9 @@ _DEFINED: tuple[tuple[Any, ...], ...] = (
 )
 ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
-_WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
+_WHOLE_EXPERIMENT = (
+    "name", "seeds", "arms", "baseline", "primary", "family", "jobs", "processes", "transfer", "checkpoint", "variants",
+)  # fmt: skip
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
@@ -271,13 +273,13 @@ def _built_in(recipe: Recipe, name: str) -> Mapping[str, Any]:
 
 
 def arm_problems(recipe: Recipe) -> list[Problem]:
-    """Return the problems of the names in `arms`, `baseline` and `variants`, and of `seeds`."""
+    """Return the problems of the names in `arms`, `family`, `baseline` and `variants`, and of `seeds`."""
     problems: list[Problem] = []
-    for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms)):
+    for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms), ("family", recipe.family)):
         problems += [((key, i), f"{values[i]!r} is named twice") for i in repeated(values)]
-    for i, name in enumerate(recipe.arms):
-        if not is_built_in(name) and name not in recipe.variants:
-            problems.append((("arms", i), _unknown_arm(recipe, name)))
+    for key, names in (("arms", recipe.arms), ("family", recipe.family)):
+        unknown = ((i, name) for i, name in enumerate(names) if not is_built_in(name) and name not in recipe.variants)
+        problems += [((key, i), _unknown_arm(recipe, name)) for i, name in unknown]
     if not is_built_in(recipe.baseline) and recipe.baseline not in recipe.variants:
         problems.append((("baseline",), _unknown_arm(recipe, recipe.baseline)))
     for name in recipe.variants:
@@ -330,7 +332,7 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
     elif dotted == "pretrain.steps":
         yield "the steps of stage 2 follow from the budget that all arms share; write a separate recipe"
     elif (section in _SHARED and dotted != section and dotted not in _OWN) or dotted.startswith(
-        "evaluate.dictionaries"
+        ("evaluate.dictionaries", "evaluate.strict")
     ):
         yield f"all arms share `{section}`, or they would not be comparable; write a separate recipe"
     elif keys := fields_at((dotted,)):

@@ -10,6 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share
 
 
+class PrimarySection(Section):
+    """The primary comparison: the one test that is named before the run, and whose p is not corrected. It compares test
+    perplexities of an arm and the baseline. All other comparisons are corrected for their number."""
+
+    arm: str = "prealign"
+    """The arm. Without it in `arms` there is no primary comparison."""
+    language: str | None = None
+    """The target language. null: the first of `targets`."""
+
+
 class KnowledgeSection(Section):
     """Cross-lingual knowledge: made-up facts are written in source text and asked in every language with templates."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
+from prealign.recipe.measures import EvaluateSection, KnowledgeSection, PrimarySection, TransferTask
 from prealign.recipe.methods import (
     AlignSection,
     AnchorSection,
@@ -301,6 +301,10 @@ class Recipe(Section):
     """Arms to train and compare: built-in arms (`prealign.recipe.arms`), methods, or names of `variants`."""
     baseline: str = "joint"
     """Arm that all other arms are compared with."""
+    primary: PrimarySection = PrimarySection()
+    family: list[str] = Field(default=[])
+    """Arms whose comparisons are corrected together for their number (Holm). Name it where arms are run apart and merged.
+    Empty: `arms`; arms that are merged later are then corrected apart."""
     jobs: Positive = 1
     """Number of arms trained at the same time. Each gets an equal share of the CPU cores."""
     processes: Positive = 1

@@ -292,7 +292,7 @@ class ArmRun(ArmInputs):
             at_start=remedy(start_of(phase, self.phases), recipe.model),
         )
         record = goal.finish(record, model, self.on_progress) if goal else record
-        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        record |= self.start_record(phase)
         if launch.is_first():
             save_weights(recipe.model, plain(model, phase), folder)
             self.prepared.tokenizer.save_pretrained(folder)

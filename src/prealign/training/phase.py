@@ -3,7 +3,8 @@
 1. Freeze the body if the phase asks for it, and install the training forward (`prealign.training.forward`).
 2. Without objectives, train with the stock loss of `transformers.Trainer` on the blocks: their input_ids and labels already
    hold the work of the rewriter. With objectives, train with `PhaseTrainer`, where an example is a whole step.
-3. Return the record. Its steps, tokens and FLOPs count all devices; the FLOPs include those of the initialisations.
+3. Return the record. Its steps, tokens, tokens of text (`lm_tokens`) and FLOPs count all devices; the FLOPs include those of
+   the initialisations.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def train(
         callbacks=callbacks,
         checkpoint=checkpoint,
     )
-    return record | {"flops": record["flops"] + launch.count() * start}
+    text = phase.steps * phase.text_tokens * launch.count()
+    return record | {"flops": record["flops"] + launch.count() * start, "lm_tokens": text}
 
 
 def _trainer(

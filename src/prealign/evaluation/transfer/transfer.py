@@ -156,5 +156,4 @@ def accuracy(answers: Answers) -> Interval:
 def paired_gap(source: Answers, target: Answers) -> Interval:
     """Return source accuracy - target accuracy on the same items in the same order, and its interval."""
     assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
-    gap = paired_items(source.correct, target.correct, source.document)
-    return Interval(gap.difference, gap.low, gap.high)
+    return paired_items(source.correct, target.correct, source.document)
