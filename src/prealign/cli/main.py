@@ -141,6 +141,7 @@ for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
     lexicon_cli.group.command()(guard(_verb))
 app.add_typer(probe_cli.group, name="probe")
 probe_cli.group.command()(guard(probe_cli.similarity))
+probe_cli.group.command()(guard(probe_cli.contamination))
 
 
 @command

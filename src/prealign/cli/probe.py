@@ -12,7 +12,8 @@ import typer
 from prealign.cli.app import Json
 from prealign.cli.terminal import print_tables
 from prealign.errors import DataError, TokenizerError
-from prealign.languages import is_clone
+from prealign.files import check_writable
+from prealign.languages import is_clone, language_name
 
 group = typer.Typer(no_args_is_help=True, help="Analyse checkpoints: any causal LM, from a run or from elsewhere.")
 
@@ -116,3 +117,83 @@ def _named(option: str) -> tuple[str, str]:
             f"{option!r} is not of the form TAG=FILE, such as de=flores.de; a clone is its tag alone: en-clone."
         )
     return language, path
+
+
+SHEET = ("right (y or n)", "language", "document", "line")
+"""Columns of the sheet of found lines."""
+
+
+def contamination(
+    text: Annotated[list[str], typer.Argument(help="Files, folders, package:NAME or hub:OWNER/NAME, as in a recipe.")],
+    target: Annotated[
+        list[str], typer.Option(help="Language to look for; give the option once for each.", metavar="TAG")
+    ],
+    certainty: Annotated[float, typer.Option(min=0, max=1, help="Least probability of an identified line.")] = 0.9,
+    minimum: Annotated[int, typer.Option(min=1, help="Letters of a line; shorter ones are not identified.")] = 20,
+    samples: Annotated[int, typer.Option(min=1, help="Found lines on the sheet, of each language.")] = 50,
+    sheet: Annotated[Path | None, typer.Option(help="Write found lines here, to be judged.")] = None,
+    judged: Annotated[
+        Path | None, typer.Option(help="A judged sheet of the same text: correct the rates by it.")
+    ] = None,
+    as_json: Json = False,
+) -> list[dict[str, Any]]:
+    """Other languages in a text: share of its lines with interval, words per million, and a sheet of lines to judge."""
+    from prealign.evaluation.probes import contamination as probe
+    from prealign.report.formats import NONE, percent
+    from prealign.report.tables.table import Table
+    from prealign.text.corpus import read_documents
+
+    if clones := [tag for tag in target if is_clone(tag)]:
+        raise DataError(
+            f"{clones[0]}: no text holds a clone, whose tokens occur in its own text alone: 0 by construction."
+        )
+    if sheet:
+        check_writable(sheet)
+    verdicts = _verdicts(judged) if judged else {}
+    settings: dict[str, Any] = {"certainty": certainty, "minimum": minimum, "samples": samples}
+    found = probe.contamination(read_documents(text), target, probe.langid(), **settings)
+    if sheet:
+        lines = ["\t".join(SHEET), *(f"\t{one.language}\t{name}\t{line}" for one in found for name, line in one.sample)]
+        sheet.write_text("\n".join(line.replace("\r", " ") for line in lines) + "\n", encoding="utf-8")
+    told, rows = [], []
+    for one in found:
+        own = asdict(one)
+        del own["sample"]
+        cell = NONE
+        if one.language in verdicts:
+            right = verdicts[one.language]
+            value = probe.corrected(one, sum(right), len(right))
+            own["corrected"] = value._asdict() | {"right": sum(right), "judged": len(right)}
+            cell = f"{percent(value.value)} [{percent(value.low)}, {percent(value.high)}]"
+        told.append(own)
+        share = f"{percent(one.rate)} [{percent(one.low)}, {percent(one.high)}]"
+        rows.append((language_name(one.language), f"{one.found_lines:,}", share, f"{one.words_per_million:,.0f}", cell))
+    first = found[0]
+    note = (
+        f"Of {first.lines:,} lines with at least {minimum} letters ({first.short:,} are shorter), identified by py3langid "
+        f"with a probability of at least {certainty:g}. 95 % intervals. Judged lines correct for wrong ones, not for missed ones."
+    )
+    columns = ("Language", "Lines found", "Of lines", "Words per million", "Corrected")
+    print_tables([Table("Other languages in the text", columns, tuple(rows), note)])
+    return told
+
+
+def _verdicts(sheet: Path) -> dict[str, list[bool]]:
+    """Return whether each judged line of a sheet was right, by language. DataError for a file that is no sheet."""
+    try:
+        lines = sheet.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{sheet}: cannot be read: {error}") from None
+    verdicts: dict[str, list[bool]] = {}
+    for number, line in enumerate(lines, start=1):
+        cells = line.split("\t")
+        if len(cells) < len(SHEET) or (number == 1) != (tuple(cells) == SHEET):
+            raise DataError(f"{sheet}:{number}: not a line of a sheet that --sheet wrote: {line[:60]!r}")
+        verdict = cells[0].strip().lower()
+        if number > 1 and verdict not in ("y", "n", ""):
+            raise DataError(
+                f"{sheet}:{number}: {cells[0]!r} is neither y nor n; leave lines that you do not judge empty."
+            )
+        if verdict in ("y", "n"):
+            verdicts.setdefault(cells[1], []).append(verdict == "y")
+    return verdicts
