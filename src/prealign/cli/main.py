@@ -17,6 +17,7 @@ import typer
 from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
+from prealign.cli import probe as probe_cli
 from prealign.cli.app import (
     Arm,
     Force,
@@ -139,6 +140,9 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_j
 app.add_typer(lexicon_cli.group, name="lexicon")
 for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
     lexicon_cli.group.command()(guard(_verb))
+app.add_typer(probe_cli.group, name="probe")
+probe_cli.group.command()(guard(probe_cli.similarity))
+probe_cli.group.command()(guard(probe_cli.contamination))
 
 
 @command

@@ -39,6 +39,7 @@ _RUN_SECTIONS = (
     "transfer",
     "new_rows",
     "initialisations",
+    "bitext",
 )
 """Sections with rows of one arm and seed."""
 _UNFINISHED = "unfinished"

@@ -42,6 +42,7 @@ def collect_results(
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
     initialisations: list[dict[str, Any]] = []
+    parallel: list[dict[str, Any]] = []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
@@ -57,6 +58,8 @@ def collect_results(
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
+        for language, read in stages["blocks"].get("bitext", {}).get("languages", {}).items():
+            parallel.append({"arm": arm, "seed": seed, "language": language} | read)
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
         for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
@@ -90,6 +93,7 @@ def collect_results(
         **({"new_rows": rows} if rows else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
         **({"initialisations": initialisations} if initialisations else {}),
+        **({"bitext": parallel} if parallel else {}),
     }
 
 
