@@ -74,7 +74,9 @@ def places(log: list[tuple[str, str]], kind: str, name: str) -> list[int]:
 # The order of syncs, renames and removals
 
 
-@pytest.mark.parametrize("write", [lambda p: write_text(p, "x"), lambda p: write_json(p, 1), lambda p: write_lines(p, "x")])
+@pytest.mark.parametrize(
+    "write", [lambda p: write_text(p, "x"), lambda p: write_json(p, 1), lambda p: write_lines(p, "x")]
+)
 def test_a_file_is_on_disk_before_its_rename_and_the_rename_before_anything_else(disk: Disk, write: Any) -> None:
     write(disk.root / "new" / "file")
     assert [what for what, _ in disk.log] == ["sync", "sync", "rename", "sync"]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import random
 import re
-import signal
-import subprocess
-import sys
-import time
 import unicodedata
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from prealign.recipe.file import dump_recipe
 
 @contextmanager
 def running(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
-    """A run of two arms at a time in a session of its own, as in a terminal, once both train."""
+    """A run of two arms at a time in a session of its own, as in a terminal, once both have begun."""
     folder.mkdir(exist_ok=True)
     (folder / "recipe.yaml").write_text(dump_recipe(toy_experiment.recipe(folder, jobs=2)))
     process = subprocess.Popen(
@@ -34,9 +34,9 @@ def running(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 240
-        while len(list(folder.glob("runs/toy/arms/*/seed-0/pretrain.partial"))) < 2:
-            assert time.monotonic() < deadline and process.poll() is None, "both arms train"
+        deadline = time.monotonic() + 400
+        while len(list(folder.glob("runs/toy/arms/*/seed-0.lock"))) < 2:
+            assert time.monotonic() < deadline and process.poll() is None, "both arms have begun"
             time.sleep(0.1)
         yield process
     finally:
@@ -61,7 +61,7 @@ def left_behind(folder: Path) -> list[Path]:
     return [*folder.rglob("*.tmp"), *folder.glob("runs/toy/arms/*/seed-0/pretrain")]
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.7])
+@pytest.mark.parametrize("pause", [0.0, 1.5])
 def test_two_interrupts_end_all_processes_with_one_message(tmp_path: Path, pause: float) -> None:
     with running(tmp_path, "processes=2", "trainer.dataloader_num_workers=1") as process:
         time.sleep(pause)

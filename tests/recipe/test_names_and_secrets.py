@@ -43,7 +43,11 @@ def test_what_is_no_language_tag_is_refused_everywhere(demo: Path, tag: str) -> 
     quoted = '"' + tag.replace("\0", "\\0").replace("\n", "\\n") + '"'
     for key in ("source.language", "targets.0.language"):
         assert "is not a language tag" in refusal(demo, f"{key}={quoted}")
-    for override in (f"lexicon.files.0.target={quoted}", f"mixture.weights={{{quoted}: 1}}", f"switch={{targets: {{{quoted}: 1}}}}"):
+    for override in (
+        f"lexicon.files.0.target={quoted}",
+        f"mixture.weights={{{quoted}: 1}}",
+        f"switch={{targets: {{{quoted}: 1}}}}",
+    ):
         assert refusal(demo, override)
 
 
