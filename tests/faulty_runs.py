@@ -54,7 +54,7 @@ class Runs:
         self._server.wait(60)
 
     def start(self, arguments: list[str], folder: Path, fault: str = "", at: int = 0) -> None:
-        """Start a run whose run folder is `folder`; its fault is a signal, the name of an errno, or NOSYNC (none is done)."""
+        """Start a run whose run folder is `folder`; its fault is a signal, a name of errno, or NOSYNC (none is done)."""
         request = {"arguments": arguments, "folder": str(folder), "fault": fault, "at": at}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")

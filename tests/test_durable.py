@@ -27,7 +27,7 @@ class Disk:
         fsync = os.fsync
 
         def record(descriptor: int) -> None:
-            self.log.append(("sync", self._name(os.readlink(f"/proc/self/fd/{descriptor}"))))
+            self.log.append(("sync", self._name(Path(f"/proc/self/fd/{descriptor}").readlink())))
             fsync(descriptor)
 
         patch.setattr(os, "fsync", record)
@@ -188,7 +188,7 @@ def test_a_link_in_place_of_a_stage_is_refused_and_not_followed(tmp_path: Path, 
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     if name == "align":
-        with pytest.raises(RunFolderError, match="leads to .*home. Nothing was changed"):
+        with pytest.raises(RunFolderError, match=r"leads to .*home\. Nothing was changed"):
             RunFolder(tmp_path / "run").stage("prealign", 0, "align")
     refused = 0
     for work in (

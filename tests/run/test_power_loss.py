@@ -145,7 +145,7 @@ def whole_size(path: Path) -> int | None:
 
 
 def _copies(image: Path, out: Path, runs: Runs) -> Iterator[tuple[Path, set[str]]]:
-    """Stop the run whenever a stage got its name, or a checkpoint its seal; copy the image. Yields the stages of the time."""
+    """Stop the run whenever a stage got its name, or a checkpoint its seal; copy the image. Yields the stages then."""
     known: set[str] = set()
     deadline = time.monotonic() + 600
     while not (out / "report.html").exists() and time.monotonic() < deadline:
