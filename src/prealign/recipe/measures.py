@@ -10,6 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share
 
 
+class PrimarySection(Section):
+    """The primary comparison: the one test that is named before the run, and whose p is not corrected. It compares test
+    perplexities of an arm and the baseline. All other comparisons are corrected for their number."""
+
+    arm: str = "prealign"
+    """The arm. Without it in `arms` there is no primary comparison."""
+    language: str | None = None
+    """The target language. null: the first of `targets`."""
+
+
 class KnowledgeSection(Section):
     """Cross-lingual knowledge: made-up facts are written in source text and asked in every language with templates."""
 
@@ -39,7 +49,7 @@ class KnowledgeSection(Section):
 
 
 class TestDictionary(Section):
-    """A test dictionary from the source language to `target`. Its words are never aligned or switched."""
+    """A test dictionary from the source language to `target`. Its words are never aligned or switched; see `strict`."""
 
     path: str
     """Path of the file."""
@@ -84,6 +94,9 @@ class EvaluateSection(Section):
     """Maximum number of word pairs of each kind in these measurements, drawn by seed."""
     dictionaries: list[TestDictionary] = Field(default=[])
     """Test dictionaries for word retrieval. Their source words leave the training lexicon, whichever file they come from."""
+    strict: bool = True
+    """Whether the answers of test dictionaries leave the training lexicon too, as translations of any word. false: an answer
+    may be trained as the translation of another word. Scores are given by what was trained in both cases."""
     candidates: Positive = 5000
     """Candidates in retrieval from test dictionaries: this many most frequent words of each language's training text,
     plus the queries. Words rarer than `lexicon.minimum_count` are no candidates."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -75,3 +75,10 @@ class Section(BaseModel):
         out.
         """
         return self.model_dump(exclude_defaults=True, exclude=set(without))
+
+    def completed(self, values: Mapping[str, Any]) -> Section:
+        """Return a copy with values for the settings that the user left out. They still count as left out."""
+        missing = {key: value for key, value in values.items() if key not in self.model_fields_set}
+        copy = self.model_copy(update=missing)
+        copy.model_fields_set.difference_update(missing)
+        return copy

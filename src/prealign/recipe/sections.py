@@ -11,15 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
+from prealign.recipe.measures import EvaluateSection, KnowledgeSection, PrimarySection, TransferTask
 from prealign.recipe.methods import (
     AlignSection,
     AnchorSection,
     NextWordSection,
     SustainSection,
     SwitchSection,
+    TwinAdamSection,
     TwinMaskSection,
 )
+from prealign.recipe.presets import PRESET_SETTINGS
 from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share, Tag
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
@@ -151,7 +153,9 @@ class BitextFile(Section):
     """Parallel text of the source language and `target`: two files, a sentence a line, or one file that has both."""
 
     target: str
+    """Target language of the parallel text: one of `targets`."""
     source_file: str | None = None
+    """File of the source's sentences, with `target_file`."""
     target_file: str | None = None
     """Line n of `target_file` translates line n of `source_file` (Moses, OPUS)."""
     path: str | None = None
@@ -196,7 +200,8 @@ class ModelSection(Section):
     """The causal LM: exactly one of `preset`, `config` and `pretrained`."""
 
     preset: Literal["nano", "micro", "mini", "70m", "150m", "400m", "1b"] | None = "nano"
-    """A Llama architecture of this size with random weights. Set null to use `config` or `pretrained`."""
+    """A Llama architecture of this size with random weights. Its settings (`prealign.recipe.presets`) replace the defaults
+    of `pretrain`, `align`, `anchor` and `model`. With `config` or `pretrained` the default is null."""
     config: str | None = None
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
@@ -207,6 +212,12 @@ class ModelSection(Section):
     """Attention implementation of transformers."""
     trust_remote_code: bool = False
     """Whether transformers may run Python code that comes with the model or tokenizer. Allow it only for code you trust."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> ModelSection:
+        if "preset" not in self.model_fields_set and (self.config or self.pretrained):
+            self.__dict__["preset"] = None
+        return self
 
 
 class MixtureSection(Section):
@@ -223,7 +234,10 @@ class MixtureSection(Section):
     short."""
     weights: dict[str, Rate] = Field(default={})
     """Relative share of tokens for each language, for example {en: 9, de: 1}. Name every language. Empty: the shares
-    follow `temperature`."""
+    follow `passes` or `temperature`."""
+    passes: dict[str, Rate] = Field(default={})
+    """Passes of stage 2 over the training text of a language, for example {de: 8}. Languages that are not named fill up the
+    steps, each in proportion to its text. Instead of `weights` and `temperature`."""
 
     @property
     def clone_in_source_ids(self) -> bool:
@@ -243,6 +257,8 @@ class PretrainSection(Section):
     """Length of a block in tokens, in both stages."""
     learning_rate: Rate = 3e-4
     """Peak learning rate of AdamW; it decays by a cosine schedule."""
+    embedding_rate: Rate = 1.0
+    """Factor on the learning rate of the input and the output embedding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Weight decay of AdamW."""
     warmup: Share = 0.05
@@ -285,6 +301,10 @@ class Recipe(Section):
     """Arms to train and compare: built-in arms (`prealign.recipe.arms`), methods, or names of `variants`."""
     baseline: str = "joint"
     """Arm that all other arms are compared with."""
+    primary: PrimarySection = PrimarySection()
+    family: list[str] = Field(default=[])
+    """Arms whose comparisons are corrected together for their number (Holm). Name it where arms are run apart and merged.
+    Empty: `arms`; arms that are merged later are then corrected apart."""
     jobs: Positive = 1
     """Number of arms trained at the same time. Each gets an equal share of the CPU cores."""
     processes: Positive = 1
@@ -302,6 +322,7 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     next_word: NextWordSection | None = None
     twin_mask: TwinMaskSection | None = None
+    twin_adam: TwinAdamSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
@@ -317,3 +338,9 @@ class Recipe(Section):
     """Custom arms, by name. Name them in `arms` to train them."""
     trainer: dict[str, Any] = Field(default={})
     """Further arguments of `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""
+
+    @model_validator(mode="after")
+    def _settings_of_the_preset(self) -> Recipe:
+        for name, settings in PRESET_SETTINGS.get(self.model.preset or "", {}).items():
+            self.__dict__[name] = getattr(self, name).completed(settings)
+        return self

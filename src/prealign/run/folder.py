@@ -49,7 +49,7 @@ _EARLY = {"recipe.yaml", "provenance.json", "hashes.json", "data.lock"}
 """Files of a run folder before its first stage begins."""
 _SIGNS = ("data/*/stage.json", f"data/*/{SCRATCH}/{_BEGUN}", "arms/*/seed-*/*/stage.json")
 """Files that no folder but that of a run has."""
-FORMAT = 4
+FORMAT = 5
 """Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
 
 
