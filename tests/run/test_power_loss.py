@@ -22,7 +22,7 @@ import toy_experiment
 from faulty_runs import Runs
 from prealign.recipe.file import dump_recipe
 from prealign.run.folder import STAGE_FILE
-from prealign.training.checkpoints import WHOLE
+from prealign.seals import WHOLE
 
 SIZE = "96M"
 # Metadata reach the disk without the data they belong to, and seldom without being asked: the worst for us.
