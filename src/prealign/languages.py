@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import langcodes
 import regex
 from langcodes import Language, standardize_tag
 from langcodes.data_dicts import LIKELY_SUBTAGS, MACROLANGUAGES
@@ -45,6 +46,7 @@ _CHARACTERS = {
 }
 """Scripts of ISO 15924 that are not scripts of Unicode -> those of their characters."""
 
+_TAG = regex.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -58,6 +60,17 @@ def language_name(tag: str) -> str:
     if name.startswith("Unknown language"):
         return tag
     return f"{name} ({tag})" if "-" in tag else name
+
+
+def not_a_tag(tag: str) -> str | None:
+    """Return what is wrong with a language tag, with the tag of a language that is named instead; None if it is one."""
+    if _TAG.fullmatch(tag):
+        return None
+    try:
+        meant = f"; did you mean {langcodes.find(tag).language!r}?"
+    except LookupError:
+        meant = ": write the code of ISO 639, such as de"
+    return f"{tag!r} is no language tag{meant}"
 
 
 def plausible_script(word: str, tag: str) -> bool:

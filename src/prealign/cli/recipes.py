@@ -17,7 +17,9 @@ from prealign.cli.running import run_recipe
 from prealign.cli.terminal import console, say
 from prealign.errors import RecipeError
 from prealign.files import write_text
+from prealign.languages import not_a_tag
 from prealign.recipe.packaged import packaged_path, packaged_recipes
+from prealign.wording import some
 
 
 @command
@@ -71,6 +73,9 @@ def init(
             "give either the name of a packaged recipe (`prealign recipes` lists them), or all of --target, --lexicon, "
             "--text-source and --text-target."
         )
+    for tag in (source, target):
+        if problem := not_a_tag(tag):
+            raise RecipeError(problem)
     path = out or Path(f"{source}-{target}.yaml")
     _refuse_existing(path)
     _write_for_files(path, source, target, lexicon, text_source, text_target)
@@ -96,11 +101,11 @@ def _write_for_files(
 
     first, second = survey_text(text_source, source, say), survey_text(text_target, target, say)
     for text in (first, second):
-        size = f"{text.number:,} documents ({text.documents} each), about {text.tokens:,} tokens"
+        size = f"{some(text.number, 'document')} ({text.documents} each), about {text.tokens:,} tokens"
         say(f"text {text.language}: {size}")
     words = survey_lexicon(lexicon, first, second)
     say(
-        f"lexicon: {words.words:,} words, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
+        f"lexicon: {some(words.words, 'word')}, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
         "running words"
     )
     sizes = guess(first, second)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from prealign.errors import RecipeError
-from prealign.languages import CLONE_SUFFIX, UNSPACED_LANGUAGES
+from prealign.languages import CLONE_SUFFIX, UNSPACED_LANGUAGES, not_a_tag
 from prealign.recipe.arms import arm_problems, resolve_arm, variant_problems
 from prealign.recipe.measures import KnowledgeSection, TransferTask
 from prealign.recipe.registry import settings_problems
@@ -47,6 +47,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
     languages = [target.language for target in recipe.targets]
     clone = recipe.source.language + CLONE_SUFFIX
     translated = {file.target for file in recipe.lexicon.files}
+    if problem := not_a_tag(recipe.source.language):
+        yield ("source", "language"), problem
     for i in repeated(languages):
         yield ("targets", i, "language"), f"{languages[i]!r} is named twice"
     if recipe.source.language.split("-")[0] in UNSPACED_LANGUAGES:
@@ -54,6 +56,8 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
     for i, target in enumerate(recipe.targets):
         if target.is_clone and target.language != clone:
             yield ("targets", i, "language"), f"only the source language has a clone: write {clone!r}"
+        elif problem := not_a_tag(target.language):
+            yield ("targets", i, "language"), problem
         elif target.language == recipe.source.language:
             yield ("targets", i, "language"), f"{target.language!r} is the source language"
         elif target.segmenter == "rjieba" and target.language.split("-")[0] != "zh":

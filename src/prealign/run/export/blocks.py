@@ -30,14 +30,19 @@ _COLUMNS = ("input_ids", "labels")
 _BATCH = 2**20  # tokens in memory at once
 
 
+def check_format(form: str) -> None:
+    """Raise RecipeError for a format that is none of FORMATS."""
+    if form not in FORMATS:
+        raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
+
+
 def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
     """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
 
     form: one of FORMATS. Raises RecipeError for another form or for more shards than blocks, RunFolderError if `out`
     holds anything but an older export.
     """
-    if form not in FORMATS:
-        raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
+    check_format(form)
     if out.exists() and not (out.is_dir() and ((out / INDEX).exists() or not any(out.iterdir()))):
         raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
     folder = arm.folder("blocks")
