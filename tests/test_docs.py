@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -23,8 +21,9 @@ from prealign.recipe.file import load_recipe
 from prealign.recipe.registry import METHODS, load_method
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import fields_at
+from prealign.report.formats import times
 from prealign.report.page import write_markdown
-from prealign.report.results import Results
+from prealign.report.results import Results, language_label
 from prealign.report.results_file import read_results
 from prealign.report.tables.budget import standard_errors
 from prealign.report.tables.language_modelling import language_modelling
@@ -89,13 +88,10 @@ def test_the_results_page_lists_every_committed_result_with_its_seeds() -> None:
 
 
 def ratios(name: str) -> dict[tuple[str, str], str]:
-    """Arm and language to the ratio of its perplexity to joint training's, as the table prints it."""
-    (table,) = language_modelling(Results(read_results(ROOT / f"docs/results/{name}/results.json")))
-    found, language = {}, ""
-    for row in table.rows:
-        language = row[0] or language
-        found[row[1], language] = row[table.columns.index("Ratio")]
-    return found
+    """Labels of arm and language to the ratio of its perplexity to joint training's, to two decimals."""
+    results = Results(read_results(ROOT / f"docs/results/{name}/results.json"))
+    rows = results.compared()["ratio"]
+    return {(results.label(arm), language_label(tag)): times(ratio) for (tag, arm), ratio in rows.items()}
 
 
 def test_the_readme_shows_rows_of_the_committed_results() -> None:
@@ -206,16 +202,6 @@ def test_realised_rates_are_those_expected_within_sampling_error() -> None:
     assert len(known) > 50
     assert max(map(abs, known)) < 4
     assert abs(sum(known)) < 4 * len(known) ** 0.5, "no lean to one side"
-
-
-def test_the_recipe_excerpts_of_real_languages_can_be_added_to_a_recipe() -> None:
-    text = (ROOT / "docs/real-languages.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        sections = yaml.safe_load(block)
-        recipe = load_recipe(ROOT / "recipes/en-de.yaml", [f"{key}={json.dumps(own)}" for key, own in sections.items()])
-        assert not [warning for warning in ineffective(recipe) if warning.split(":")[0].split(".")[0] in sections]
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
@@ -337,13 +323,3 @@ def test_your_own_language_shows_the_numbers_of_its_results() -> None:
     coverage, groups = results["lexicon"]["coverage"]["cs"], results["lexicon"]["groups"]
     assert f"coverage cs: {coverage:.1%} of the en words in the training text" in page
     assert f"{groups:,} translation groups → runs/en-cs/data/lexicon/lexicon.jsonl" in page
-
-
-def test_the_page_of_the_architecture_has_the_tree_and_the_drawing_of_today() -> None:
-    spec = importlib.util.spec_from_file_location("architecture", ROOT / "docs" / "figures" / "architecture.py")
-    assert spec and spec.loader
-    architecture = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(architecture)
-    hint = "run `python docs/figures/architecture.py`"
-    assert f"```text\n{architecture.tree()}\n```" in page("docs/architecture.md"), hint
-    assert (ROOT / "docs" / "figures" / "architecture.svg").read_text(encoding="utf-8") == architecture.picture(), hint

@@ -154,8 +154,8 @@ def sync(path: Path) -> None:
 def inside(folder: Path, *names: str) -> Path:
     """Return the path `folder/names`. RunFolderError if a link or `..` among the names leads to another place."""
     path = folder.joinpath(*names)
-    real = folder.resolve().joinpath(*names)
-    if path.resolve() != real:
+    root = folder.resolve()
+    if path.resolve() != root.joinpath(*names) or root not in path.resolve().parents:
         raise RunFolderError(
             f"{path} is a link, or in a linked folder, and leads to {path.resolve()}. Nothing was changed. Folders of a run "
             f"are real folders inside {folder}: remove the link."

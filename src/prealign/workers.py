@@ -139,8 +139,18 @@ def end_with_parent(parent: int, one_thread: bool = False) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
+_stopped = threading.Event()
+
+
 def _stop(*_: object) -> None:
+    _stopped.set()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the clean-up is not interrupted
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def stopped() -> bool:
+    """Whether this process was asked to end."""
+    return _stopped.is_set()
 
 
 def _end_without(parent: int) -> None:

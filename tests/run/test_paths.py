@@ -88,9 +88,9 @@ def test_a_name_of_the_hub_is_told_of_and_is_no_error(here: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("targets.0.language=swedish", "'swedish' is no language tag; did you mean 'sv'?"),
-        ("source.language=English", "'English' is no language tag; did you mean 'en'?"),
-        ("targets.0.language=gibberishish", "'gibberishish' is no language tag: write the code of ISO 639"),
+        ("targets.0.language=swedish", "'swedish' is not a language tag; did you mean 'sv'?"),
+        ("source.language=English", "'English' is not a language tag; did you mean 'en'?"),
+        ("targets.0.language=gibberishish", "'gibberishish' is not a language tag, such as en"),
     ],
 )
 def test_a_name_in_place_of_a_tag(override: str, message: str) -> None:

@@ -15,8 +15,10 @@ import typer
 from rich.text import Text
 
 from prealign import __version__
+from prealign.cli import interrupts
 from prealign.cli.terminal import Watch, console, json_output, plain_console, print_json
-from prealign.errors import PrealignError, RecipeError
+from prealign.errors import DivergedError, PrealignError, RecipeError
+from prealign.faults import told
 from prealign.training import launch
 
 app = typer.Typer(
@@ -103,9 +105,14 @@ def guard(verb: Callable[..., Any]) -> Callable[..., None]:
             complain("error:", str(error), style="red", soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
+            interrupts.ignore()
             complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
             raise typer.Exit(130) from None
         except Exception as error:
+            message = None if debugging() else told(error)
+            if message:
+                complain("error:", message, style="red", soft_wrap=True)
+                raise typer.Exit(2) from None
             if launch.count() == 1 or debugging():
                 raise
             from prealign.training.ranks import lost
@@ -140,10 +147,16 @@ def run_one_arm(
     from prealign.run.execution import run_arm
 
     arm_run = open_arm(path, overrides, arm, seed, out)
+    if last == "pretrain":
+        last = arm_run.trained_stages[-1]  # a method may have phases after its main phase
     with Watch(console) as watch:
         if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, arm_run.seed, stages=run_arm(arm_run, watch.show, last=last)))
+        try:
+            stages = run_arm(arm_run, watch.show, last=last)
+        except DivergedError as error:
+            raise DivergedError(f"{arm} seed {arm_run.seed}: {error}") from None
+        watch.show(Event(arm, arm_run.seed, stages=stages))
     console.print(f"→ {arm_run.folder(last or 'evaluate')}")
     return arm_run
 

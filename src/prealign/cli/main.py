@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
 from prealign.cli.app import (
@@ -52,11 +53,17 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
 @command
 def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = False) -> dict[str, Any]:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
+    from prealign.recipe.arms import resolve_arm
     from prealign.recipe.presets import settings_taken
     from prealign.run.paths import hub_notes
 
     warnings: list[str] = []
     settings = load(recipe, overrides, warnings.append)
+    usual = type(settings).model_fields["method"].default
+    if any(resolve_arm(settings, arm).method != usual for arm in settings.arms):
+        from prealign.run.planned import check_phases  # imports torch, which other recipes need not wait for
+
+        check_phases(settings)
     for warning in warnings:
         warn(warning)
     console.print(f"{recipe}: fine. {some(len(settings.arms), 'arm')} × {some(len(settings.seeds), 'seed')}.")
@@ -237,4 +244,5 @@ from prealign.cli import recipes as _recipes  # noqa: E402, F401
 
 def main() -> None:
     """Run the command line. `--debug` may stand at any place."""
+    interrupts.deliver_again()
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

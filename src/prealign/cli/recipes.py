@@ -17,8 +17,8 @@ from prealign.cli.running import run_recipe
 from prealign.cli.terminal import console, say
 from prealign.errors import RecipeError
 from prealign.files import write_text
-from prealign.languages import not_a_tag
 from prealign.recipe.packaged import packaged_path, packaged_recipes
+from prealign.recipe.section import tag_fault
 from prealign.wording import some
 
 
@@ -74,7 +74,7 @@ def init(
             "--text-source and --text-target."
         )
     for tag in (source, target):
-        if problem := not_a_tag(tag):
+        if problem := tag_fault(tag):
             raise RecipeError(problem)
     path = out or Path(f"{source}-{target}.yaml")
     _refuse_existing(path)

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, force: bool) -> None:
-    """Run every arm and seed of a recipe that is not finished, print the results and write the report."""
+    """Run every arm and seed of a recipe that is not finished, print the results and write the report.
+
+    Raises PrealignError at the end if runs ended early.
+    """
     settings = load(recipe, overrides)
     from prealign.report.page import write_report
     from prealign.report.results import Results
+    from prealign.run.divergence import refuse_unfinished
     from prealign.run.experiment import run_experiment
     from prealign.run.folder import RunFolder
     from prealign.training.precision import precision
@@ -46,14 +50,18 @@ def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, forc
         print_results(results)
         for line in closing(results, folder, sys.argv[1:]):
             say(line)
+    refuse_unfinished(content["unfinished"], len(settings.arms) * len(settings.seeds))
 
 
 def print_results(results: Results) -> None:
-    """Print the main tables of results.json, and its sweeps."""
+    """Print the main tables of results.json, its frontiers and its sweeps."""
+    from prealign.report.frontier import frontiers
     from prealign.report.page import main_tables
+    from prealign.report.tables.frontier import frontier_table
     from prealign.report.tables.sweeps import sweep_tables
 
-    print_tables([*main_tables(results), *sweep_tables(results)])
+    fronts = [frontier_table(results, frontier) for frontier in frontiers(results)]
+    print_tables([*main_tables(results), *fronts, *sweep_tables(results)])
 
 
 def closing(results: Results, folder: Any, command: Sequence[str]) -> Iterator[str]:
@@ -64,10 +72,15 @@ def closing(results: Results, folder: Any, command: Sequence[str]) -> Iterator[s
     from prealign.report.finding import finding
     from prealign.report.formats import duration
 
-    arm, seed = results.main_arm or results.all_arms[0], results.content["recipe"]["seeds"][0]
+    trained: dict[str, int] = {row["arm"]: row["seed"] for row in reversed(results.section("budget"))}
     yield f"\nfinding {finding(results).headline}"
     yield f"results {folder.results}"
     yield f"report  {folder.report}"
+    if not trained:
+        return
+    main = results.main_arm
+    arm = main if main is not None and main in trained else next(iter(trained))
+    seed = trained[arm]
     yield f"model   {folder.stage(arm, seed, 'pretrain')} ({results.label(arm)}; the others are beside it)"
     yield f'sample  prealign generate {shlex.quote(str(folder.root))} --arm {arm} "The"'
     if len(results.content["recipe"]["seeds"]) == 1:

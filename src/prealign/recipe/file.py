@@ -27,6 +27,7 @@ from prealign.recipe.arms import put_setting
 from prealign.recipe.checks import contradictions
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
+from prealign.recipe.trainer import masked
 from prealign.recipe.validate import Key, Problem, show, validate
 
 MOST_VALUES = 100_000
@@ -75,7 +76,7 @@ def load_recipe(
         raise RecipeError(f"{path}:1: no recipe: the file is empty or has no 'key: value' lines")
     located = _located(problems, places)
     for number, override in enumerate(overrides, start=1):
-        located += _override(data, places, override, (number, 0, f"override {override!r}"))
+        located += _override(data, places, override, (number, 0, f"override {masked(override)!r}"))
     outcome = validate(data)
     if isinstance(outcome, Recipe):
         problems = [*contradictions(outcome), *further(outcome)]

@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import ResultsError
+from prealign.evaluation.score import SCHEMA
 from prealign.files import plain_bytes
 
 Content = dict[str, Any]
 Row = dict[str, Any]
 
-SCHEMA = 1
 _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "scores": ("arm", "seed", "task", "language", "metric", "value"),
-    "budget": ("arm", "seed", "stage", "tokens", "flops", "seconds"),
-    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
+    "budget": ("arm", "seed", "stage", "tokens", "lm_tokens", "flops", "seconds"),
+    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "scale"),
     "history": ("arm", "seed", "stage", "points"),
+    "alignment": ("arm", "seed", "stage", "language", "value", "layers", "until", "most"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
     "transfer": ("arm", "seed", "task"),
+    "unfinished": ("arm", "seed", "reason"),
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 _PROBLEMS_SHOWN = 5

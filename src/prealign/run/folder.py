@@ -38,6 +38,7 @@ from filelock import FileLock, Timeout
 from prealign.contents import ContentCache
 from prealign.durable import inside, is_temporary, remove, remove_stale, rename, sync, sync_tree
 from prealign.errors import RunFolderError
+from prealign.faults import disk_errors
 from prealign.files import read_json, write_json, write_text
 
 STAGE_FILE = "stage.json"
@@ -155,10 +156,11 @@ def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *
     """Do the work of a stage in `folder.partial`, write its record and rename the folder. Returns the record.
 
     mark: fingerprint of the stage. work: gets the partial folder and returns the record. anew: discard the files of an
-    interrupted attempt.
+    interrupted attempt. DiskError if the disk cannot be written.
     """
-    partial = begin_stage(folder, mark, anew=anew)
-    return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
+    with disk_errors(folder):
+        partial = begin_stage(folder, mark, anew=anew)
+        return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
 
 
 def partial_folder(folder: Path) -> Path:

@@ -30,6 +30,7 @@ from prealign.recipe.sections import CheckpointSection
 from prealign.seals import WHOLE, damage, is_sealed, seal
 from prealign.training.launch import is_first
 from prealign.training.ranks import wait
+from prealign.training.weights import distinct
 
 _PREFIX = "checkpoint-"
 _SECONDS = "seconds.json"
@@ -113,12 +114,8 @@ def names_kept(model: Any) -> Iterator[None]:
     save = model.save_pretrained
 
     def save_pretrained(*args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any) -> Any:
-        weights = model.state_dict() if state_dict is None else state_dict
-        names: dict[Any, str] = {}
-        for name, weight in weights.items():
-            names.setdefault((weight.data_ptr(), weight.shape) if weight.numel() else name, name)
-        distinct = {name: weights[name] for name in names.values()}
-        return save(*args, state_dict=distinct, save_original_format=False, **kwargs)
+        weights = distinct(model.state_dict() if state_dict is None else state_dict)
+        return save(*args, state_dict=weights, save_original_format=False, **kwargs)
 
     model.save_pretrained = save_pretrained
     try:

@@ -84,8 +84,8 @@ def make_bitext(
         if not writer.pairs:
             told = "; ".join(map(str.strip, writer.told)) or "there is none"
             raise LexiconError(f"bitext: no pair of sentences of {language!r} is left to train on: {told}")
-        sides = " and ".join(f"{number:,}" for number in writer.tokens)
-        summary = f"{language}: {some(writer.pairs, 'pair')} of sentences, {sides} tokens"
+        sizes = " and ".join(f"{number:,}" for number in writer.tokens)
+        summary = f"{language}: {some(writer.pairs, 'pair')} of sentences, {sizes} tokens"
         read = [line for text in texts.get(language, []) for line in text.text.splitlines()]
         record[language] = {"pairs": writer.pairs, "tokens": writer.tokens, "summary": [*read, summary, *writer.told]}
         tell()
