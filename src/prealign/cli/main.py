@@ -239,6 +239,7 @@ def env(as_json: Json = False) -> dict[str, Any]:
 
 # Last, so that their verbs follow those above in `prealign --help`.
 from prealign.cli import exports as _exports  # noqa: E402, F401
+from prealign.cli import looking as _looking  # noqa: E402, F401
 from prealign.cli import recipes as _recipes  # noqa: E402, F401
 
 

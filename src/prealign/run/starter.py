@@ -148,6 +148,7 @@ name: {name}
 seeds: [0]  # one model an arm: a first look. [0, 1, 2] says whether a difference is more than chance
 arms: [{", ".join(arms)}]
 {explained}
+primary: {{arm: {RECOMMENDED[0]}}}  # named before the run: its difference to joint training needs no correction
 jobs: {min(len(arms), os.cpu_count() or 1)}  # arms trained at the same time, on equal shares of the cores
 """
 
