@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from prealign import __version__
 from prealign.cli.main import app
-from prealign.cli.terminal import Watch, plain_console, print_tables, wide
+from prealign.cli.terminal import Watch, narrow, plain_console, print_tables, table_width, wide
 from prealign.events import Event, Progress
 from prealign.report.tables.table import Table
 
@@ -289,7 +289,7 @@ def test_building_shows_the_parallel_text_and_a_run_without_it_trains_nothing(fo
 
 
 def test_validate_and_env_say_what_they_found(folder: Path) -> None:
-    assert "2 arms × 1 seeds" in prealign("validate", "recipe.yaml").output
+    assert "2 arms × 1 seed." in prealign("validate", "recipe.yaml").output
     assert "no effect" in prealign("validate", "recipe.yaml", "sustain.groups=8").output
     assert "precision" in prealign("env").output
     assert refused("validate", "nowhere.yaml")
@@ -338,3 +338,35 @@ def test_version_short_help_and_completion(folder: Path) -> None:
     assert prealign("-h").stdout == prealign("--help").stdout
     assert "RECIPE" in prealign("run", "-h").stdout
     assert "--install-completion" in prealign("-h").stdout
+
+
+def test_a_run_ends_with_what_was_found_and_what_to_do_next(folder: Path) -> None:
+    ended = prealign("run", "recipe.yaml").stdout.splitlines()[-6:]
+    assert [line.split(" ")[0] for line in ended] == ["finding", "results", "report", "model", "sample", "next"]
+    assert (folder / ended[3].split()[1] / "model.safetensors").exists()
+    assert "'seeds=[0, 1, 2]' trains two more, in about" in ended[5]
+
+
+def test_a_table_wider_than_the_terminal_becomes_a_list() -> None:
+    columns = ("Language", "Arm", *(f"Number {n}" for n in range(12)))
+    cells = tuple(f"{n}.000 [1.000, 2.000]" for n in range(12))
+    note = "A note of many words. " * 9
+    table = Table("Wide", columns, (("A", "Joint", *cells), ("B", "Joint", *cells)), note, labels=2)
+    assert table_width(table) > 80
+    lines = narrow(table, 80)
+    assert max(map(len, lines)) <= 80
+    assert "A · Joint" in lines and "  Number 11  11.000 [1.000, 2.000]" in lines
+    assert sum("[1.000, 2.000]" in line for line in lines) == 24, "nothing is cut"
+    assert note.strip() in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(("width", "terminal", "listed"), [(80, True, True), (300, True, False), (80, False, False)])
+def test_print_tables_fits_the_terminal(
+    width: int, terminal: bool, listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("T", ("Arm", *(f"Number {n}" for n in range(12))), (("a", *("1" * 9 for _ in range(12))),))
+    out = io.StringIO()
+    monkeypatch.setattr("prealign.cli.terminal.console", plain_console(width=width, force_terminal=terminal))
+    monkeypatch.setattr("prealign.cli.terminal.wide", plain_console(width=400, file=out))
+    print_tables([table])
+    assert any(line.startswith("  Number 0") for line in out.getvalue().splitlines()) is listed

@@ -18,6 +18,8 @@ from prealign.cli.terminal import console, say
 from prealign.errors import RecipeError
 from prealign.files import write_text
 from prealign.recipe.packaged import packaged_path, packaged_recipes
+from prealign.recipe.section import tag_fault
+from prealign.wording import some
 
 
 @command
@@ -71,6 +73,9 @@ def init(
             "give either the name of a packaged recipe (`prealign recipes` lists them), or all of --target, --lexicon, "
             "--text-source and --text-target."
         )
+    for tag in (source, target):
+        if problem := tag_fault(tag):
+            raise RecipeError(problem)
     path = out or Path(f"{source}-{target}.yaml")
     _refuse_existing(path)
     _write_for_files(path, source, target, lexicon, text_source, text_target)
@@ -89,11 +94,11 @@ def _write_for_files(
 
     first, second = survey_text(text_source, source, say), survey_text(text_target, target, say)
     for text in (first, second):
-        size = f"{text.number:,} documents ({text.documents} each), about {text.tokens:,} tokens"
+        size = f"{some(text.number, 'document')} ({text.documents} each), about {text.tokens:,} tokens"
         say(f"text {text.language}: {size}")
     words = survey_lexicon(lexicon, first, second)
     say(
-        f"lexicon: {words.words:,} words, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
+        f"lexicon: {some(words.words, 'word')}, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
         "running words"
     )
     sizes = guess(first, second)

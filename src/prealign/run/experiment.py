@@ -30,6 +30,7 @@ from prealign.run.launch_checks import check_launch
 from prealign.run.preparation.prepare import prepare
 from prealign.run.reading import reading_lines
 from prealign.run.results import Marks, collect_results
+from prealign.run.small_text import small_texts
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
 from prealign.training.loop import check_arguments
@@ -104,6 +105,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
             write_json(run.provenance, provenance(recipe, command))
         prepared, stages = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))
         on_event(Event(ALL_ARMS, 0, stages=stages))
+        for text in small_texts(prepared.record["corpus"]):
+            on_event(Event(ALL_ARMS, 0, Progress("text", 1, 1, note=f"warning: {text}")))
         return prepared.record
 
     return Prepared(run.data, ranks.by_first(begin))
