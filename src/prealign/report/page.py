@@ -89,7 +89,8 @@ def pictures(results: Results) -> list[Picture]:
 def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
-        language_modelling.language_modelling, language_modelling.inside_outside, tasks.transfer, tasks.knowledge,
+        language_modelling.language_modelling, language_modelling.inside_outside, language_modelling.mixing,
+        tasks.transfer, tasks.knowledge,
         retrieval.retrieval, external.retrieval_tables, external.strata_tables, external.tested_dictionaries,
         parity.tokens_to_parity, budget.budget, budget.switching, budget.switching_by_language,
     )  # fmt: skip
