@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.material import ROOT
 from prealign.files import read_json, write_json
-from prealign.training.checkpoints import WHOLE
+from prealign.seals import WHOLE
 
 
 @dataclass(frozen=True)

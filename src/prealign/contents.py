@@ -74,12 +74,17 @@ def _stats(file: Path) -> _Stats:
     return [stats.st_size, stats.st_mtime_ns, stats.st_ctime_ns, stats.st_ino]
 
 
-def _hash(file: Path) -> str:
+def content_hash(file: Path) -> str:
+    """Return a hash of the bytes of a file as 32 hex digits. Raises OSError if it cannot be read."""
     content = xxhash.xxh3_128()
+    with file.open("rb", buffering=0) as opened:
+        while chunk := opened.read(_CHUNK):
+            content.update(chunk)
+    return content.hexdigest()
+
+
+def _hash(file: Path) -> str:
     try:
-        with file.open("rb", buffering=0) as opened:
-            while chunk := opened.read(_CHUNK):
-                content.update(chunk)
+        return content_hash(file)
     except OSError:
         return _UNREADABLE
-    return content.hexdigest()

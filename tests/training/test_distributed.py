@@ -19,7 +19,9 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
+from prealign.evaluation.retrieval.established import UntilEstablished
 from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.goal import Goal
 from prealign.methods.phase import Term
 from prealign.training.forward import with_objectives
 from prealign.training.phase import train as train_phase
@@ -70,23 +72,41 @@ def loss_of(model: Any, objective: WordFormAlignment, words: dict[str, Tensor], 
     return objective.loss(output["objectives"]["words"], words)["align"] + output["loss"]
 
 
+class Reached:
+    """A sample of word pairs that are all aligned."""
+
+    pairs = (None,)
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        return {"de": 1.0}
+
+
 def train(
-    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, batch_size: int, groups: int
+    folder: Path,
+    micro_pairs: int | None = None,
+    *,
+    embedding_alone: bool = False,
+    batch_size: int,
+    groups: int,
+    until: float | None = None,
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """A phase of a few steps with words at every second one, by plain gradient descent in float64.
 
-    embedding_alone: without L_LM, so that steps with words leave the blocks out. Returns the weights, and the validation
-    perplexities of each step.
+    until: a goal that is reached at the first measurement, long before the last step; words are then at every 20th step,
+    as there are too few groups for more passes. embedding_alone: without L_LM, so that steps with words leave the blocks
+    out. Returns the weights, and the validation perplexities of each step.
     """
     lm_weight, layers = (0.0, "embedding") if embedding_alone else (1.0, "all")
     objective = WordFormAlignment(WORDS, groups=groups, layers=layers, micro_pairs=micro_pairs)
-    shape: dict[str, Any] = {"steps": STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
-    phase = toys.phase(Term(objective, every=2), lm_weight=lm_weight, **shape)
+    shape: dict[str, Any] = {"steps": 60 if until else STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
+    phase = toys.phase(
+        Term(objective, every=20 if until else 2), lm_weight=lm_weight, goal=until and Goal(until, WORDS, 1), **shape
+    )
     trained = model()
     record = train_phase(
         phase,
         trained,
-        BLOCKS,
+        toys.blocks(240, CONTEXT, vocabulary=60) if until else BLOCKS,
         VALIDATION,
         seed=0,
         folder=folder,
@@ -94,8 +114,10 @@ def train(
         trainer={"bf16": False, "optim": "sgd"},
         eval_batch_size=4,
         validations=8,
+        callbacks=[UntilEstablished(Reached(), until)] if until else [],  # type: ignore[arg-type]
     )
     history = record["history"]
+    assert record["steps"] == (28 if until else STEPS)
     weights = {name: p.detach().clone() for name, p in trained.named_parameters()}
     return weights, [point["validation"] for point in history if "validation" in point]
 
@@ -147,6 +169,7 @@ def one_rank(rank: int, folder: Path) -> None:
     found["embedding alone: weights"], found["embedding alone: validation"] = train(
         folder, embedding_alone=True, batch_size=2, groups=2
     )
+    found["until: weights"], _ = train(folder, batch_size=2, groups=2, until=0.9)
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -186,6 +209,13 @@ def test_gradients_of_two_ranks_with_one_sense_are_those_of_the_joined_batch(ran
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank["one sense: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_two_ranks_end_at_the_goal_with_the_weights_of_one(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    expected, _ = train(tmp_path, batch_size=4, groups=4, until=0.9)
+    for name, weight in expected.items():
+        for rank in ranks:
+            torch.testing.assert_close(rank["until: weights"][name], weight, rtol=1e-8, atol=1e-11)
 
 
 def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from prealign.methods.memory import Memory
+from prealign.methods.phase import MAIN
 from prealign.report.formats import NONE, duration, percent, quantity
 from prealign.report.tables.table import Table
 from prealign.run.plan import GIB, Devices, Plan
@@ -19,6 +20,8 @@ def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -
     seeds = plans[0].seeds
     total = _amounts(*(seeds * sum(getattr(plan, what) for plan in plans) for what in counts))
     rows.append((f"all, {seeds} seed{'s' if seeds > 1 else ''}", NONE, *total))
+    if any(plan.early for plan in plans):
+        notes = [*notes, "≤: the phase ends when it reaches its goal (align.until); pretrain gets what it saves (≥)"]
     columns = ("Arm", "Steps", "Tokens", "FLOPs", "Time", "Disk")
     cost = Table(title, columns, tuple(rows), "\n".join(notes))
     return [cost, *_reading_table(plans), _memory_table(plans, devices)]
@@ -42,7 +45,8 @@ def _reading_table(plans: Sequence[Plan]) -> list[Table]:
 
 
 def _steps(plan: Plan) -> str:
-    return ", ".join(f"{name} {steps:,}" for name, steps in plan.steps.items())
+    bounds = dict.fromkeys(plan.early, "≤ ") | ({MAIN: "≥ "} if plan.early else {})
+    return ", ".join(f"{name} {bounds.get(name, '')}{steps:,}" for name, steps in plan.steps.items())
 
 
 def _amounts(tokens: float, flops: float, seconds: float, disk: float) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ SCHEMA = 2
 """The schema of results.json."""
 
 Stage = str
+"""init: before any training; the name of a phase: after it. The final model has "pretrain" in every arm, also if a phase
+follows the main one; the model before that phase is then "pretrain_alone"."""
 Split = Literal["test", "seen", "held_out"]
 Unit = Literal["seeds", "documents", "items"]
 

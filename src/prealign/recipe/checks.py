@@ -112,10 +112,8 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
     sources = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
     if not sources:
         yield ("model",), "has no model: set one of preset, config, pretrained"
-    elif len(sources) > 1 and "preset" in sources and "preset" not in model.model_fields_set:
-        yield ("model", sources[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
     elif len(sources) > 1:
-        yield ("model",), f"has {' and '.join(sources)}: leave one, set the others to null"
+        yield ("model",), f"has {' and '.join(sources)}: leave one"
     if model.pretrained and recipe.tokenizer.path is None:
         yield ("model", "pretrained"), "needs the tokenizer of the checkpoint: set tokenizer.path"
     if recipe.tokenizer.extend and recipe.tokenizer.path is None:

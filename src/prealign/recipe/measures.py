@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
+from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share
 
 
 class PrimarySection(Section):
@@ -66,7 +66,7 @@ class TestDictionary(Section):
 class SentenceSet(Section):
     """Parallel sentences: one file per language, one sentence per line. Line i has the same meaning in every file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the set in results and report."""
     files: dict[str, str]
     """File of each language. Clone sentences are made from the source's."""
@@ -153,7 +153,7 @@ class TransferTask(Section):
     A tab-separated file has a header, or `columns` names its columns.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the task in results and report."""
     train: str | None = None
     """Training file in the source language."""

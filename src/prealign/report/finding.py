@@ -28,6 +28,7 @@ from prealign.report.formats import (
     with_interval,
 )
 from prealign.report.results import REFERENCES, Results, language_label, select
+from prealign.report.tables.established import not_established
 from prealign.report.tables.table import exponential
 from prealign.report.tables.tasks import knowledge_scores, most_taught, transfer_tasks
 
@@ -194,7 +195,8 @@ def _tasks(results: Results, arm: str) -> Iterator[str]:
 
 
 def _limits(results: Results) -> Iterator[str]:
-    """What limits the conclusions: one seed, unfinished runs, scores that the page does not show."""
+    """What limits the conclusions: no alignment, one seed, unfinished runs, scores that the page does not show."""
+    yield from not_established(results)
     if results.unfinished_runs:
         runs = ", ".join(f"{results.label(arm)} (seed {seed})" for arm, seed in results.unfinished_runs)
         yield f"Runs without a complete set of finite scores: {runs}. The numbers are over the other runs."

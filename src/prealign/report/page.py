@@ -24,7 +24,7 @@ from prealign.report.figures.drawing import Picture
 from prealign.report.finding import finding
 from prealign.report.results import Results, language_label
 from prealign.report.results_file import Content
-from prealign.report.tables import budget, data, language_modelling, parity, retrieval, tasks
+from prealign.report.tables import budget, data, established, language_modelling, parity, retrieval, tasks, unfinished
 from prealign.report.tables import external_retrieval as external
 from prealign.report.tables.table import Table, to_markdown
 
@@ -89,10 +89,10 @@ def pictures(results: Results) -> list[Picture]:
 def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
-        language_modelling.language_modelling, language_modelling.inside_outside, language_modelling.mixing,
-        tasks.transfer, tasks.knowledge,
-        retrieval.retrieval, external.retrieval_tables, external.strata_tables, external.tested_dictionaries,
-        parity.tokens_to_parity, budget.budget, budget.switching, budget.switching_by_language,
+        unfinished.unfinished, language_modelling.language_modelling, language_modelling.inside_outside,
+        language_modelling.mixing, tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval,
+        external.retrieval_tables, external.strata_tables, external.tested_dictionaries,
+        parity.tokens_to_parity, budget.budget, budget.initial_rows, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -177,7 +177,7 @@ class Results:
         orders = {
             "arm": [*self.arms, *(arm for arm in self.all_arms if arm not in self.arms)],
             "language": self.languages,
-            "stage": [*STAGES, "total"],
+            "stage": [*STAGES, *self._further_stages, "total"],
             "split": [*SPLITS, "test"],
         }
         numbers = {name: to_numeric(rows[name], errors="coerce") for name in rows.columns if name in _NUMBERS}
@@ -187,6 +187,12 @@ class Results:
             if name in rows.columns
         }
         return rows.assign(**numbers, **categories)
+
+    @cached_property
+    def _further_stages(self) -> list[str]:
+        """The stages that methods have besides those of `STAGES`, in the order in which they are met."""
+        met = dict.fromkeys(row.get("stage") for section in ("budget", "scores") for row in self.section(section))
+        return [stage for stage in met if stage and stage not in STAGES]
 
     @cached_property
     def budget(self) -> DataFrame:
@@ -206,11 +212,20 @@ class Results:
         points = points.reindex(columns=list(dict.fromkeys([*points, "arm", "seed", "stage", "step", "tokens"])))
         runs = list(zip(points["arm"], points["seed"], strict=True))
         finished = np.array([run not in self.unfinished_runs for run in runs], dtype=bool)
-        align = select(self.budget, stage="align").groupby(["arm", "seed"], observed=True)["tokens"].sum().to_dict()
-        start = np.array([align.get(run, 0) for run in runs], dtype=float) * (points["stage"] != "align")
+        start = self._tokens_before(zip(*(points[key] for key in ("arm", "seed", "stage")), strict=True))
         measured = [name for name in points if name.endswith("loss") or name.startswith("validation.")]
         numbers = {name: to_numeric(points[name], errors="coerce") for name in measured}
         return self.typed(points.assign(tokens=points["tokens"] + start, **numbers)[finished])
+
+    def _tokens_before(self, runs: Iterable[tuple[Any, ...]]) -> np.ndarray:
+        """Return the tokens that were read before the stage of each (arm, seed, stage)."""
+        before: dict[tuple[Any, ...], float] = {}
+        read: dict[tuple[Any, ...], float] = {}
+        for row in self.section("budget"):
+            run: tuple[Any, ...] = (row["arm"], row["seed"])
+            before[run + (row["stage"],)] = read.get(run, 0.0)  # noqa: RUF005  Python 3.10 has no star in an index
+            read[run] = read.get(run, 0.0) + row["tokens"]
+        return np.array([before.get(run, read.get(run[:2], 0.0)) for run in runs], dtype=float)
 
     # --- derived numbers ----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 2. Tell what each arm reads of each language (`prealign.run.reading`).
 3. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
 4. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
-   its finished arms.
+   its finished arms. An arm whose numbers are not finite is listed as unfinished, and the others go on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from prealign import __version__
+from prealign.errors import DivergedError
 from prealign.events import Event, OnEvent, Progress, silent
 from prealign.files import write_json
 from prealign.recipe.file import dump_recipe
@@ -31,6 +32,7 @@ from prealign.run.reading import reading_lines
 from prealign.run.results import Marks, collect_results
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
+from prealign.training.loop import check_arguments
 from prealign.training.precision import device, precision
 
 # packages whose versions change numbers or speed
@@ -45,7 +47,7 @@ def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
     """Run everything that is not fresh; return the content of results.json (under a launcher only in the first
-    process).
+    process), with "unfinished" in every process: arm, seed and reason of the runs that ended early.
 
     command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
     the user can fix, before any training if they can be found before.
@@ -54,12 +56,13 @@ def run_experiment(
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
     arms = [ArmRun(*pair, recipe, prepared, run, silent, devices=launch.count()) for pair in pairs]
     marks: Marks = {}
+    unfinished: list[dict[str, Any]] = []
     results: dict[str, Any] = {}
 
     def collect() -> None:
         # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.
         marks.update(marks or {(arm.arm, arm.seed): arm.marks() for arm in arms})
-        results.update(collect_results(recipe, prepared, run, marks))
+        results.update(collect_results(recipe, prepared, run, marks, unfinished))
 
     def save() -> None:
         collect()
@@ -72,10 +75,14 @@ def run_experiment(
 
     ranks.by_first(collect)
     ranks.by_first(tell)
-    for arm, stages in run_arms(arms, recipe.jobs, on_event, force=force):
-        on_event(Event(arm.arm, arm.seed, stages=stages))
+    for arm, outcome in run_arms(arms, recipe.jobs, on_event, force=force):
+        if isinstance(outcome, DivergedError):
+            unfinished.append({"arm": arm.arm, "seed": arm.seed, "reason": str(outcome)})
+            on_event(Event(arm.arm, arm.seed, unfinished=str(outcome)))
+        else:
+            on_event(Event(arm.arm, arm.seed, stages=outcome))
         ranks.by_first(save)
-    return results
+    return results | {"unfinished": unfinished}
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
@@ -88,6 +95,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
         cpu=device().type == "cpu",
         timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),
     )
+
+    check_arguments(recipe.trainer)
 
     def begin() -> dict[str, Any]:
         run.claim(recipe.name, dump_recipe(recipe))

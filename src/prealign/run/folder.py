@@ -10,12 +10,16 @@
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
 1. A stage writes into `STAGE.partial`.
-2. At its end it writes `stage.json`: its fingerprint and its record.
-3. The folder is renamed to `STAGE`. A folder with its final name is therefore complete.
+2. At its end its files are synced to disk. Then it writes `stage.json`: its fingerprint and its record.
+3. Its scratch is removed, and the folder is renamed to `STAGE`. A folder with its final name is therefore complete, also
+   after a power loss, and no checkpoint is removed before the weights are on disk.
 4. A stage is *fresh* while its fingerprint equals that of its settings, its input files and the stages it reads.
 
 `STAGE.partial/scratch` (for example checkpoints, `prealign.training.checkpoints`) outlives a killed attempt as long as
 the fingerprint in its `begun.json` stays the same. It is removed when the stage is complete.
+
+A run folder is known by its recipe.yaml, or by its stages where recipe.yaml is missing or damaged: it is written again.
+Folders of stages are real folders. A link in their place is refused: what it points to is not ours.
 """
 
 from __future__ import annotations
@@ -32,12 +36,19 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from prealign.contents import ContentCache
+from prealign.durable import inside, is_temporary, remove, remove_stale, rename, sync, sync_tree
 from prealign.errors import RunFolderError
+from prealign.faults import disk_errors
 from prealign.files import read_json, write_json, write_text
 
 STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
+_NAME = "name: "
+_EARLY = {"recipe.yaml", "provenance.json", "hashes.json", "data.lock"}
+"""Files of a run folder before its first stage begins."""
+_SIGNS = ("data/*/stage.json", f"data/*/{SCRATCH}/{_BEGUN}", "arms/*/seed-*/*/stage.json")
+"""Files that no folder but that of a run has."""
 FORMAT = 5
 """Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
 
@@ -58,36 +69,54 @@ class RunFolder:
     provenance = property(lambda self: self.root / "provenance.json")
     results = property(lambda self: self.root / "results.json")
     report = property(lambda self: self.root / "report.html")
-    data = property(lambda self: self.root / "data")
-    harness = property(lambda self: self.root / "harness")
+    data = property(lambda self: inside(self.root, "data"))
+    harness = property(lambda self: inside(self.root, "harness"))
 
     def contents(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
         """Return path and content hash of each file, also of files in folders. Hashes are cached between commands."""
         return self._contents.hashes(paths)
 
     def stage(self, arm: str, seed: int, name: str) -> Path:
-        """Return the folder of a stage of one arm and seed."""
-        return self.root / "arms" / arm / f"seed-{seed}" / name
+        """Return the folder of a stage of one arm and seed. RunFolderError if it is, or lies in, a link."""
+        return inside(self.root, "arms", arm, f"seed-{seed}", name)
 
     def stages(self, name: str) -> list[Path]:
         """Return the finished folders of a stage, over all arms and seeds."""
         return sorted(path.parent for path in self.root.glob(f"arms/*/seed-*/{name}/{STAGE_FILE}"))
 
     def claim(self, name: str, recipe: str) -> None:
-        """Write the recipe into the folder. name: of the recipe.
+        """Write the recipe into the folder, and remove what killed commands left there. name: of the recipe.
 
         Raises RunFolderError if the folder belongs to another recipe, or is not empty and not a run folder.
         """
-        if self.recipe.exists():
-            first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
-            if first != recipe.partition("\n")[0]:
-                raise RunFolderError(
-                    f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
-                    "Choose another folder with --out, or remove that one."
-                )
-        elif self.root.exists() and any(self.root.iterdir()):
+        if self.root.exists():
+            remove_stale(self.root)
+        own, found = recipe.partition("\n")[0], _text(self.recipe)
+        first = found.partition("\n")[0]
+        # A kill or a power loss leaves no file, an empty one, or its beginning.
+        cut = not found.strip("\0") or (first == found and own.startswith(first))
+        if first != own and first.startswith(_NAME) and not cut:
+            raise RunFolderError(
+                f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
+                "Choose another folder with --out, or remove that one."
+            )
+        if first != own and not self._is_ours(cut):
             raise RunFolderError(f"{self.root} is not empty and not a run folder. Choose another folder with --out.")
         write_text(self.recipe, recipe)
+
+    def _is_ours(self, cut: bool) -> bool:
+        """Whether a folder is empty or that of a run. cut: its recipe.yaml is missing or was not written to its end."""
+        left = [path for path in self.root.iterdir() if not is_temporary(path)] if self.root.exists() else []
+        early = cut and {path.name for path in left} <= _EARLY
+        return early or any(any(self.root.glob(pattern)) for pattern in _SIGNS)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; empty if there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 @contextlib.contextmanager
@@ -97,7 +126,7 @@ def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
     patient: wait for the lock. Otherwise raise RunFolderError if another process holds it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    lock = FileLock(inside(folder.parent, folder.name + ".lock"))
     try:
         lock.acquire(timeout=-1 if patient else 0)
     except Timeout:
@@ -123,35 +152,36 @@ def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *
     """Do the work of a stage in `folder.partial`, write its record and rename the folder. Returns the record.
 
     mark: fingerprint of the stage. work: gets the partial folder and returns the record. anew: discard the files of an
-    interrupted attempt.
+    interrupted attempt. DiskError if the disk cannot be written.
     """
-    partial = begin_stage(folder, mark, anew=anew)
-    return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
+    with disk_errors(folder):
+        partial = begin_stage(folder, mark, anew=anew)
+        return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return the folder of an incomplete stage."""
-    return folder.with_name(folder.name + ".partial")
+    """Return the folder of an incomplete stage. RunFolderError if it is a link."""
+    return inside(folder.parent, folder.name + ".partial")
 
 
 def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
     """Return `folder.partial`, emptied except for scratch of the same fingerprint. A complete one stays unchanged.
 
-    anew: empty it completely.
+    anew: empty it completely. RunFolderError if a folder of the stage is a link.
     """
     partial = partial_folder(folder)
     if not anew and finished(partial, mark):
         return partial
-    scratch = partial / SCRATCH
+    scratch = inside(partial, SCRATCH)
     begun = None
     with contextlib.suppress(FileNotFoundError, RunFolderError):
         begun = read_json(scratch / _BEGUN)
     if anew or begun != mark:
         # Remove this file first: after a kill, half-removed scratch must not count as whole.
-        (scratch / _BEGUN).unlink(missing_ok=True)
+        remove(scratch / _BEGUN)
     for path in partial.iterdir() if partial.exists() else ():
         if path != scratch or anew or begun != mark:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
     write_json(scratch / _BEGUN, mark)
     return partial
 
@@ -159,28 +189,34 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
 def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
     """Write the record into `folder.partial`, unless it has one, and rename the folder. Returns the record."""
     partial = partial_folder(folder)
-    record = finished(partial, mark) or {"fingerprint": mark, **record}
-    write_json(partial / STAGE_FILE, record)
-    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    if whole := finished(partial, mark):
+        record = whole
+    else:
+        record = {"fingerprint": mark, **record}
+        sync_tree(partial, without=SCRATCH)
+        write_json(partial / STAGE_FILE, record)
+        sync(partial.parent)
+    # From here on the stage is on disk, and a next attempt only renames it.
+    remove(inside(partial, SCRATCH))
     _clear(folder)
-    partial.rename(folder)
+    rename(partial, folder)
     return record
 
 
 def _clear(folder: Path) -> None:
     """Remove a stage. The folder is renamed first: a kill then leaves no half stage under the final name."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    old = inside(folder.parent, folder.name + ".old")
+    remove(old)
+    if inside(folder.parent, folder.name).exists():
         folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
 
 
 def share_stage(folder: Path, other: Path) -> None:
     """Copy the stage of another arm by hard links. The copy takes no space and stays when the original is replaced."""
-    aside = folder.with_name(folder.name + ".shared")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = inside(folder.parent, folder.name + ".shared")
+    remove(aside)
     shutil.copytree(other, aside, copy_function=os.link)
     _clear(folder)
-    shutil.rmtree(partial_folder(folder), ignore_errors=True)
-    aside.rename(folder)
+    remove(partial_folder(folder))
+    rename(aside, folder)

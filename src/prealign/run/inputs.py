@@ -134,18 +134,29 @@ class ArmInputs:
             yield from (ids for ids, _ in read_tokens(tokens, rows))
 
     @cached_property
-    def phases(self) -> list[Phase]:
-        """The phases of the arm. The main phase has the steps that match the common budget."""
+    def _shapes(self) -> Any:
+        return model_shapes(self.recipe.model, **self._model_needs)
+
+    @cached_property
+    def budget(self) -> float:
+        """The FLOPs per device of every arm: those of the reference arm, at most."""
         reference = ArmInputs(REFERENCE, self.seed, self.base, self.prepared, devices=self.devices)
         if reference.recipe.lexicon == self.recipe.lexicon:
             vars(reference)["words"] = self.words  # encode the same lexicon only once
-        model = model_shapes(self.recipe.model, **self._model_needs)
+        steps = reference.recipe.pretrain.steps
+        return budget_of(arm_phases(reference.recipe, reference), self._shapes, steps, self.devices)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """The phases of the arm. The main phase has the steps that match the common budget, if no phase ends early."""
+        return self.phases_after({})
+
+    def phases_after(self, spent: Mapping[str, float]) -> list[Phase]:
+        """Return the phases of the arm after some of them took these FLOPs per device, by name."""
         phases = arm_phases(self.recipe, self)
         for phase in phases:
-            phase.check(model)  # fail before any training if an objective cannot train this model
-        steps = reference.recipe.pretrain.steps
-        budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
-        return settled(phases, model, budget, self.devices, arm=self.arm)
+            phase.check(self._shapes)  # fail before any training if an objective cannot train this model
+        return settled(phases, self._shapes, self.budget, self.devices, arm=self.arm, spent=spent)
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""
@@ -191,6 +202,12 @@ class ArmInputs:
         if not pieces or not self.recipe.model.pretrained:
             return None
         return new_rows(word_pairs(self.words), pieces, len(self.tokenizer) - len(pieces))
+
+    def start_record(self, phase: Phase) -> dict[str, Any]:
+        """Return what was done to the embeddings before a phase, as entries of its record."""
+        done = [record for initialisation in phase.initialisations if (record := initialisation.record())]
+        new = {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        return new | ({"initialisations": done} if done else {})
 
     def model_before(self, phase: Phase, folder: Path | None) -> Any:
         """Return the model at the start of a phase: loaded from `folder` of the previous phase, or the initial model."""
@@ -246,3 +263,11 @@ def plain(model: Any, phase: Phase) -> Any:
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model
+
+
+def earlier_stage(phase: Phase) -> str:
+    """Return the stage in scores of the model after a phase that another phase follows.
+
+    Arms are compared in the scores of their final models, which have the stage MAIN in every arm.
+    """
+    return f"{MAIN}_alone" if phase.name == MAIN else phase.name

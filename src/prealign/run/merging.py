@@ -28,8 +28,21 @@ from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
 from prealign.run.results import design_of, disjoint
 
-_RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "switching", "mixture", "transfer", "new_rows")
+_RUN_SECTIONS = (
+    "scores",
+    "budget",
+    "history",
+    "dynamics",
+    "alignment",
+    "switching",
+    "mixture",
+    "transfer",
+    "new_rows",
+    "initialisations",
+)
 """Sections with rows of one arm and seed."""
+_UNFINISHED = "unfinished"
+"""Section with the reasons of runs that ended early. A run that another part has finished is not unfinished."""
 _SHARED_SECTIONS = ("corpus", "tokenizer", "knowledge", "tests")
 """Sections that all arms and seeds share."""
 _MAY_DIFFER = {"arms", "family", "seeds", "jobs", "processes", "checkpoint", "variants", "trainer"}
@@ -63,6 +76,9 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         raise ResultsError(
             f"{first_path}: neither this file nor the others have a finished arm and seed: there is nothing to merge."
         )
+    finished = {(row["arm"], row["seed"]) for row in joined["scores"]}
+    others = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in finished]
+    unfinished = [row for run in others for row in _rows(parts, _UNFINISHED, run)]
     baseline = str(recipes[0]["baseline"])
     families = disjoint(family for _, part in parts for family in part["families"])
     design = design_of(Recipe.model_validate(recipes[0] | {"arms": arms, "variants": variants}), families)
@@ -84,6 +100,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         "comparisons": compare(design, seeds, numbers, _one_seed(parts, baseline)),
         "lexicon": _lexicon(parts, seeds[0]),
         **shared,
+        **({_UNFINISHED: unfinished} if unfinished else {}),
     }
 
 

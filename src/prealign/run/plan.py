@@ -83,6 +83,7 @@ class Plan:
     """The cost of one seed of an arm over all devices. steps: by phase. memory: of one device, by phase. disk: bytes.
 
     reading: by language, what the main phase reads; empty if neither the sizes of the texts nor weights are known.
+    early: the phases that may end before their steps; the main phase then has more.
     """
 
     arm: str
@@ -94,6 +95,7 @@ class Plan:
     memory: dict[str, Memory]
     disk: float
     reading: dict[str, Reading]
+    early: tuple[str, ...] = ()
 
     @property
     def peak(self) -> tuple[str, Memory]:
@@ -164,7 +166,7 @@ def plan_arm(
     total = Cost()
     for phase in phases:
         phase.check(model)
-        total += phase.start_cost(model) + phase.cost(model, ranks) * _steps(phase)
+        total += phase.total(model, ranks)
     device = devices.device
     rate = device.bf16 if _bf16(recipe, devices) else device.fp32
     seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation
@@ -181,6 +183,7 @@ def plan_arm(
         memory={phase.name: phase_memory(phase, recipe, model, devices) for phase in phases},
         disk=FLOAT * parameters * len(phases) + blocks,
         reading=main_reading(recipe, sizes or {}, text_tokens(main, ranks)),
+        early=tuple(phase.name for phase in phases if phase.ends_early),
     )
 
 
@@ -228,7 +231,7 @@ def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
 def _bf16(recipe: Recipe, devices: Devices) -> bool:
     """Whether training uses 16-bit autocast: on a GPU unless the recipe turns it off, on a CPU if this machine does."""
     if devices.name == "cpu":
-        return precision(recipe.trainer) != "fp32"
+        return precision(recipe.trainer).endswith("autocast")
     return bool(recipe.trainer.get("bf16", True) or recipe.trainer.get("fp16"))
 
 

@@ -31,10 +31,17 @@ Marks = dict[tuple[str, int], dict[str, str]]
 """(arm, seed) -> fingerprint of each stage."""
 
 
-def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
-    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
+def collect_results(
+    recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks, unfinished: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh.
+
+    unfinished: arm, seed and reason of the runs that ended early.
+    """
     origin = read_json(run.provenance)
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
+    alignment: list[dict[str, Any]] = []
+    initialisations: list[dict[str, Any]] = []
     for (arm, seed), stages in _fresh_records(run, marks):
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
@@ -44,6 +51,8 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
                 budget.append(name | {k: record[k] for k in kept if k in record})
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
+                alignment += [name | entry for entry in record.get("alignment", [])]
+                initialisations += [name | entry for entry in record.get("initialisations", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -71,6 +80,7 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         "comparisons": compare(design, recipe.seeds, scores, over_items(run, recipe.baseline)),
         "history": history,
         "dynamics": dynamics,
+        "alignment": alignment,
         "switching": switching,
         "mixture": mixture,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
@@ -78,6 +88,8 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
+        **({"unfinished": list(unfinished)} if unfinished else {}),
+        **({"initialisations": initialisations} if initialisations else {}),
     }
 
 

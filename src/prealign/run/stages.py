@@ -3,7 +3,8 @@
 1. `blocks`: the rewritten, packed training blocks of the main phase, as many as the arm's budget needs.
 2. One stage for each phase of the arm's method, starting from the model of the previous phase. PreAlign has `align`
    (stage 1) and `pretrain` (stage 2). Arms share the result of a phase before the main phase if their inputs are equal.
-3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms.
+3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms. If a phase before it may end early
+   (`align.until`), its blocks are made after that phase.
 4. `evaluate`: perplexity on test documents; retrieval per layer before and after each phase.
 5. `knowledge`, if the recipe has made-up facts: questions about them.
 6. `transfer`, if the recipe has transfer tasks: fine-tune on source-language labels, test in every language.
@@ -26,10 +27,12 @@ from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
 from prealign.events import OnProgress, Progress
+from prealign.faults import disk_errors
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
 from prealign.run.blocks import MadeBlocks, make_blocks
+from prealign.run.divergence import INITIAL, of_model, remedy, start_of
 from prealign.run.folder import (
     SCRATCH,
     RunFolder,
@@ -42,7 +45,8 @@ from prealign.run.folder import (
     run_stage,
     share_stage,
 )
-from prealign.run.inputs import ArmInputs, plain
+from prealign.run.goals import GoalWatch, trained_phase
+from prealign.run.inputs import ArmInputs, earlier_stage, plain
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
@@ -104,9 +108,12 @@ class ArmRun(ArmInputs):
         main = self.main_phase
         rewriting = main.rewriting.describe() if main.rewriting else None
         bitext = [asdict(main.bitext)] if main.bitext else []
-        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps, *bitext)}
+        marks: dict[str, str] = {}
         before: list[str] = []
-        for phase in self.phases:
+        for place, phase in enumerate(self.phases):
+            # Blocks are made first, but after the phases whose early end decides how many they are.
+            if "blocks" not in marks and not any(later.ends_early for later in self.phases[place:]):
+                marks["blocks"] = fingerprint(data, rewriting, main.batch_size, main.steps, *bitext, *before)
             read = [marks["blocks"]] if phase is main else []
             marks[phase.name] = fingerprint(data, model, measured, phase.describe(), read, before)
             before = [marks[phase.name]]
@@ -136,7 +143,7 @@ class ArmRun(ArmInputs):
         """Run every stage that is not fresh, up to `last` (None: all). Returns the stages, and whether each ran now.
 
         only: run no other stages than these. force: run fresh stages, too. Raises RunFolderError if another process
-        works on this arm and seed.
+        works on this arm and seed, DivergedError (in all processes) if a number of this arm is not finite.
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
@@ -161,7 +168,7 @@ class ArmRun(ArmInputs):
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Check the data of due transfer tasks: a damaged file must fail before hours of training."""
-        if "transfer" in marks and self._is_due(self.folder("transfer"), marks["transfer"], force):
+        if "transfer" in marks and (force or finished(self.folder("transfer"), marks["transfer"]) is None):
             for task in self.recipe.transfer:
                 check_task(task, self.prepared, self.recipe, self.seed)
 
@@ -176,7 +183,11 @@ class ArmRun(ArmInputs):
         folder = self.folder(stage)
 
         def work(partial: Path) -> dict[str, Any]:
-            return measures[stage](partial) if stage in measures else self._train(self.phase(stage), partial)
+            return (
+                measures[stage](partial)
+                if stage in measures
+                else self._train(trained_phase(self, stage, self.folder), partial)
+            )
 
         def checked(partial: Path) -> dict[str, Any]:
             record = work(partial)
@@ -189,7 +200,7 @@ class ArmRun(ArmInputs):
 
         def begin() -> str | None:
             """Return the folder to train in, "" if the stage is done now, None if it was fresh."""
-            if not self._is_due(folder, mark, force):
+            if not force and finished(folder, mark) is not None:
                 return None
             self._check_data()
             if not force and stage in self.shared_stages and self._share(stage, mark):
@@ -203,10 +214,11 @@ class ArmRun(ArmInputs):
                 return ""
             return str(partial)
 
-        partial = ranks.by_first(begin)
-        if partial:
-            record = work(Path(partial))
-            ranks.by_first(end)
+        with disk_errors(folder):
+            partial = ranks.by_first(begin)
+            if partial:
+                record = work(Path(partial))
+                ranks.by_first(end)
         return partial is not None
 
     def _begin(self, stage: str, mark: str, force: bool) -> Path:
@@ -218,10 +230,6 @@ class ArmRun(ArmInputs):
             note = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
             self.on_progress(Progress(stage, 0, 1, note=note))
         return partial
-
-    @staticmethod
-    def _is_due(folder: Path, mark: str, force: bool) -> bool:
-        return force or finished(folder, mark) is None
 
     def _share(self, stage: str, mark: str) -> bool:
         """Share the stage of another arm that has the same fingerprint. Returns whether there is one."""
@@ -235,7 +243,7 @@ class ArmRun(ArmInputs):
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        phase = self.main_phase
+        phase = trained_phase(self, MAIN, self.folder)
         made = self._make_blocks(phase, folder)
         mixture, counts = made.mixture, made.counts
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
@@ -245,7 +253,7 @@ class ArmRun(ArmInputs):
         return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
-        with Pool(self.recipe.processes) as pool:
+        with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
             return make_blocks(self.prepared, self.recipe, phase, folder, shares=self.shares, **sizes)
 
@@ -264,10 +272,10 @@ class ArmRun(ArmInputs):
 
     def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
         """Train a phase, starting from the model of the previous phase. Returns its record."""
-        recipe, scratch, place = self.recipe, folder / SCRATCH, self.phases.index(phase)
+        recipe, scratch, place = self.recipe, folder / SCRATCH, self.trained_stages.index(phase.name)
         before = self.folder(self.phases[place - 1].name) if place else None
         blocks, dynamics = self._blocks_of(phase, scratch), self.dynamics()
-        model = self.model_before(phase, before)
+        model, goal = self.model_before(phase, before), GoalWatch.of(self, phase, self.on_progress)
         record = train(
             phase,
             model,
@@ -280,9 +288,11 @@ class ArmRun(ArmInputs):
             checkpoint=recipe.checkpoint,
             eval_batch_size=recipe.evaluate.batch_size,
             validations=recipe.pretrain.validations,
-            callbacks=dynamics,
+            callbacks=[*dynamics, *(goal.callbacks if goal else ())],
+            at_start=remedy(start_of(phase, self.phases), recipe.model),
         )
-        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        record = goal.finish(record, model, self.on_progress) if goal else record
+        record |= self.start_record(phase)
         if launch.is_first():
             save_weights(recipe.model, plain(model, phase), folder)
             self.prepared.tokenizer.save_pretrained(folder)
@@ -292,7 +302,8 @@ class ArmRun(ArmInputs):
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model the questions about made-up facts."""
         model = self.load(self.final_folder).to(device())
-        scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
+        with of_model(MAIN, self.recipe.model):
+            scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._labelled(scores)}
 
@@ -300,17 +311,19 @@ class ArmRun(ArmInputs):
         """Measure the final model on test documents, and retrieval of the model before and after each phase."""
         final = self.load(self.final_folder).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
+        with of_model(MAIN, self.recipe.model):
+            scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
-        models = {"init": plain(self.model_before(first, None), first)}
-        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
-        models[self.phases[-1].name] = final
+        models = {INITIAL: plain(self.model_before(first, None), first)}
+        models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
-            words, retrieval[stage] = evaluate_retrieval(
-                model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
-            )
-            unseen, parallel[stage] = tests.measure(model, stage=stage)
+            with of_model(stage, self.recipe.model):
+                words, retrieval[stage] = evaluate_retrieval(
+                    model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
+                )
+                unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)

@@ -3,8 +3,9 @@
 1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
    optimiser, schedule, random states, history. The Trainer logs before it saves, because a checkpoint does not hold the
    running mean of the loss.
-2. When all files are written, `whole.json` seals the checkpoint: size and hash of each file, and the seconds trained so
-   far. A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk or a power cut.
+2. When all files are written and synced to disk, with the seconds trained so far in `seconds.json`, the checkpoint is
+   sealed (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk
+   or a power cut.
 3. Then all older checkpoints are removed, except the newest `keep`.
 4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` removes the scratch folder of another
    fingerprint, so every checkpoint there belongs to the stage.
@@ -12,7 +13,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,19 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.durable import inside, remove, sync, sync_tree
 from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json
 from prealign.recipe.sections import CheckpointSection
+from prealign.seals import WHOLE, damage, is_sealed, seal
 from prealign.training.launch import is_first
 from prealign.training.ranks import wait
+from prealign.training.weights import distinct
 
-WHOLE = "whole.json"
 _PREFIX = "checkpoint-"
-_PIECE = 2**24  # bytes read at once
+_SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ class Checkpoint:
     seconds: float
 
 
-def seal(folder: Path, seconds: float) -> None:
-    """Seal the checkpoint in `folder` as whole, after `seconds` of training."""
-    files = {path.relative_to(folder).as_posix(): _size_and_hash(path) for path in _files(folder)}
-    write_json(folder / WHOLE, {"seconds": seconds, "files": files})
+def seal_checkpoint(folder: Path, seconds: float) -> None:
+    """Seal the checkpoint in `folder` as whole, after `seconds` of training. It is then on disk."""
+    write_json(folder / _SECONDS, seconds)
+    sync_tree(folder)
+    seal(folder)
+    sync(folder.parent)
 
 
 def newest(scratch: Path) -> Checkpoint | None:
@@ -67,19 +70,19 @@ def any_left(scratch: Path) -> bool:
 def keep_last(scratch: Path, number: int) -> None:
     """Remove all sealed checkpoints except the newest `number`, and torn ones older than the newest sealed one."""
     folders = sorted(_folders(scratch), reverse=True)
-    sealed = [step for step, folder in folders if (folder / WHOLE).exists()]
+    sealed = [step for step, folder in folders if is_sealed(folder)]
     for step, folder in folders:
         if step not in sealed[:number] and step < max(sealed, default=0):
             # Remove the seal first: after a kill half-way, the rest counts as torn.
-            (folder / WHOLE).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(inside(scratch, folder.name, WHOLE))
+            remove(folder)
 
 
 def discard_after(scratch: Path, step: int) -> None:
     """Remove the checkpoints of steps after `step`. They are torn, and the resumed stage writes the same folders."""
     for later, folder in _folders(scratch):
         if later > step:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
 
 def _folders(scratch: Path) -> list[tuple[int, Path]]:
@@ -90,33 +93,13 @@ def _folders(scratch: Path) -> list[tuple[int, Path]]:
     ]
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != WHOLE)
-
-
-def _size_and_hash(path: Path) -> list[Any]:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return [path.stat().st_size, digest.hexdigest()]
-
-
 def _seconds_if_whole(folder: Path) -> float | None:
-    try:
-        seal = read_json(folder / WHOLE)
-        expected: dict[str, list[Any]] = seal["files"]
-        seconds = float(seal["seconds"])
-    except (FileNotFoundError, RunFolderError, KeyError, TypeError, ValueError):  # no seal, or an unreadable one
+    if damage(folder, read=None):
         return None
-    paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    # Compare all sizes before any hash: a truncated file shows without reading the others.
-    whole = (
-        paths.keys() == expected.keys()
-        and all(paths[name].stat().st_size == size for name, (size, _) in expected.items())
-        and all(_size_and_hash(paths[name])[1] == digest for name, (_, digest) in expected.items())
-    )
-    return seconds if whole else None
+    try:
+        return float(read_json(folder / _SECONDS))
+    except (FileNotFoundError, RunFolderError, TypeError, ValueError):
+        return None
 
 
 @contextmanager
@@ -131,12 +114,8 @@ def names_kept(model: Any) -> Iterator[None]:
     save = model.save_pretrained
 
     def save_pretrained(*args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any) -> Any:
-        weights = model.state_dict() if state_dict is None else state_dict
-        names: dict[Any, str] = {}
-        for name, weight in weights.items():
-            names.setdefault((weight.data_ptr(), weight.shape) if weight.numel() else name, name)
-        distinct = {name: weights[name] for name in names.values()}
-        return save(*args, state_dict=distinct, save_original_format=False, **kwargs)
+        weights = distinct(model.state_dict() if state_dict is None else state_dict)
+        return save(*args, state_dict=weights, save_original_format=False, **kwargs)
 
     model.save_pretrained = save_pretrained
     try:
@@ -169,5 +148,5 @@ class Checkpoints(TrainerCallback):
         wait()
         if is_first():
             scratch = Path(args.output_dir)
-            seal(scratch / f"{_PREFIX}{state.global_step}", self.seconds + time.monotonic() - self.began)
+            seal_checkpoint(scratch / f"{_PREFIX}{state.global_step}", self.seconds + time.monotonic() - self.began)
             keep_last(scratch, self.section.keep)

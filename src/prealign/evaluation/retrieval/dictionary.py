@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from prealign.errors import LexiconError
-from prealign.evaluation.retrieval.nearest import hit_lists, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import hit_lists, two_way_precision
 from prealign.evaluation.retrieval.queries import DictionaryQueries
 from prealign.evaluation.retrieval.strata import STRATA
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
@@ -48,7 +48,7 @@ class DictionaryRetrieval:
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
         """Evaluate a causal LM.
 
-        Raises LexiconError for no queries, TokenizerError for a word without tokens, PrealignError for states not finite.
+        Raises LexiconError for no queries, TokenizerError for a word without tokens, DivergedError for states not finite.
         """
         queries, tokenizer = self.queries, self.tokenizer
         if not len(queries.forward):
@@ -78,9 +78,8 @@ def dictionary_scores(
 
     source (L, N, D), target (L, M, D): states of the candidates. Metrics: p_at_1 and csls_p_at_1, each also _forward and
     _backward; pooled, n is half the queries, rounded up. Conditions: "dictionary", and "dictionary|STRATUM" of the pooled
-    metrics. Raises PrealignError on states that are not finite.
+    metrics. Raises DivergedError on states that are not finite.
     """
-    refuse_divergence(source, target)
     metrics = two_way_precision(
         source,
         target,

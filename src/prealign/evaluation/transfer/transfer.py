@@ -66,7 +66,7 @@ class Transfer:
     def __call__(self, model: Any, *, seed: int, folder: Path, on_progress: OnProgress = silent) -> TransferEvaluation:
         """Fine-tune a causal LM's weights in place and test it. The seed decides the head and the order of the examples.
 
-        folder: scratch space of the Trainer. Raises PrealignError if fine-tuning diverges.
+        folder: scratch space of the Trainer. Raises DivergedError if fine-tuning diverges.
         """
         task, data = self.task, self.data
         head = classifier(model, classes=len(data.classes), seed=seed)

@@ -63,7 +63,11 @@ def text_table(
 
     Cells are text or estimates, which are shown with their intervals. `names` renames label columns.
     """
-    readable = {"arm": results.label, "language": language_label, "stage": STAGES.get}
+    readable = {
+        "arm": results.label,
+        "language": language_label,
+        "stage": lambda stage: STAGES.get(stage, f"after {stage}"),
+    }
     levels = index.to_frame()
     titles = {"arm": "Arm", "language": "Language", "stage": "Stage"} | names
     labels = {titles.get(level, level): levels[level].map(readable.get(level, str)) for level in levels}

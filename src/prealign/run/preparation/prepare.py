@@ -72,7 +72,7 @@ def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Pr
             stale[stage] = any(stale.values()) or finished(run.data / stage, mark) is None
         if any(stale.values()):
             inputs = _read_inputs(recipe, bitext=stale.get("bitext", False))
-            with Pool(recipe.processes) as pool:
+            with Pool(recipe.processes, run.data) as pool:
                 stages = _Stages(recipe, inputs, run.data, on_progress, pool.map)
                 work = {
                     "tokens": stages.tokens,
