@@ -25,9 +25,10 @@ def switch(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/NAME.")] = None,
 ) -> None:
     """Export the code-switched, packed corpus of one arm's stage 2 for other trainers, as Arrow or flat binary shards."""
-    from prealign.run.export.blocks import export_blocks
+    from prealign.run.export.blocks import check_target, export_blocks
     from prealign.training import ranks
 
+    check_target(out, form)
     arm_run = run_one_arm(recipe, overrides, arm, seed, run, "blocks")
     index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
     size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"

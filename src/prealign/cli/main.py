@@ -35,6 +35,7 @@ from prealign.cli.app import (
 )
 from prealign.cli.running import print_results, run_recipe
 from prealign.cli.terminal import console, print_tables, say
+from prealign.errors import ResultsError
 
 # Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -189,6 +190,8 @@ def report(
     from prealign.report.results import Results
     from prealign.report.results_file import read_results
 
+    if markdown is not None and markdown.is_dir():
+        raise ResultsError(f"{markdown}: is a folder. Name the file to write, such as {markdown / 'README.md'}.")
     path = results / "results.json" if results.is_dir() else results
     content = Results(read_results(path))
     write_report(content, path.with_name("report.html"))

@@ -48,7 +48,7 @@ def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, forc
         write_report(results, folder.report)
         print_results(results)
     console.print(f"\nresults {folder.results}\nreport  {folder.report}")
-    refuse_unfinished(content["unfinished"], len(settings.arms) * len(settings.seeds))
+    refuse_unfinished(content.get("unfinished", []), len(settings.arms) * len(settings.seeds))
 
 
 def print_results(results: Results) -> None:

@@ -47,7 +47,7 @@ def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
     """Run everything that is not fresh; return the content of results.json (under a launcher only in the first
-    process), with "unfinished" in every process: arm, seed and reason of the runs that ended early.
+    process), and in every process "unfinished" if runs ended early: arm, seed and reason of each.
 
     command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
     the user can fix, before any training if they can be found before.
@@ -82,7 +82,7 @@ def run_experiment(
         else:
             on_event(Event(arm.arm, arm.seed, stages=outcome))
         ranks.by_first(save)
-    return results | {"unfinished": unfinished}
+    return results | ({"unfinished": unfinished} if unfinished else {})
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:

@@ -26,7 +26,7 @@ from prealign.methods.peers.sentence_objective import SentenceObjective, contras
 from prealign.methods.peers.sentence_pairs import SentencePairs
 from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
-from prealign.recipe.section import Count, Rate
+from prealign.recipe.section import Count, Rate, Temperature
 
 # S pairs of a step, n tokens of the longest sentence, D width
 
@@ -73,7 +73,7 @@ class AlignAfterPretraining(Method):
 
         layer: Count | None = 1
         pooling: Pooling = "last"
-        temperature: Rate = 0.05
+        temperature: Temperature = 0.05
         weight: Rate = 1.0
         """Weight of the contrast."""
         lm_weight: Annotated[float, Field(ge=0)] = 1.5
