@@ -147,7 +147,8 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
+_PARTS = {f"perplexity_{kind}": kind for kind in (*KINDS, "within")}
+"""Perplexities of a part of the tokens, which has its own nats in lm.json."""
 
 
 _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
@@ -169,8 +170,10 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
         ours, theirs = (read(path) for path in paths)
         if task == "lm":
             sides = [side.get(number["language"]) for side in (ours, theirs)]
-            if kind := _OF_WORDS.get(metric):
-                sides = [side and side.get(kind) for side in sides]
+            if metric in _PARTS:
+                sides = [side and side.get(_PARTS[metric]) for side in sides]
+            elif metric not in ("perplexity", "bits_per_byte"):
+                return None
             per_byte = metric == "bits_per_byte"
             return (_over_documents(*sides, per_byte=per_byte), "documents") if all(sides) else None
         ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
