@@ -29,7 +29,7 @@ def switch(
     from prealign.training import ranks
 
     arm_run = run_one_arm(recipe, overrides, arm, seed, run, "blocks")
-    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
+    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards, tell=warn))
     size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
     console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
 
@@ -41,6 +41,7 @@ def harness(
     """Export tokenizer and tasks for lm-evaluation-harness, and print the command that tests a trained arm."""
     from prealign.run.export.harness import harness_command, written_harness
     from prealign.run.folder import finished
+    from prealign.seals import damage
 
     arm_run = open_arm(recipe, overrides, arm, seed, out)
     checkpoint = arm_run.folder("pretrain")
@@ -48,9 +49,11 @@ def harness(
         raise RunFolderError(
             f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
         )
+    if damaged := damage(checkpoint, read=None):
+        raise RunFolderError(f"damaged: {damaged}. Run `prealign pretrain` again, with the same recipe and options.")
     if not finished(checkpoint, arm_run.marks()["pretrain"]):
         warn("the model was trained with other settings, or on several devices")
-    place, record = written_harness(arm_run.run, arm_run.prepared)
+    place, record = written_harness(arm_run.run, arm_run.prepared, warn)
     tasks = (
         f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
     )

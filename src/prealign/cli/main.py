@@ -6,7 +6,6 @@ Exit codes: 0 fine, 2 an error that the user can fix (one message), 1 a bug, 130
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +24,7 @@ from prealign.cli.app import (
     Seed,
     app,
     command,
+    command_line,
     guard,
     load,
     prepare_data,
@@ -63,9 +63,7 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force:
         soft_wrap=True,
     )
     with Watch(console) as watch:
-        content = run_experiment(
-            settings, folder, watch.show, command=shlex.join(["prealign", *sys.argv[1:]]), force=force
-        )
+        content = run_experiment(settings, folder, watch.show, command=command_line(), force=force)
     if launch.is_first():
         results = Results(content)
         write_report(results, folder.report)
@@ -202,7 +200,7 @@ def merge(
     from prealign.run.merging import merge_results
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
-    merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))
+    merged = merge_results([(path, read_results(path)) for path in paths], command_line())
     place = out / "results.json" if out.is_dir() else out
     write_json(place, merged)
     runs = len({(row["arm"], row["seed"]) for row in merged["scores"]})
@@ -213,7 +211,7 @@ def merge(
 def env() -> None:
     """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText
-    from prealign.run.experiment import provenance
+    from prealign.run.provenance import provenance
 
     blank = Recipe(name="env", source=SourceText(text=["-"]), targets=[TargetText(language="en-clone")])
     record = provenance(blank, "prealign env")

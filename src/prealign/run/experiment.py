@@ -2,37 +2,28 @@
 
 1. Prepare the shared data (`prealign.run.preparation.prepare`).
 2. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
-3. After each arm, write results.json again from all finished folders. An interrupted experiment keeps the results of
-   its finished arms.
+3. After each arm, write results.json again, from all finished arms and seeds in the folder that are of these settings,
+   whichever command made them. An interrupted experiment keeps the results of its finished arms.
 """
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import os
-import platform
 from typing import Any
 
-import torch
-
-from prealign import __version__
-from prealign.events import Event, OnEvent, silent
+from prealign.events import Event, OnEvent, Progress, silent
 from prealign.files import write_json
 from prealign.recipe.file import dump_recipe
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.execution import run_arms
 from prealign.run.folder import RunFolder
+from prealign.run.folder_results import FolderResults
 from prealign.run.launch_checks import check_launch
+from prealign.run.locks import alone_in
 from prealign.run.preparation.prepare import prepare
-from prealign.run.results import Marks, collect_results
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
-from prealign.training.precision import device, precision
-
-# packages whose versions change numbers or speed
-_PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+from prealign.training.precision import device
 
 ALL_ARMS = "all arms"
 TIMEOUT = 1800
@@ -50,30 +41,32 @@ def run_experiment(
     """
     prepared = open_run(recipe, run, on_event, command)
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
-    arms = [ArmRun(*pair, recipe, prepared, run, silent, devices=launch.count()) for pair in pairs]
-    marks: Marks = {}
+    common: dict[str, Any] = {"devices": launch.count(), "command": command}
+    arms = [ArmRun(*pair, recipe, prepared, run, silent, **common) for pair in pairs]
     results: dict[str, Any] = {}
 
-    def collect() -> None:
-        # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.
-        marks.update(marks or {(arm.arm, arm.seed): arm.marks() for arm in arms})
-        results.update(collect_results(recipe, prepared, run, marks))
+    def note(said: str) -> None:
+        on_event(Event(ALL_ARMS, 0, Progress("results", 0, 1, note=said)))
+
+    collected = FolderResults(arms, note)
 
     def save() -> None:
-        collect()
-        write_json(run.results, results)
+        with alone_in(run.results, patient=True):
+            results.update(collected.content())
+            write_json(run.results, results)
 
-    ranks.by_first(collect)
+    # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.
+    ranks.by_first(lambda: results.update(collected.content()))
     for arm, stages in run_arms(arms, recipe.jobs, on_event, force=force):
         on_event(Event(arm.arm, arm.seed, stages=stages))
         ranks.by_first(save)
     return results
 
 
-def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | None = None) -> Prepared:
+def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> Prepared:
     """Claim the run folder, join the other processes of a launcher, and prepare the data.
 
-    command: the command line of a run that makes results, for their provenance; None for others.
+    command: the command line, for the provenance of what it makes.
     """
     check_launch(recipe)
     ranks.join(
@@ -83,29 +76,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str | N
 
     def begin() -> dict[str, Any]:
         run.claim(recipe.name, dump_recipe(recipe))
-        if command is not None:
-            write_json(run.provenance, provenance(recipe, command))
-        prepared, stages = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)))
+        prepared, stages = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)), command)
         on_event(Event(ALL_ARMS, 0, stages=stages))
         return prepared.record
 
     return Prepared(run.data, ranks.by_first(begin))
-
-
-def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
-    """Return the provenance of results: versions, command, time, machine and precision."""
-    return {
-        "prealign": __version__,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "environment": {
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in _PACKAGES},
-            "platform": platform.platform(),
-            "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
-            "cores": os.cpu_count(),
-            "accelerators": torch.accelerator.device_count() if torch.accelerator.is_available() else 0,
-            "devices": launch.count(),
-            "precision": precision(recipe.trainer),
-        },
-    }

@@ -26,6 +26,7 @@ from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Difference
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
+from prealign.run.provenance import common_facts
 
 _RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "switching", "mixture", "transfer", "new_rows")
 """Sections with rows of one arm and seed."""
@@ -200,9 +201,3 @@ def _origin(part: Content) -> dict[str, Any]:
         **{key: part.get(key) for key in ("command", "created", "version")},
         "environment": part.get("environment") or {},
     }
-
-
-def common_facts(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts that are equal in all environments (one or more)."""
-    first, *others = environments
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +25,33 @@ from datasets import Dataset
 from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
-from prealign.events import OnProgress, Progress
+from prealign.events import OnProgress, notes
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
 from prealign.run.blocks import MadeBlocks, make_blocks
+from prealign.run.due import Stage, due_stages
 from prealign.run.folder import (
     SCRATCH,
     RunFolder,
-    alone_in,
     begin_stage,
     end_stage,
     fingerprint,
     finished,
-    partial_folder,
     run_stage,
     share_stage,
 )
 from prealign.run.inputs import ArmInputs, plain
+from prealign.run.locks import alone_in
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.measures.retrieval import evaluate_retrieval
 from prealign.run.measures.transfer import check_task, evaluate_transfer
 from prealign.run.mixture import mixture_record
+from prealign.run.provenance import changed_settings, with_origin
 from prealign.text.arrow import load_arrow
 from prealign.training import launch, ranks
-from prealign.training.checkpoints import any_left
 from prealign.training.models import save_weights
 from prealign.training.phase import train
 from prealign.training.precision import device, precision
@@ -60,10 +60,14 @@ from prealign.workers import Pool
 
 @dataclass(frozen=True)
 class ArmRun(ArmInputs):
-    """The stages of one arm of the recipe `base` with one seed, on the shared data of the run."""
+    """The stages of one arm of the recipe `base` with one seed, on the shared data of the run.
+
+    command: the command line that makes them, for their provenance.
+    """
 
     run: RunFolder
     on_progress: OnProgress
+    command: str = field(default="", kw_only=True)
 
     def folder(self, stage: str) -> Path:
         """Return the folder of a stage of this arm."""
@@ -139,8 +143,8 @@ class ArmRun(ArmInputs):
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
-        stages = [stage for stage in stages if only is None or stage in only]
-        if last is None and "blocks" in stages:
+        chosen = [stage for stage in stages if only is None or stage in only]
+        if last is None and "blocks" in chosen:
             ranks.by_first(lambda: self._check_labels(marks, force))
         with ExitStack() as held:
 
@@ -148,7 +152,27 @@ class ArmRun(ArmInputs):
                 held.enter_context(alone_in(self.folder("blocks").parent, patient=False))
 
             ranks.by_first(enter)  # if another command holds the folder, all processes get the error
-            return {stage: self._execute(stage, marks[stage], force) for stage in stages}
+            due = chosen if force else ranks.by_first(lambda: self._due(stages, chosen, marks))
+            return {stage: stage in due and self._execute(stage, marks[stage], force) for stage in chosen}
+
+    def _due(self, stages: list[str], chosen: list[str], marks: dict[str, str]) -> list[str]:
+        """Return the chosen stages that are due, and tell why. RunFolderError if one that they read is due, too."""
+        trained = self.trained_stages
+        reads: dict[str, tuple[str, ...]] = dict.fromkeys(marks, trained) | {"blocks": ()}
+        for place, stage in enumerate(trained):
+            reads[stage] = (*trained[max(0, place - 1) : place], *(["blocks"] if stage == MAIN else []))
+        measures = marks.keys() - {"blocks", *trained}
+
+        def changes(stage: str, folder: Path) -> str:
+            return changed_settings(folder, self.recipe, measures=stage in measures)
+
+        chain = {stage: Stage(self.folder(stage), marks[stage], reads[stage]) for stage in stages}
+        due = due_stages(chain, measures | {stages[-1]}, changes)  # read by results.json, and by the user
+        for stage in due.keys() - set(chosen):
+            raise RunFolderError(f"{self.folder(stage)}: {due[stage] or 'missing'}. Run the same command again.")
+        for reason, stage in {reason: stage for stage, reason in reversed(due.items()) if reason}.items():
+            notes(stage, self.on_progress)(reason)  # a setting that outdates several stages is told once
+        return list(due)
 
     def _check_data(self) -> None:
         """Raise RunFolderError if another command has replaced the data: they no longer belong to this recipe."""
@@ -160,74 +184,52 @@ class ArmRun(ArmInputs):
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Check the data of due transfer tasks: a damaged file must fail before hours of training."""
-        if "transfer" in marks and self._is_due(self.folder("transfer"), marks["transfer"], force):
+        if "transfer" in marks and (force or not finished(self.folder("transfer"), marks["transfer"])):
             for task in self.recipe.transfer:
                 check_task(task, self.prepared, self.recipe, self.seed)
 
     def _execute(self, stage: str, mark: str, force: bool) -> bool:
-        """Run a stage that is not fresh, or share the stage of another arm. Returns False if the stage was fresh."""
+        """Run a stage, or share the stage of another arm. Returns True."""
         measures: dict[str, Callable[[Path], dict[str, Any]]] = {
             "blocks": self._blocks,
             "evaluate": self._evaluate,
             "knowledge": self._knowledge,
             "transfer": self._transfer,
         }
-        folder = self.folder(stage)
+        folder, tell = self.folder(stage), notes(stage, self.on_progress)
 
         def work(partial: Path) -> dict[str, Any]:
             return measures[stage](partial) if stage in measures else self._train(self.phase(stage), partial)
 
-        def checked(partial: Path) -> dict[str, Any]:
-            record = work(partial)
+        def signed(record: dict[str, Any], partial: Path) -> dict[str, Any]:
             self._check_data()
-            return record
-
-        def end() -> None:
-            self._check_data()
-            end_stage(folder, mark, record)
+            return with_origin(record, partial, self.recipe, self.command)
 
         def begin() -> str | None:
-            """Return the folder to train in, "" if the stage is done now, None if it was fresh."""
-            if not self._is_due(folder, mark, force):
-                return None
+            """Return the folder to train in, None if the stage is done now."""
             self._check_data()
             if not force and stage in self.shared_stages and self._share(stage, mark):
-                return ""
+                return None
             if stage not in self.trained_stages:
-                run_stage(folder, mark, checked, anew=force)
-                return ""
-            partial = self._begin(stage, mark, force)
+                run_stage(folder, mark, lambda partial: signed(work(partial), partial), anew=force, tell=tell)
+                return None
+            partial = begin_stage(folder, mark, anew=force, tell=tell)
             if finished(partial, mark):
-                end_stage(folder, mark, {})
-                return ""
+                end_stage(folder, mark, {}, tell=tell)
+                return None
             return str(partial)
 
-        partial = ranks.by_first(begin)
-        if partial:
+        if partial := ranks.by_first(begin):
             record = work(Path(partial))
-            ranks.by_first(end)
-        return partial is not None
-
-    def _begin(self, stage: str, mark: str, force: bool) -> Path:
-        """Begin a training stage; report if that removes checkpoints."""
-        partial = partial_folder(self.folder(stage))
-        left = any_left(partial / SCRATCH)
-        begin_stage(self.folder(stage), mark, anew=force)
-        if left and not any_left(partial / SCRATCH) and not finished(partial, mark):
-            note = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
-            self.on_progress(Progress(stage, 0, 1, note=note))
-        return partial
-
-    @staticmethod
-    def _is_due(folder: Path, mark: str, force: bool) -> bool:
-        return force or finished(folder, mark) is None
+            ranks.by_first(lambda: end_stage(folder, mark, signed(record, Path(partial)), tell=tell))
+        return True
 
     def _share(self, stage: str, mark: str) -> bool:
         """Share the stage of another arm that has the same fingerprint. Returns whether there is one."""
         for other in self.run.stages(stage):
-            if finished(other, mark):
+            if finished(other, mark, read=None):
                 try:
-                    share_stage(self.folder(stage), other)
+                    share_stage(self.folder(stage), other, mark, tell=notes(stage, self.on_progress))
                 except OSError:  # another process is replacing it
                     continue
                 return True
