@@ -22,7 +22,6 @@ from prealign.run.experiment import run_experiment
 from prealign.run.export.blocks import export_blocks
 from prealign.run.folder import STAGE_FILE, RunFolder
 from prealign.run.former import all_former
-from prealign.run.stages import ArmRun
 from prealign.seals import WHOLE
 
 
@@ -48,13 +47,19 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     folder = tmp_path_factory.mktemp("damage")
     (folder / "facts.yaml").write_text(toy_experiment.TEMPLATES)
     rows = "".join(f"kalo mi\t{'ab'[i % 2]}\n" for i in range(8))
-    for name in ("train.tsv", "test.tsv"):
-        (folder / name).write_text(rows)
+    (folder / "train.tsv").write_text(rows)
+    (folder / "test.tsv").write_text(rows.replace("kalo mi", "mi kalo"))
     task = {"name": "toy", "train": str(folder / "train.tsv"), "tests": {"en": str(folder / "test.tsv")}}
     recipe = toy_experiment.recipe(
         folder,
         arms=["joint", "prealign"],
-        knowledge={"templates": str(folder / "facts.yaml"), "exposures": [1], "facts": 8, "objects": 2, "candidates": 2},
+        knowledge={
+            "templates": str(folder / "facts.yaml"),
+            "exposures": [1],
+            "facts": 8,
+            "objects": 2,
+            "candidates": 2,
+        },
         transfer=[task | {"columns": ["text", "label"], "batch_size": 4}],
     )
     run(recipe, folder / "run")
@@ -71,7 +76,7 @@ def run(recipe: Recipe, folder: Path) -> tuple[list[str], dict[str, set[str]], d
 
 def stages(folder: Path) -> list[Path]:
     """The stages of a run folder, none inside another."""
-    return sorted(path.parent for path in folder.rglob(STAGE_FILE) if "scratch" not in path.parts)
+    return sorted(path.parent for path in folder.rglob(STAGE_FILE) if ".former" not in str(path))
 
 
 def sealed(stage: Path) -> list[Path]:
@@ -111,7 +116,7 @@ def test_damage_to_any_file_of_any_stage_is_named(done: tuple[Recipe, Path], dam
             assert named == path or path.name == WHOLE, (path, reason)
             checked += 1
     kinds = {path.name for stage in stages(done[1]) for path in sealed(stage)}
-    assert checked > 100 and kinds >= {
+    assert checked > 80 and kinds >= {
         "rows.arrow", "lexicon.jsonl", "words.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
         "config.json", "lm.json", "knowledge.json", "transfer.json", "questions.jsonl", "stage.json", "whole.json",
     }  # fmt: skip
@@ -132,7 +137,9 @@ def test_a_damaged_run_ends_as_the_undamaged_one(
     recipe, original = done
     folder = tmp_path / "run"
     shutil.copytree(original, folder)
-    damaged = [path for path in victims(folder, 3 * DAMAGES.index(damage)) if damage(path.read_bytes()) != path.read_bytes()]
+    damaged = [
+        path for path in victims(folder, 3 * DAMAGES.index(damage)) if damage(path.read_bytes()) != path.read_bytes()
+    ]
     for path in damaged:
         path.write_bytes(damage(path.read_bytes()))
     notes, _, results = run(recipe, folder)
@@ -187,7 +194,10 @@ def test_a_damaged_export_is_written_again(done: tuple[Recipe, Path], tmp_path: 
         if damaged := path.read_bytes()[1:]:
             path.write_bytes(damaged)
             assert export() == (index, True)
-            assert notes.pop() == f"damaged: {path if path.name != WHOLE else tmp_path / 'out' / WHOLE}; the corpus is written again"
+            assert (
+                notes.pop()
+                == f"damaged: {path if path.name != WHOLE else tmp_path / 'out' / WHOLE}; the corpus is written again"
+            )
     assert export() == (index, False) and not notes
 
 
@@ -211,18 +221,19 @@ def test_a_changed_setting_is_named_and_the_former_stage_kept_and_used_again(
 
     notes, made, _ = run(recipe, folder)
     assert weights.read_bytes() == before
-    assert "the stage of these settings, kept earlier, are used again" not in notes
-    assert notes.count("the stage of these settings, kept earlier, is used again") == 2
+    assert notes.count("goes back to the stage of these settings, kept earlier") == 2
     assert len(all_former(folder)) == 2, "now those of the other settings"
-    assert content(folder)["arms/joint/seed-0/evaluate/lm.json"] == content(original)["arms/joint/seed-0/evaluate/lm.json"]
+    assert (
+        content(folder)["arms/joint/seed-0/evaluate/lm.json"] == content(original)["arms/joint/seed-0/evaluate/lm.json"]
+    )
 
 
 def test_an_edited_text_is_named_as_what_changed(done: tuple[Recipe, Path], tmp_path: Path) -> None:
-    recipe = toy_experiment.recipe(tmp_path)
-    toy_experiment.prepared(recipe, tmp_path / "run")
+    recipe = toy_experiment.recipe(tmp_path, arms=["joint"])
+    run(recipe, tmp_path / "run")
     with (tmp_path / "en.txt").open("a") as file:
         file.write("Kalo kalo.\n")
-    notes, _, _ = run(with_settings(recipe, {"arms": ["joint"]}), tmp_path / "run")
+    notes, _, _ = run(recipe, tmp_path / "run")
     assert "an input file or an earlier stage changed; the stage is made again" in notes
 
 
@@ -249,7 +260,9 @@ def test_data_that_another_command_uses_are_not_replaced(done: tuple[Recipe, Pat
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         before = content(tmp_path / "run")
-        with pytest.raises(RunFolderError, match=rf"lexicon: process {process.pid} on .* uses these data.*minimum_count 2 → 1"):
+        with pytest.raises(
+            RunFolderError, match=rf"lexicon: process {process.pid} on .* uses these data.*minimum_count 2 → 1"
+        ):
             toy_experiment.prepared(other, tmp_path / "run")
         assert content(tmp_path / "run") == before
         toy_experiment.prepared(recipe, tmp_path / "run")

@@ -208,6 +208,35 @@ def merge(
 
 
 @command
+def clean(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them, without asking.")] = False,
+) -> None:
+    """Remove former stages and checkpoints, which a run sets aside when settings change. Shows their sizes first."""
+    import shutil
+
+    from prealign.errors import RunFolderError
+    from prealign.run.folder import RunFolder
+    from prealign.run.former import all_former, size
+
+    if not RunFolder(run).recipe.exists():
+        raise RunFolderError(f"{run}: not a run folder; name one, such as runs/demo.")
+    former = all_former(run)
+    for path in former:
+        console.print(f"{size(path):>16,} bytes  {path}", soft_wrap=True)
+    if not former:
+        console.print(f"{run}: no former stages: nothing to remove")
+    elif yes or (sys.stdin.isatty() and typer.confirm(f"Remove these {len(former)}?")):
+        for path in former:
+            shutil.rmtree(path)
+        for folder in {path.parent for path in former}:
+            folder.rmdir()
+        console.print(f"removed {len(former)}")
+    else:
+        console.print("nothing is removed; pass --yes to remove them")
+
+
+@command
 def env() -> None:
     """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText

@@ -205,7 +205,7 @@ def _take_back(folder: Path, mark: str, tell: Tell) -> bool:
     if complete or _begun(partial) == mark:
         shutil.rmtree(partial_folder(folder), ignore_errors=True)
         (stage if complete else partial).rename(partial_folder(folder))
-        tell(f"{'the stage' if complete else 'checkpoints'} of these settings, kept earlier, are used again")
+        tell(f"goes back to the {'stage' if complete else 'checkpoints'} of these settings, kept earlier")
     return complete
 
 
@@ -244,7 +244,7 @@ def _set_aside_if_costly(found: Path, folder: Path, mark: str, tell: Tell) -> No
     if "history" not in record and not (isinstance(seconds, (int, float)) and seconds >= LONG):
         return
     if finished(found, mark) is None:
-        place = set_aside(found, kept(folder, str(record.get("fingerprint"))))
+        place = set_aside(found, kept(folder, str(record.get("fingerprint", ""))))
         tell(f"the former stage ({size(place):,} bytes) is kept in {place}; `prealign clean` removes it")
 
 
