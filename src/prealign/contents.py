@@ -16,6 +16,7 @@ from pathlib import Path
 import xxhash
 
 from prealign.files import read_json, write_json
+from prealign.folders import tree
 
 Contents = Callable[[Iterable[Path]], list[tuple[str, str]]]
 """A function from files and folders to (path, content hash) of each file."""
@@ -65,8 +66,7 @@ def hash_contents(paths: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
-    return [file for file in found if file.is_file()]
+    return [file for path in paths for file in (tree(path).files if path.is_dir() else [path]) if file.is_file()]
 
 
 def _stats(file: Path) -> _Stats:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import toy_experiment
+from prealign.errors import RunFolderError
 from prealign.events import Event
 from prealign.files import read_json
 from prealign.recipe.arms import with_settings
@@ -194,10 +195,7 @@ def test_a_damaged_export_is_written_again(done: tuple[Recipe, Path], tmp_path: 
         if damaged := path.read_bytes()[1:]:
             path.write_bytes(damaged)
             assert export() == (index, True)
-            assert (
-                notes.pop()
-                == f"damaged: {path if path.name != WHOLE else tmp_path / 'out' / WHOLE}; the corpus is written again"
-            )
+            assert notes.pop() == f"damaged: {path}; the corpus is written again"
     assert export() == (index, False) and not notes
 
 
@@ -251,8 +249,6 @@ sys.stdin.read()
 
 
 def test_data_that_another_command_uses_are_not_replaced(done: tuple[Recipe, Path], tmp_path: Path) -> None:
-    from prealign.errors import RunFolderError
-
     recipe, original = done
     shutil.copytree(original, tmp_path / "run")
     other = with_settings(recipe, {"lexicon.minimum_count": 1})
@@ -260,9 +256,8 @@ def test_data_that_another_command_uses_are_not_replaced(done: tuple[Recipe, Pat
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         before = content(tmp_path / "run")
-        with pytest.raises(
-            RunFolderError, match=rf"lexicon: process {process.pid} on .* uses these data.*minimum_count 2 → 1"
-        ):
+        said = rf"lexicon: process {process.pid} on .* uses these data.*minimum_count 2 → 1"
+        with pytest.raises(RunFolderError, match=said):
             toy_experiment.prepared(other, tmp_path / "run")
         assert content(tmp_path / "run") == before
         toy_experiment.prepared(recipe, tmp_path / "run")

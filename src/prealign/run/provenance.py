@@ -36,19 +36,17 @@ ORIGIN = "origin"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 _WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "checkpoint", "variants")
 _MEASURES = ("evaluate.", "transfer")
-_OF_DATA = tuple(
-    [
-        "source.",
-        "targets",
-        "split.",
-        "tokenizer.",
-        "bitext.",
-        "lexicon.",
-        "knowledge.",
-        "pretrain.context",
-        "evaluate.dictionaries",
-        "evaluate.sentences",
-    ]
+_OF_DATA = (
+    "source.",
+    "targets",
+    "split.",
+    "tokenizer.",
+    "bitext.",
+    "lexicon.",
+    "knowledge.",
+    "pretrain.context",
+    "evaluate.dictionaries",
+    "evaluate.sentences",
 )
 _SHOWN = 5
 """Maximum number of changed settings in a message."""

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 from datasets import load_dataset
 
 from prealign.errors import CorpusError
+from prealign.folders import tree
 
 PREFIX = "hub:"
 
@@ -54,7 +55,7 @@ class HubText:
     def files(self) -> list[Path]:
         """Return the files of a local folder; none for a dataset on the hub."""
         folder = Path(self.path)
-        return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return tree(folder).files if folder.is_dir() else []
 
     def read(self, tell: Callable[[str], None]) -> Iterator[tuple[str, str]]:
         """Yield (document id, text); `tell` gets a summary at the end. Raises CorpusError for data that cannot be read."""

@@ -37,8 +37,8 @@ def export_blocks(
 ) -> tuple[dict[str, Any], bool]:
     """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
 
-    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises RecipeError for another form or for more shards than blocks, RunFolderError if `out`
-    holds anything but an older export.
+    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises RecipeError for another form or for more
+    shards than blocks, RunFolderError if `out` holds anything but an older export.
     """
     if form not in FORMATS:
         raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
