@@ -133,21 +133,22 @@ def open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None
     from prealign.events import silent
     from prealign.run.stages import ArmRun
 
-    settings = load(path, overrides)
-    prepared, folder = prepare_data(settings, out)
+    settings, prepared, folder = prepare_data(load(path, overrides), out)
     chosen = settings.seeds[0] if seed is None else seed
     common: dict[str, Any] = {"devices": launch.count(), "command": command_line()}
     return ArmRun(arm, chosen, settings, prepared, folder, silent, **common)
 
 
-def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any]:
-    """Prepare the data of a recipe, with progress. Returns `Prepared` and the `RunFolder`."""
+def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any, Any]:
+    """Prepare the data of a recipe, with progress. Returns the recipe with the commits of hub ids, `Prepared` and the
+    `RunFolder`.
+    """
     from prealign.run.experiment import open_run
     from prealign.run.folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / settings.name)
     with Watch(console) as watch:
-        return open_run(settings, folder, watch.show, command_line()), folder
+        return *open_run(settings, folder, watch.show, command_line()), folder
 
 
 def warn(text: str) -> None:

@@ -117,8 +117,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
     from prealign.report.tables.data import tokenizer
 
-    settings = load(recipe, overrides)
-    prepared, _ = prepare_data(settings, out)
+    settings, prepared, _ = prepare_data(load(recipe, overrides), out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
         console.print(line, soft_wrap=True)

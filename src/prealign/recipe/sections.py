@@ -86,6 +86,8 @@ class TokenizerSection(Section):
 
     path: str | None = None
     """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id `path`. null: main. A run records the commit and stays with it."""
     vocab_size: Positive = 4000
     """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
     bos: bool | None = None
@@ -201,6 +203,9 @@ class ModelSection(Section):
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
     """Folder or hub id of a pretrained checkpoint. It also needs `tokenizer.path`."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id in `config` or `pretrained`. null: main. A run records the commit and stays
+    with it."""
     tie_embeddings: bool = False
     """Whether input and output embedding share one matrix. Presets only; other models follow their config."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"

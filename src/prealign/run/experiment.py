@@ -21,6 +21,7 @@ from prealign.run.folder_results import FolderResults
 from prealign.run.launch_checks import check_launch
 from prealign.run.locks import alone_in
 from prealign.run.preparation.prepare import prepare
+from prealign.run.revisions import pin, pinned, recorded_commits
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
 from prealign.training.precision import device
@@ -39,7 +40,7 @@ def run_experiment(
     command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
     the user can fix, before any training if they can be found before.
     """
-    prepared = open_run(recipe, run, on_event, command)
+    recipe, prepared = open_run(recipe, run, on_event, command)
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
     common: dict[str, Any] = {"devices": launch.count(), "command": command}
     arms = [ArmRun(*pair, recipe, prepared, run, silent, **common) for pair in pairs]
@@ -63,10 +64,11 @@ def run_experiment(
     return results
 
 
-def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> Prepared:
+def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> tuple[Recipe, Prepared]:
     """Claim the run folder, join the other processes of a launcher, and prepare the data.
 
-    command: the command line, for the provenance of what it makes.
+    command: the command line, for the provenance of what it makes. Returns the recipe with the commits of hub ids, and
+    the data.
     """
     check_launch(recipe)
     ranks.join(
@@ -76,8 +78,10 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) ->
 
     def begin() -> dict[str, Any]:
         run.claim(recipe.name, dump_recipe(recipe))
-        prepared, stages = prepare(recipe, run, lambda p: on_event(Event(ALL_ARMS, 0, p)), command)
+        own = pin(recipe, run, lambda said: on_event(Event(ALL_ARMS, 0, Progress("hub", 0, 1, note=said))))
+        prepared, stages = prepare(own, run, lambda p: on_event(Event(ALL_ARMS, 0, p)), command)
         on_event(Event(ALL_ARMS, 0, stages=stages))
-        return prepared.record
+        return {"record": prepared.record, "commits": recorded_commits(run)}
 
-    return Prepared(run.data, ranks.by_first(begin))
+    begun = ranks.by_first(begin)
+    return pinned(recipe, begun["commits"]), Prepared(run.data, begun["record"])

@@ -1,6 +1,7 @@
 """The layout of a run folder, and the life of a stage.
 
     RUN/recipe.yaml, results.json, report.html
+    RUN/hub.json: commits of what the recipe names on the Hugging Face Hub (`prealign.run.revisions`)
     RUN/hashes.json: content hashes of the files that the recipe names (`prealign.contents`)
     RUN/data.lock, results.json.lock, arms/ARM/seed-N.lock, using/: locks (`prealign.run.locks`)
     RUN/data/tokens/: tokenizer/, LANGUAGE/SPLIT/, words.json, segmented-words.json, new-tokens.json
@@ -73,6 +74,7 @@ class RunFolder:
     recipe = property(lambda self: self.root / "recipe.yaml")
     results = property(lambda self: self.root / "results.json")
     report = property(lambda self: self.root / "report.html")
+    hub = property(lambda self: self.root / "hub.json")
     data = property(lambda self: self.root / "data")
     harness = property(lambda self: self.root / "harness")
 

@@ -33,7 +33,9 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
     if section.path is None:
         return train_tokenizer(texts, section.vocab_size)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(section.path, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            section.path, revision=section.revision or "main", trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
         raise TokenizerError(f"tokenizer.path {section.path!r} cannot be loaded: {error}") from None
     if tokenizer.eos_token_id is None:

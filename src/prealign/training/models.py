@@ -32,7 +32,7 @@ def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: i
     set_seed(seed)
     if not section.pretrained:
         return _from_config(section, config)
-    model = load_weights(section, section.pretrained)
+    model = load_weights(section, section.pretrained, revision=section.revision)
     if model.get_input_embeddings().weight.shape[0] < vocab_size:
         model.resize_token_embeddings(vocab_size)
     return model
@@ -48,9 +48,12 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
         return _from_config(section, config)
 
 
-def load_weights(section: ModelSection, folder: str) -> Any:
-    """Load a checkpoint in float32. The attention implementation comes from the recipe; a checkpoint does not record it."""
-    model = AutoModelForCausalLM.from_pretrained(folder, **_loading(section))
+def load_weights(section: ModelSection, folder: str, *, revision: str | None = None) -> Any:
+    """Load a checkpoint in float32. The attention implementation comes from the recipe; a checkpoint does not record it.
+
+    revision: of a hub id (None: main).
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder, revision=revision or "main", **_loading(section))
     # A padding row gets no gradient. Many checkpoints pad with EOS, whose row must learn; our padding is masked anyway.
     model.get_input_embeddings().padding_idx = None
     return model
@@ -103,7 +106,9 @@ def _loading(section: ModelSection) -> dict[str, Any]:
 def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:
     if path := section.pretrained or section.config:
         try:
-            config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+            config = AutoConfig.from_pretrained(
+                path, revision=section.revision or "main", trust_remote_code=section.trust_remote_code
+            )
         except (OSError, ValueError) as error:
             key = "pretrained" if section.pretrained else "config"
             raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
