@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import toy_experiment
+from prealign.cli.main import app
 from prealign.errors import RunFolderError
 from prealign.events import Event
 from prealign.files import read_json
@@ -21,8 +23,8 @@ from prealign.recipe.sections import Recipe
 from prealign.run.due import Stage, due_stages
 from prealign.run.experiment import run_experiment
 from prealign.run.export.blocks import export_blocks
-from prealign.run.folder import STAGE_FILE, RunFolder
-from prealign.run.former import all_former
+from prealign.run.folder import STAGE_FILE, RunFolder, run_stage
+from prealign.run.former import all_former, size
 from prealign.seals import WHOLE
 
 
@@ -233,6 +235,45 @@ def test_an_edited_text_is_named_as_what_changed(done: tuple[Recipe, Path], tmp_
         file.write("Kalo kalo.\n")
     notes, _, _ = run(recipe, tmp_path / "run")
     assert "an input file or an earlier stage changed; the stage is made again" in notes
+
+
+def test_clean_shows_former_stages_and_removes_them_only_if_told(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    stage = folder.stage("joint", 0, "pretrain")
+    for mark, text in (("m1", "one"), ("m2", "two"), ("m3", "three")):
+
+        def work(partial: Path, text: str = text) -> dict[str, Any]:
+            (partial / "weights").write_text(text)
+            return {"history": []}
+
+        run_stage(stage, mark, work)
+    refused = CliRunner().invoke(app, ["clean", str(tmp_path / "run")])
+    assert refused.exit_code == 2 and "not a run folder" in refused.output
+    folder.claim("toy", "name: toy\n")
+    shown = CliRunner().invoke(app, ["clean", str(tmp_path / "run")])
+    assert shown.exit_code == 0 and "nothing is removed; pass --yes" in shown.output
+    assert [path.name for path in all_former(tmp_path / "run")] == ["m1", "m2"]
+    assert f"{size(stage.with_name('pretrain.former') / 'm1'):,} bytes" in shown.output
+    assert CliRunner().invoke(app, ["clean", str(tmp_path / "run"), "--yes"]).exit_code == 0
+    assert not all_former(tmp_path / "run") and not stage.with_name("pretrain.former").exists()
+    assert (stage / "weights").read_text() == "three"
+    again = CliRunner().invoke(app, ["clean", str(tmp_path / "run"), "--yes"])
+    assert again.exit_code == 0 and "nothing to remove" in again.output
+
+
+def test_a_cheap_stage_is_not_kept_and_a_long_one_is(tmp_path: Path) -> None:
+    for name, seconds in (("short", 599.0), ("long", 600.0)):
+        for mark in ("m1", "m2"):
+            run_stage(tmp_path / "data" / name, mark, lambda _, seconds=seconds: {"seconds": seconds})  # type: ignore[misc]
+    assert [path.relative_to(tmp_path).as_posix() for path in all_former(tmp_path)] == ["data/long.former/m1"]
+
+
+def test_a_fingerprint_that_is_a_path_leads_nowhere(tmp_path: Path) -> None:
+    stage = tmp_path / "data" / "tokens"
+    run_stage(stage, "m1", lambda _: {"history": []})
+    (stage / STAGE_FILE).write_text('{"fingerprint": "../../outside", "history": []}')
+    run_stage(stage, "m2", lambda _: {})
+    assert [path.name for path in all_former(tmp_path)] == ["unknown"]
 
 
 # Two commands in one folder

@@ -237,9 +237,9 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
     assert "goes back to the checkpoints of these settings, kept earlier" in notes
     assert notes[-1] == "goes on from the checkpoint of step 4"
     broken(**hot).execute(last="align", force=True)
-    assert notes[-1] == "its checkpoints are removed, as --force says: it starts anew"
+    assert "its checkpoints are removed, as --force says: it starts anew" in notes
     broken(**fast).execute(last="align")
-    assert notes[-1] == "goes on from the checkpoint of step 4"
+    assert notes.count("goes on from the checkpoint of step 4") == 2
     assert state(broken(), "align")[0] != state(whole, "align")[0]
 
 

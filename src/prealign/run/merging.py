@@ -79,7 +79,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         **({"arms": about} if about else {}),
         **joined,
         "comparisons": compare(arms, seeds, baseline, numbers, _one_seed(parts, baseline)),
-        "lexicon": _lexicon(parts, seeds[0]),
+        "lexicon": _lexicon(parts, recipes, seeds[0]),
         **shared,
     }
 
@@ -184,9 +184,10 @@ def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
     return compared
 
 
-def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
+def _lexicon(parts: Sequence[Part], recipes: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     """Return the lexicon of a part whose first seed is `seed`; else any lexicon, without the count of held-out words."""
-    lexicons = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
+    own = zip(parts, recipes, strict=True)
+    lexicons = [(recipe["seeds"][0], part["lexicon"]) for (_, part), recipe in own if part.get("lexicon")]
     for first_seed, lexicon in lexicons:
         if first_seed == seed:
             return dict(lexicon)

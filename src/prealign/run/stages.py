@@ -168,11 +168,12 @@ class ArmRun(ArmInputs):
 
         chain = {stage: Stage(self.folder(stage), marks[stage], reads[stage]) for stage in stages}
         due = due_stages(chain, measures | {stages[-1]}, changes)  # read by results.json, and by the user
-        for stage in due.keys() - set(chosen):
+        now = {stage: reason for stage, reason in due.items() if stage in chosen}
+        for stage in {before for late in now for before in reads[late]} & (due.keys() - now.keys()):
             raise RunFolderError(f"{self.folder(stage)}: {due[stage] or 'missing'}. Run the same command again.")
-        for reason, stage in {reason: stage for stage, reason in reversed(due.items()) if reason}.items():
+        for reason, stage in {reason: stage for stage, reason in reversed(now.items()) if reason}.items():
             notes(stage, self.on_progress)(reason)  # a setting that outdates several stages is told once
-        return list(due)
+        return list(now)
 
     def _check_data(self) -> None:
         """Raise RunFolderError if another command has replaced the data: they no longer belong to this recipe."""
