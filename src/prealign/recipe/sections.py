@@ -32,8 +32,8 @@ class SourceText(Section):
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
     """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
-    gzipped; links are followed, and each folder is read once), `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see
-    `prealign.text.hub`)."""
+    gzipped; links are followed, and each folder is read once), `package:NAME` (the .txt files of a Python package), or
+    `hub:OWNER/NAME` (a dataset, see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """Whether each text or HTML file is one document, or each line of it (in HTML: each paragraph)."""
 

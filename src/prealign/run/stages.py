@@ -261,8 +261,9 @@ class ArmRun(ArmInputs):
             return made.counts.record(made.mixture.source)
 
         # Scratch belongs to one fingerprint, so a resumed attempt can use these blocks.
-        ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
-        return load_arrow(scratch / "blocks")
+        own = scratch / "blocks"
+        ranks.by_first(lambda: finished(own, "", read=None) or run_stage(own, "", write))
+        return load_arrow(own)
 
     def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
         """Train a phase, starting from the model of the previous phase. Returns its record."""
