@@ -1,11 +1,15 @@
-# make env    a virtual environment in .venv, with everything below (idempotent)
-# make demo   the whole method on real text: two arms, about five minutes on two cores
-# make test   linters, types, layers and the whole test suite
-# make bench  the figures of docs/performance.md
+# make env        a virtual environment in .venv, with everything below (idempotent)
+# make demo       the whole method on real text: two arms, about five minutes on two cores
+# make test       linters, types, layers and the whole test suite
+# make test-fast  the test suite without the tests that take long, no linters
+# make coverage   the lines of src that no test runs
+# make pages      rewrite the pages and drawings of docs that are generated from the code
+# make docs       build the documentation site in site/, without a network; warnings are errors
+# make bench      the figures of docs/performance.md
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test bench lint clean
+.PHONY: env demo test test-fast coverage pages docs bench lint clean
 
 env: .venv/.installed
 
@@ -26,8 +30,20 @@ lint: env
 test: lint
 	$(BIN)/pytest -n 2
 
+test-fast: env
+	$(BIN)/pytest -n 2 -m "not slow"
+
+coverage: env
+	$(BIN)/pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+pages: env
+	for script in docs/figures/*.py docs/reference/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: env
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv runs build dist site

@@ -56,7 +56,7 @@ class Material:
 
     def blocks(self, name: str, steps: int, *, switched: bool) -> Dataset:
         """Write the training blocks of this many steps of stage 2."""
-        mixture = self.prepared.mixture(self.recipe)
+        mixture = self.prepared.mixture(self.recipe, None)
         if switched:
             mixture = replace(mixture, switcher=self.switcher)
         size, context = steps * self.recipe.pretrain.batch_size, self.recipe.pretrain.context

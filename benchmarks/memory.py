@@ -114,7 +114,7 @@ def _work(text: str, tokenizer: str, out: str, processes: str) -> None:
     context = recipe.pretrain.context
     blocks = sum(map(prepared.training_size, prepared.languages)) // context
     with Pool(recipe.processes) as pool:
-        mixture, _ = rewritten_mixture(prepared, recipe, phase.rewriting, pool.map)
+        mixture, _ = rewritten_mixture(prepared.mixture(recipe, None), phase.rewriting, pool.map)
         write_blocks(mixture, Path(out) / "blocks", blocks=blocks, context=context, seed=SEED, spread=pool.map)
 
 

@@ -32,15 +32,15 @@ def refuse(task: int) -> int:
     return task
 
 
-def test_results_come_in_the_order_of_their_tasks() -> None:
-    with Pool(2) as pool:
+def test_results_come_in_the_order_of_their_tasks(tmp_path: Path) -> None:
+    with Pool(2, tmp_path) as pool:
         tripled, doubled = (pool.map(partial(mul, factor), range(50)) for factor in (3, 2))
         assert [next(doubled), next(tripled)] == [0, 0], "functions take turns"
         assert [*tripled, *doubled] == [*range(3, 150, 3), *range(2, 100, 2)]
         assert list(pool.map(refuse, [])) == [] and list(pool.map(refuse, [1])) == [1]
 
 
-def test_tasks_are_drawn_a_few_ahead() -> None:
+def test_tasks_are_drawn_a_few_ahead(tmp_path: Path) -> None:
     drawn: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -48,14 +48,14 @@ def test_tasks_are_drawn_a_few_ahead() -> None:
             drawn.append(task)
             yield task
 
-    with Pool(2) as pool:
+    with Pool(2, tmp_path) as pool:
         assert list(islice(pool.map(partial(mul, 2), tasks()), 20)) == list(range(0, 40, 2))
         assert len(drawn) < 30
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_error_is_that_of_the_task(processes: int) -> None:
-    with Pool(processes) as pool, pytest.raises(CorpusError, match="three is not a task"):
+def test_an_error_is_that_of_the_task(processes: int, tmp_path: Path) -> None:
+    with Pool(processes, tmp_path) as pool, pytest.raises(CorpusError, match="three is not a task"):
         list(pool.map(refuse, range(9)))
 
 
@@ -65,8 +65,8 @@ def test_what_processes_import_has_no_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_process_that_is_killed_is_one_message() -> None:
-    with Pool(2) as pool, pytest.raises(RankError, match=r"one of the 2 processes .* ended from outside"):
+def test_a_process_that_is_killed_is_one_message(tmp_path: Path) -> None:
+    with Pool(2, tmp_path) as pool, pytest.raises(RankError, match=r"one of the 2 processes .* ended from outside"):
         list(pool.map(os._exit, range(9)))
 
 

@@ -42,7 +42,7 @@ def recipe(folder: Path, **settings: Any) -> Recipe:
     (folder / "en-nl.tsv").write_text("".join(f"{word}\t{dutch(word)}\n" for word in WORDS))
     (folder / "test-de.tsv").write_text(
         "".join(f"{(w.capitalize() if w < 'm' else w)}\t{german(w).lower()}\n" for w in TESTED)
-        + "kalo\tunheard\nunheard\tAkak\n"
+        + "kalo\tunheard\nunheard\tRanran\n"  # an answer that another word has in en-de.tsv
     )
     files = [("en-de.tsv", "de"), ("en-de-2.tsv", "de"), ("en-nl.tsv", "nl")]
     return Recipe.model_validate(

@@ -99,6 +99,7 @@ def forms(*groups: Sequence[Sequence[int]], count: Sequence[int] | None = None) 
         ids=ids,
         first=np.concatenate([[0], np.cumsum([len(group) for group in groups])]),
         surface=np.array([surfaces.setdefault(tuple(form), len(surfaces)) for group in groups for form in group]),
+        language=np.concatenate([np.arange(len(group)) > 0 for group in groups]).astype(int),
         count=np.array(count if count is not None else [1] * len(groups)),
     )
 

@@ -36,6 +36,21 @@ class RunFolderError(PrealignError):
     """A run folder with unexpected content, for example of another recipe."""
 
 
+class WeightsError(PrealignError):
+    """A model whose weights are missing, damaged, not finite, or do not fit its config."""
+
+
+class DivergedError(PrealignError):
+    """Numbers of one arm that are not finite: a loss, a gradient, weights, or the output of a model.
+
+    Only this arm ends: the others of the run go on.
+    """
+
+
+class DiskError(PrealignError):
+    """A disk that is full, read-only, or cannot be written or read for another reason."""
+
+
 class RankError(PrealignError):
     """Another process of the same run ended, so this process cannot continue."""
 

@@ -65,12 +65,16 @@ def notes(stage: str, on_progress: OnProgress) -> Callable[[str], None]:
 
 @dataclass(frozen=True)
 class Event:
-    """An event of one arm and seed, for display. stages: set once, when the arm is done: stage -> whether it ran now."""
+    """An event of one arm and seed, for display. At the end of the arm either `stages` or `unfinished` is set.
+
+    stages: stage -> whether it ran now. unfinished: why the arm ended early.
+    """
 
     arm: str
     seed: int
     progress: Progress | None = None
     stages: dict[str, bool] | None = None
+    unfinished: str = ""
 
 
 OnEvent = Callable[[Event], None]

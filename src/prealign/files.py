@@ -4,7 +4,7 @@
    length.
 2. Decode line by line: a bad byte costs one line, not the file.
 3. Check JSON values. Checks raise ValueError with a reason; the caller adds file and line.
-4. Write to a temporary file beside the target, then rename it: a file is either old or complete.
+4. Write through a temporary file (`prealign.durable`): a file is either old or complete, also after a power loss.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from prealign.durable import kind_of, replacing, try_to_write
 from prealign.errors import LexiconError, RunFolderError
+from prealign.faults import disk_errors
 
 LONGEST_LINE = 8_000_000
 """Maximum length of a line in bytes. A longer line is malformed, and only this much of it is held in memory."""
@@ -59,8 +61,10 @@ _ARCHIVES = {
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes, unpacked if it is gzip or dictzip. It can be rewound.
 
-    Raises OSError if it is missing or unpacks to more than the limits above, EOFError or zlib.error if it is damaged.
+    Raises OSError if it is missing, no regular file, or unpacks to more than the limits above, EOFError or zlib.error if
+    it is damaged.
     """
+    check_readable(path)
     with path.open("rb") as plain:
         packed = plain.read(len(_GZIP)) == _GZIP
         plain.seek(0)
@@ -70,6 +74,20 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         limit = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(plain.fileno()).st_size)
         with io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=plain), limit), buffer_size=2**17) as file:
             yield file
+
+
+def check_readable(path: Path) -> None:
+    """Raise OSError if `path` is not a regular file. To open a pipe would wait for ever, and a device may have no end."""
+    if kind := kind_of(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file; give a file", str(path))
+
+
+def plain_bytes(path: str | Path, most: int | None = None) -> bytes:
+    """Return the bytes of a file as they are. OSError if it is missing, no regular file, or has more than `most` bytes
+    (None: MOST_HELD)."""
+    check_readable(Path(path))
+    with Path(path).open("rb") as file:
+        return read_whole(file, most)
 
 
 class _Bounded(io.RawIOBase):
@@ -181,12 +199,26 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a file, unpacked if it is gzipped. LexiconError if it cannot be read or is too large."""
     try:
         with opened(path) as file:
-            data = file.read(MOST_HELD + 1)
+            return read_whole(file)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    if len(data) > MOST_HELD:
-        raise LexiconError(f"{path}: the file has more than {MOST_HELD:,} bytes of text; divide it into smaller files")
+
+
+def read_whole(file: IO[bytes], most: int | None = None) -> bytes:
+    """Return the rest of a file. OSError if that is more than `most` bytes (None: MOST_HELD)."""
+    limit = MOST_HELD if most is None else most
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes of text; divide it into smaller files")
     return data
+
+
+def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file. OSError if one has more than MOST_HELD bytes."""
+    while raw := file.readline(MOST_HELD + 1):
+        if len(raw) > MOST_HELD:
+            raise OSError(errno.EFBIG, f"a line has more than {MOST_HELD:,} bytes; break it into several lines")
+        yield raw
 
 
 def unreadable(path: Path, error: Exception) -> LexiconError:
@@ -256,15 +288,13 @@ class Decoder:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: to a temporary file, which is then renamed. Creates parent folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    """Write a file: a reader, and a power loss, finds the old file or the new one. Creates parent folders."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, as `write_text` does."""
+    """Write JSON, as `write_text` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -277,34 +307,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a lexicon's text file atomically. LexiconError if that fails; an old file then stays."""
-    with _aside(path) as aside:
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        aside.replace(path)
+    """Write the lines of a file, as `write_text` does. DiskError if that fails; an old file then stays."""
+    with disk_errors(path), replacing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def check_writable(path: Path) -> None:
-    """Raise LexiconError if `path` cannot be written. Call it before work that takes long or costs money."""
-    with _aside(path) as aside:
-        aside.touch()
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    try:
-        # Renaming would replace a device such as /dev/null.
-        if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "no file"
-            raise LexiconError(f"{path}: is {what}; name the file to write the lexicon to, such as lexicon.jsonl")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            yield aside
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise LexiconError(
-            f"{path}: cannot write the lexicon there ({error.strerror}); name a file where you may "
-            "write and there is room"
-        ) from None
+    """Raise DiskError if `path` cannot be written. Call it before work that takes long or costs money."""
+    with disk_errors(path):
+        try_to_write(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import regex
-from langcodes import Language, standardize_tag
+from langcodes import Language, find, standardize_tag
 from langcodes.data_dicts import LIKELY_SUBTAGS, MACROLANGUAGES
 
 CLONE_SUFFIX = "-clone"
@@ -45,6 +45,7 @@ _CHARACTERS = {
 }
 """Scripts of ISO 15924 that are not scripts of Unicode -> those of their characters."""
 
+_TAG = regex.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -91,6 +92,19 @@ def _scripts(tag: str) -> frozenset[str]:
 def _letters_of(scripts: frozenset[str]) -> regex.Pattern[str]:
     alternatives = "".join(rf"\p{{Script_Extensions={script}}}" for script in sorted(scripts))
     return regex.compile(rf"[\p{{L}}&&[{alternatives}]]", flags=regex.V1)
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text has the form of a language tag: `de`, `zh-Hant`, `deu_Latn`, `en-clone`. No path has it."""
+    return _TAG.fullmatch(text) is not None
+
+
+def tag_of_name(name: str) -> str | None:
+    """Return the tag of a language by its name (`German`: de); None for anything else."""
+    try:
+        return find(name).language
+    except (LookupError, ValueError):  # ValueError: its table of names takes no zero byte
+        return None
 
 
 def is_clone(language: str) -> bool:

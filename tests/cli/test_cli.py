@@ -14,11 +14,13 @@ import sys
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import LlamaConfig
 from typer.testing import CliRunner, Result
 
+from prealign import __version__
 from prealign.cli.main import app
 from prealign.cli.terminal import Watch, plain_console, print_tables, wide
 from prealign.events import Event, Progress
@@ -282,6 +284,9 @@ def test_building_shows_the_parallel_text_and_a_run_without_it_trains_nothing(fo
     built = prealign("lexicon", "build", "recipe.yaml", *bitext).output
     assert re.search(r"en-clone: [\d,]+ pairs of sentences, [\d,]+ and [\d,]+ tokens", built)
     assert re.search(r"left out: \d+ pairs with a sentence of more than 20 tokens, such as ", built)
+    told = refused("validate", "recipe.yaml", "arms=[joint, parallel_text, veco]")
+    assert "parallel_text trains on parallel text" in told and "veco trains on parallel text" in told
+    assert "3 arms" in prealign("validate", "recipe.yaml", "arms=[joint, parallel_text, veco]", "bitext={}").output
     assert "parallel_text trains on parallel text" in refused("run", "recipe.yaml", "arms=[joint, parallel_text]")
     assert "parallel_text trains on parallel text" in refused("plan", "recipe.yaml", "arms=[joint, parallel_text]")
     assert not trained(folder)
@@ -334,3 +339,35 @@ def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(fold
     assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
     assert not list(folder.glob("runs/toy/arms/*/seed-0/pretrain"))
+
+
+def parsed(*arguments: str) -> Any:
+    """What a verb prints to standard output with --json: one JSON value."""
+    result = prealign(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_verbs_print_json_and_nothing_else(folder: Path) -> None:
+    (folder / "d.txt").write_text("house Haus\nwater Wasser\n", encoding="utf-8")
+    inspected = parsed("lexicon", "inspect", "d.txt", "--target", "de")
+    assert (inspected["words"], inspected["examples"]["house"]) == (2, {"de": ["Haus"]})
+    assert parsed("lexicon", "coverage", "d.txt", "--text", "text", "--target", "de")["coverage"]["de"] > 0
+    assert parsed("validate", "recipe.yaml", "sustain.groups=8")["warnings"][0].startswith("sustain.groups")
+    assert {arm["arm"] for arm in parsed("plan", "recipe.yaml")["arms"]} == {"joint", "prealign"}
+    assert parsed("lexicon", "build", "recipe.yaml")["lexicon"]["groups"] > 5
+    assert "python" in parsed("env")
+    assert {"name", "shows", "time", "data"} == set(parsed("recipes")[0])
+    measured = parsed("evaluate", "recipe.yaml", "--arm", "joint")
+    assert {"lm", "retrieval"} <= {score["task"] for score in measured["scores"]}
+    assert "perplexity" in prealign("evaluate", "recipe.yaml", "--arm", "joint").stdout
+    prealign("run", "recipe.yaml")
+    assert parsed("report", "runs/toy")["tables"][0]["title"] == "Language modelling"
+    assert refused("validate", "nowhere.yaml", "--json")
+
+
+def test_version_short_help_and_completion(folder: Path) -> None:
+    assert prealign("--version").stdout == f"prealign {__version__}\n"
+    assert prealign("-h").stdout == prealign("--help").stdout
+    assert "RECIPE" in prealign("run", "-h").stdout
+    assert "--install-completion" in prealign("-h").stdout

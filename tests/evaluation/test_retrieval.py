@@ -289,7 +289,7 @@ def test_states_that_are_not_finite_are_an_error_that_names_the_layers() -> None
     states = torch.ones(4, 3, 2)
     broken = states.clone()
     broken[2, 1, 0] = float("nan")
-    with pytest.raises(PrealignError, match=r"layers \[2\].*diverged"):
+    with pytest.raises(PrealignError, match=r"not finite at layers \[2\]"):
         scores_of(states, broken, np.eye(3, dtype=bool), np.zeros(3, dtype=bool))
 
 

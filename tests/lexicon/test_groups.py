@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from prealign.errors import LexiconError
+from prealign.errors import DiskError, LexiconError
 from prealign.files import check_writable
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.direction import found_in_corpus
@@ -111,17 +111,17 @@ def test_a_lexicon_that_cannot_be_written_is_an_error_that_says_where(tmp_path: 
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     for path, message in [
-        (tmp_path, "is a folder; name the file"),
-        (tmp_path / "pipe", "is no file; name the file"),
-        (Path("/"), "is a folder"),
-        (tmp_path / "file" / "x.jsonl", "cannot write the lexicon there"),
-        (tmp_path / ("x" * 300), "cannot write the lexicon there"),
-        (Path("/proc/x.jsonl"), "cannot write the lexicon there"),
+        (tmp_path, "is a folder, not a file"),
+        (tmp_path / "pipe", "is a pipe, not a file"),
+        (Path("/dev/null"), "is a device, not a file"),
+        (tmp_path / "file" / "x.jsonl", "File exists"),
+        (tmp_path / ("x" * 300), "File name too long. Choose a shorter name"),
+        (Path("/proc/x.jsonl"), "No such file or directory"),
     ]:
         for attempt in (one.save, check_writable):
-            with pytest.raises(LexiconError, match=message) as caught:
+            with pytest.raises(DiskError, match=message) as caught:
                 attempt(path)
-            assert str(caught.value).startswith(f"{path}: ")
+            assert str(caught.value).startswith(str(path.parent if "exists" in message else path))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "pipe"]
 
 

@@ -141,6 +141,18 @@ def test_excluded_pairs_equals_sets(words: list[tuple[int, int]], begin: int, si
     assert excluded[begin : begin + size].tolist() == expected[begin : begin + size]
 
 
+@settings(max_examples=60, deadline=None)
+@given(word_lists, st.sets(st.integers(0, 30)), st.integers(0, 8), st.integers(1, 8))
+def test_some_forms_of_the_groups_are_excluded_as_all_forms_say(
+    words: list[tuple[int, int]], left_out: set[int], begin: int, size: int
+) -> None:
+    kept = [i for i in range(len(words)) if i not in left_out]
+    groups, surfaces = (torch.tensor(column) for column in zip(*words, strict=True))
+    whole = ExcludedPairs(groups, surfaces)[:]
+    some = ExcludedPairs(groups[kept], surfaces[kept], (groups, surfaces))
+    assert some[begin : begin + size].tolist() == whole[kept][:, kept][begin : begin + size].tolist()
+
+
 def test_two_groups_that_share_a_word_exclude_each_other_whole() -> None:
     # bank|Bank, bank's homograph shares "Bank"; house|Haus stands apart.
     groups, surfaces = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([10, 11, 12, 11, 13, 14])

@@ -26,7 +26,7 @@ def score(arm: str, seed: int, value: float | None, language: str = "en-clone", 
 
 
 def small(*scores: dict[str, object], **sections: object) -> dict[str, object]:
-    return {"schema": 1, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
+    return {"schema": 2, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
 
 
 def scores(*rows: dict[str, object]) -> DataFrame:
@@ -43,16 +43,16 @@ def test_a_written_file_reads_back_unchanged(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (None, "cannot be read"),
-        (b'{"schema": 1,\n oops}', "results.json:2: not JSON"),
+        (b'{"schema": 2,\n oops}', "results.json:2: not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[]", "a list"),
         (b'{"schema": 7}', "`schema` is 7"),
-        (b'{"schema": 1, "name": "x", "scores": []}', "`recipe` is missing"),
+        (b'{"schema": 2, "name": "x", "scores": []}', "`recipe` is missing"),
         (
-            b'{"schema": 1, "name": "x", "recipe": {}, "scores": [{"arm": "joint"}]}',
+            b'{"schema": 2, "name": "x", "recipe": {}, "scores": [{"arm": "joint"}]}',
             "scores[0]: `seed` is missing",
         ),
-        (b'{"schema": 1, "name": "x", "recipe": {}, "scores": {}}', "`scores` is not a list"),
+        (b'{"schema": 2, "name": "x", "recipe": {}, "scores": {}}', "`scores` is not a list"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: bytes | None, says: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables and figures of what was never trained on, of mixtures and of switching by language."""
+"""Tables and figures of external test sets, of mixtures and of switching by language."""
 
 from __future__ import annotations
 
@@ -63,10 +63,11 @@ def made(seeds: list[int] | None = None) -> dict[str, Any]:
                 for language, share in (("en", 0.8), ("de", 0.2))
             ]  # fmt: skip
     found["tests"] = {
-        "kept_out": 37,
+        "kept_out": {"words of test dictionaries": {"count": 37, "examples": ["okay", "waves"]}},
         "dictionaries": [
             {"target": "de", "words": 1500, "asked": 1203, "asked_back": 1790, "pairs": 1990, "summary": "…",
-             "dropped": {"fewer than 5 times in the en text": 297}}
+             "dropped": {"fewer than 5 times in the en text": 297},
+             "strata": {"trained": 0, "relative": 2400, "unrelated": 593}}
         ],
     }  # fmt: skip
     return found
@@ -127,10 +128,29 @@ def test_the_figure_says_in_words_where_arms_end() -> None:
         assert len(re.findall(f">{name}<", picture.svg)) == 4, "a line a panel, named at its end"
 
 
+def test_strata_are_a_table_of_their_own() -> None:
+    found = made([0, 1])
+    assert not external.strata_tables(Results(found)), "scores without strata"
+    for one in list(found["scores"]):
+        if one.get("condition") == "dictionary" and one["metric"] == "p_at_1":
+            for stratum, lower in (("relative", 0), ("unrelated", 0.02)):
+                found["scores"].append(one | {"condition": f"dictionary|{stratum}", "value": one["value"] - lower})
+    (table,) = external.strata_tables(Results(found))
+    assert table.title.endswith("P@1 per layer, a relative trained/neither trained")
+    assert table.rows[-1][2] == "0.41/0.39"
+    assert external.retrieval_tables(Results(found)) == external.retrieval_tables(Results(made([0, 1])))
+
+
 def test_what_was_asked_and_what_was_read() -> None:
     (asked,) = external.tested_dictionaries(Results(made()))
-    assert asked.rows == (("German", "1,500", "1,203", "1,790", "1,990", "297 fewer than 5 times in the en text"),)
-    assert asked.note.startswith("37 words of the training dictionaries were left out")
+    assert asked.columns[5:8] == ("Trained elsewhere", "A relative trained", "Neither trained")
+    assert asked.rows == (
+        ("German", "1,500", "1,203", "1,790", "1,990", "0", "2,400", "593", "297 fewer than 5 times in the en text"),
+    )
+    assert asked.note == (
+        "37 words of test dictionaries left the training lexicon, such as okay; waves. "
+        "German queries in both directions: 0 trained elsewhere, 2,400 a relative trained, 593 neither trained."
+    )
     (read,) = budget.mixture(Results(made()))
     assert read.rows[0] == ("Joint training", "English", "800 k", "80.00 %", "80.10 %", "1.25")
     assert len(read.rows) == 2 * len(ARMS)
@@ -169,10 +189,10 @@ def test_the_pages_show_them(tmp_path: Path, seeds: list[int]) -> None:
     write_markdown(found, tmp_path / "page.md", tmp_path / "figures")
     page = (tmp_path / "page.md").read_text()
     for title in (
-        "Alignment with German on words and sentences that were never trained on",
+        "Alignment with German on external test sets",
         "Test dictionaries",
         "What stage 2 read",
     ):
         assert f"## {title}" in page and title in (tmp_path / "report.html").read_text()
-    assert page.index("never trained on") < page.index("## Language modelling"), "it leads, beside word alignment"
+    assert page.index("on external test sets") < page.index("## Language modelling"), "it leads, beside word alignment"
     assert (tmp_path / "figures" / "unseen-de.svg").exists()

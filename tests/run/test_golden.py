@@ -26,7 +26,7 @@ _SMALL: dict[str, Any] = {
     # what keeps a recipe's arms and gives it small text, whose files a fingerprint does not name
     "tokenizer": {"vocab_size": 320},
     "split": {"validation": 4, "test": 6},
-    "model": {"preset": "nano"},
+    "model": {"preset": "nano", "attention": "sdpa"},
     "trainer": {"bf16": False},
     "transfer": [],
 }

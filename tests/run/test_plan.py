@@ -49,6 +49,19 @@ def phases(made: Recipe, arm: str) -> list[Phase]:
     return planned_phases(resolve_arm(made, arm), WORDS)
 
 
+def test_steps_are_bounds_where_stage_1_may_end_early() -> None:
+    made = recipe(align={"steps": 50, "until": 0.9, "pairs_per_batch": 16, "lm_batch_size": 4})
+    plans = [plan(made, arm) for arm in ("joint", "prealign")]
+    table, _ = plan_tables(plans, ONE, [])
+    assert [row[1] for row in table.rows[:2]] == [
+        f"pretrain {plans[0].steps['pretrain']}",
+        "align ≤ 50, pretrain ≥ 100",
+    ]
+    assert "align.until" in table.note
+    fixed = plan(recipe(), "joint")
+    assert plans[0].steps["pretrain"] > fixed.steps["pretrain"], "the measurements are part of the budget"
+
+
 def test_with_prepared_data_the_steps_are_those_of_the_run(tmp_path: Path) -> None:
     made = toy_experiment.recipe(tmp_path / "text", arms=["joint", "prealign", "prealign_sustained"])
     prepared, run = toy_experiment.prepared(made, tmp_path)

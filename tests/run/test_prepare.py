@@ -188,12 +188,12 @@ def test_tokens_are_counted_per_row(made: tuple[Prepared, Recipe, Path]) -> None
 
 def test_mixtures_of_arms(made: tuple[Prepared, Recipe, Path]) -> None:
     data, recipe, _ = made
-    mixture = data.mixture(recipe)
+    mixture = data.mixture(recipe, None)
     assert (list(mixture.tokens), mixture.source, mixture.eos) == (["en", "en-clone", "de"], "en", data.eos)
     targets = recipe.model_copy(update={"mixture": recipe.mixture.model_copy(update={"languages": "targets"})})
-    assert list(data.mixture(targets).tokens) == ["en-clone", "de"]
+    assert list(data.mixture(targets, None).tokens) == ["en-clone", "de"]
     merged = recipe.model_copy(update={"mixture": recipe.mixture.model_copy(update={"clone_ids": "merged"})})
-    ids = [i for row in data.mixture(merged).tokens["en-clone"]["input_ids"] for i in row]
+    ids = [i for row in data.mixture(merged, None).tokens["en-clone"]["input_ids"] for i in row]
     assert max(ids) < len(data.tokenizer)
 
 
@@ -762,7 +762,7 @@ def test_documents_of_a_tokenizer_with_bos_begin_with_it(tmp_path: Path) -> None
     data, _ = prepare(recipe, RunFolder(tmp_path / "run"), lambda _: None)
     assert (data.bos, data.before) == (tokenizer.bos_token_id, tokenizer.bos_token_id) and data.bos != data.eos
     counts = MixtureCounts()
-    documents = [ids.tolist() for ids, _ in data.mixture(recipe).epoch(0, 0, counts)]
+    documents = [ids.tolist() for ids, _ in data.mixture(recipe, None).epoch(0, 0, counts)]
     assert all(own[0] == data.bos and own[-1] == data.eos and data.bos not in own[1:] for own in documents)
     assert sum(map(len, documents)) == sum(map(data.training_size, data.languages))
     blocks = text_blocks(data.tokens("de", "validation"), blocks=2, context=16, eos=data.eos, bos=data.bos)

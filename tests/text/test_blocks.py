@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tokenizers_in_memory as memory
 from prealign.methods.switching.switch import IGNORE
 from prealign.text import blocks as packing
-from prealign.text.blocks import Mixture, MixtureCounts, cut_blocks, text_blocks, token_shares, write_blocks
+from prealign.text.blocks import Mixture, MixtureCounts, cut_blocks, text_blocks, write_blocks
 from prealign.text.clone import clone_language
 from toy_mixture import EOS, english, numbered, tokens, unswitched
 
@@ -226,15 +226,6 @@ def test_too_little_text_makes_no_block() -> None:
 
 
 # Shares of languages
-
-
-def test_shares_go_as_a_root_of_the_size() -> None:
-    """Sizes 1, 4, 16: at temperature 2 their roots 1, 2, 4, over 7."""
-    sizes = {"a": 1, "b": 4, "c": 16}
-    assert token_shares(sizes, 1.0, {}) is None
-    assert token_shares(sizes, 2.0, {}) == pytest.approx({"a": 1 / 7, "b": 2 / 7, "c": 4 / 7})
-    assert token_shares(sizes, 1.0, {"a": 3, "b": 1, "c": 1}) == pytest.approx({"a": 0.6, "b": 0.2, "c": 0.2})
-    assert token_shares(sizes, 1e9, {}) == pytest.approx(dict.fromkeys("abc", 1 / 3))
 
 
 @given(

@@ -19,7 +19,9 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import toys
+from prealign.evaluation.retrieval.established import UntilEstablished
 from prealign.methods.alignment.objective import WordFormAlignment
+from prealign.methods.goal import Goal
 from prealign.methods.phase import Term
 from prealign.training.forward import with_objectives
 from prealign.training.phase import train as train_phase
@@ -37,6 +39,8 @@ VALIDATION = {
     for name, number in (("en", 9), ("de", 15))
 }
 RATES = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup": 0.0}
+# Group 0 draws one of three senses; [1, 2] relates groups 0 and 2 also when it is not drawn.
+SENSES = toys.forms([[1, 2], [20], [3], [21]], [[3, 4], [22]], [[5], [23], [1, 2]], [[6, 7], [24]])
 WAYS = {"whole": None, "micro-batches": 1}  # groups that each rank encodes at once
 PATIENCE = 240  # seconds; the work itself takes about ten
 
@@ -55,6 +59,11 @@ def wrapped(micro_pairs: int | None = None) -> tuple[Any, WordFormAlignment]:
     return with_objectives(model(), {"words": objective}), objective
 
 
+def one_sense() -> WordFormAlignment:
+    """An objective with one sense a group, two groups a rank."""
+    return WordFormAlignment(SENSES, groups=2, senses="one", seed=3)
+
+
 def loss_of(model: Any, objective: WordFormAlignment, words: dict[str, Tensor], rows: slice) -> Tensor:
     """L_align + L_LM of one process: its words and its text."""
     text = {key: torch.tensor(BLOCKS[rows][key]) for key in ("input_ids", "labels")}
@@ -63,23 +72,41 @@ def loss_of(model: Any, objective: WordFormAlignment, words: dict[str, Tensor], 
     return objective.loss(output["objectives"]["words"], words)["align"] + output["loss"]
 
 
+class Reached:
+    """A sample of word pairs that are all aligned."""
+
+    pairs = (None,)
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        return {"de": 1.0}
+
+
 def train(
-    folder: Path, micro_pairs: int | None = None, *, embedding_alone: bool = False, batch_size: int, groups: int
+    folder: Path,
+    micro_pairs: int | None = None,
+    *,
+    embedding_alone: bool = False,
+    batch_size: int,
+    groups: int,
+    until: float | None = None,
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """A phase of a few steps with words at every second one, by plain gradient descent in float64.
 
-    embedding_alone: without L_LM, so that steps with words leave the blocks out. Returns the weights, and the validation
-    perplexities of each step.
+    until: a goal that is reached at the first measurement, long before the last step; words are then at every 20th step,
+    as there are too few groups for more passes. embedding_alone: without L_LM, so that steps with words leave the blocks
+    out. Returns the weights, and the validation perplexities of each step.
     """
     lm_weight, layers = (0.0, "embedding") if embedding_alone else (1.0, "all")
     objective = WordFormAlignment(WORDS, groups=groups, layers=layers, micro_pairs=micro_pairs)
-    shape: dict[str, Any] = {"steps": STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
-    phase = toys.phase(Term(objective, every=2), lm_weight=lm_weight, **shape)
+    shape: dict[str, Any] = {"steps": 60 if until else STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
+    phase = toys.phase(
+        Term(objective, every=20 if until else 2), lm_weight=lm_weight, goal=until and Goal(until, WORDS, 1), **shape
+    )
     trained = model()
     record = train_phase(
         phase,
         trained,
-        BLOCKS,
+        toys.blocks(240, CONTEXT, vocabulary=60) if until else BLOCKS,
         VALIDATION,
         seed=0,
         folder=folder,
@@ -87,8 +114,10 @@ def train(
         trainer={"bf16": False, "optim": "sgd"},
         eval_batch_size=4,
         validations=8,
+        callbacks=[UntilEstablished(Reached(), until)] if until else [],  # type: ignore[arg-type]
     )
     history = record["history"]
+    assert record["steps"] == (28 if until else STEPS)
     weights = {name: p.detach().clone() for name, p in trained.named_parameters()}
     return weights, [point["validation"] for point in history if "validation" in point]
 
@@ -132,9 +161,15 @@ def one_rank(rank: int, folder: Path) -> None:
         loss_of(parallel, objective, batch(GROUPS_OF_RANK[rank]), slice(4 * rank, 4 * rank + 4)).backward()
         found[f"{way}: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
         found[f"{way}: weights"], found[f"{way}: validation"] = train(folder, micro_pairs=micro, batch_size=2, groups=2)
+    objective = one_sense()
+    parallel = DistributedDataParallel(with_objectives(model(), {"words": objective}))
+    text = slice(4 * rank, 4 * rank + 4)
+    loss_of(parallel, objective, objective.batch(0, rank, RANKS), text).backward()
+    found["one sense: gradients"] = {name: p.grad for name, p in parallel.module.named_parameters()}
     found["embedding alone: weights"], found["embedding alone: validation"] = train(
         folder, embedding_alone=True, batch_size=2, groups=2
     )
+    found["until: weights"], _ = train(folder, batch_size=2, groups=2, until=0.9)
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -162,6 +197,25 @@ def test_gradients_of_two_ranks_are_those_of_the_joined_batch(ranks: list[dict[s
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank[way][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_gradients_of_two_ranks_with_one_sense_are_those_of_the_joined_batch(ranks: list[dict[str, Any]]) -> None:
+    objective = one_sense()
+    objective.groups = 4
+    alone, joined = with_objectives(model(), {"words": objective}), objective.batch(0)
+    parts = [one_sense().batch(0, rank, RANKS) for rank in range(RANKS)]
+    assert sorted(joined["word_surfaces"].tolist()) == sorted(s for p in parts for s in p["word_surfaces"].tolist())
+    loss_of(alone, objective, joined, slice(0, 8)).backward()
+    for name, parameter in alone.named_parameters():
+        for rank in ranks:
+            torch.testing.assert_close(rank["one sense: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_two_ranks_end_at_the_goal_with_the_weights_of_one(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    expected, _ = train(tmp_path, batch_size=4, groups=4, until=0.9)
+    for name, weight in expected.items():
+        for rank in ranks:
+            torch.testing.assert_close(rank["until: weights"][name], weight, rtol=1e-8, atol=1e-11)
 
 
 def test_sharded_weights_are_put_together_again(ranks: list[dict[str, Any]]) -> None:

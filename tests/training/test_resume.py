@@ -79,7 +79,7 @@ def arm(folder: Path, name: str, notes: list[str], **settings: Any) -> ArmRun:
     """An arm of a run in `folder`; what it tells the user goes to `notes`."""
 
     def note(progress: Progress) -> None:
-        notes.extend([progress.note] if progress.note else [])
+        notes.extend([progress.note] if "checkpoint" in progress.note else [])
 
     recipe = toy_experiment.recipe(folder, **SETTINGS | settings)
     return ArmRun(name, 0, recipe, *toy_experiment.prepared(recipe, folder / "run"), note)

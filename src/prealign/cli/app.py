@@ -15,8 +15,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from prealign.cli.terminal import Watch, console, plain_console
-from prealign.errors import PrealignError, RecipeError
+from prealign import __version__
+from prealign.cli import interrupts
+from prealign.cli.terminal import Watch, console, json_output, plain_console, print_json
+from prealign.errors import DivergedError, PrealignError, RecipeError
+from prealign.faults import told
 from prealign.training import launch
 
 app = typer.Typer(
@@ -24,7 +27,7 @@ app = typer.Typer(
     help="Early cross-lingual alignment: align words before pretraining, keep them aligned by input-only code-switching.",
     epilog="--debug at any place shows the traceback of an error. Exit codes: 0 fine, 2 an error that you can fix, 1 a bug.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -50,6 +53,26 @@ Arm = Annotated[str, typer.Option("--arm", help="Name of an arm or variant.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the arm. Default: the first seed of the recipe.")]
 
 
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the results as JSON to standard output, all else to standard error.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"prealign {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold the options of `prealign` itself; its help is that of `app`."""
+
+
 def debugging() -> bool:
     """Whether errors show their traceback: `--debug` stands anywhere in the command."""
     return "--debug" in sys.argv
@@ -60,19 +83,24 @@ def command_line() -> str:
     return shlex.join(["prealign", *sys.argv[1:]])
 
 
-def command(verb: Callable[..., None]) -> Callable[..., None]:
+def command(verb: Callable[..., Any]) -> Callable[..., None]:
     """Register a function as a verb of the command line. Its errors become messages and exit codes."""
     return app.command()(guard(verb))
 
 
-def guard(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turn the errors of a verb into messages and exit codes."""
+def guard(verb: Callable[..., Any]) -> Callable[..., None]:
+    """Turn the errors of a verb into messages and exit codes. A verb with `as_json` returns what it then prints."""
 
     @wraps(verb)
     def guarded(*args: Any, **kwargs: Any) -> None:
         complain = plain_console(stderr=True, quiet=not launch.is_first()).print
         try:
-            verb(*args, **kwargs)
+            if kwargs.get("as_json"):
+                with json_output():
+                    results = verb(*args, **kwargs)
+                print_json(results)
+            else:
+                verb(*args, **kwargs)
             if launch.count() > 1:
                 from prealign.training import ranks
 
@@ -83,9 +111,14 @@ def guard(verb: Callable[..., None]) -> Callable[..., None]:
             complain("error:", str(error), style="red", soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
+            interrupts.ignore()
             complain("interrupted: finished stages and checkpoints are kept; run the same command to go on")
             raise typer.Exit(130) from None
         except Exception as error:
+            message = None if debugging() else told(error)
+            if message:
+                complain("error:", message, style="red", soft_wrap=True)
+                raise typer.Exit(2) from None
             if launch.count() == 1 or debugging():
                 raise
             from prealign.training.ranks import lost
@@ -120,10 +153,16 @@ def run_one_arm(
     from prealign.run.execution import run_arm
 
     arm_run = open_arm(path, overrides, arm, seed, out)
+    if last == "pretrain":
+        last = arm_run.trained_stages[-1]  # a method may have phases after its main phase
     with Watch(console) as watch:
         if last is not None and last not in arm_run.marks():
             raise RecipeError(f"the arm {arm!r} has no stage {last!r}: its align.steps is 0.")
-        watch.show(Event(arm, arm_run.seed, stages=run_arm(arm_run, watch.show, last=last)))
+        try:
+            stages = run_arm(arm_run, watch.show, last=last)
+        except DivergedError as error:
+            raise DivergedError(f"{arm} seed {arm_run.seed}: {error}") from None
+        watch.show(Event(arm, arm_run.seed, stages=stages))
     console.print(f"→ {arm_run.folder(last or 'evaluate')}")
     return arm_run
 
@@ -156,12 +195,12 @@ def warn(text: str) -> None:
     console.print(Text.assemble(("warning", "yellow"), f" {text}"), soft_wrap=True)
 
 
-def load(path: Path, overrides: list[str] | None) -> Any:
-    """Return the recipe of a file, and warn of settings without effect."""
+def load(path: Path, overrides: list[str] | None, tell: Callable[[str], None] = warn) -> Any:
+    """Return the recipe of a file, and tell of settings without effect."""
     from prealign.recipe.effects import ineffective
     from prealign.recipe.file import load_recipe
 
     settings = load_recipe(path, overrides or ())
     for warning in ineffective(settings):
-        warn(warning)
+        tell(warning)
     return settings

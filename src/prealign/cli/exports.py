@@ -44,14 +44,14 @@ def harness(
     from prealign.seals import damage
 
     arm_run = open_arm(recipe, overrides, arm, seed, out)
-    checkpoint = arm_run.folder("pretrain")
+    checkpoint = arm_run.final_folder
     if not checkpoint.exists():
         raise RunFolderError(
             f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
         )
     if damaged := damage(checkpoint, read=None):
         raise RunFolderError(f"damaged: {damaged}. Run `prealign pretrain` again, with the same recipe and options.")
-    if not finished(checkpoint, arm_run.marks()["pretrain"]):
+    if not finished(checkpoint, arm_run.marks()[checkpoint.name]):
         warn("the model was trained with other settings, or on several devices")
     place, record = written_harness(arm_run.run, arm_run.prepared, warn)
     tasks = (

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from prealign.cli.terminal import plain_console
+from prealign.cli.app import Json
+from prealign.cli.terminal import say
 from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon import Lexicon
@@ -35,7 +37,6 @@ class _Group(typer.core.TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-console = plain_console()
 group = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
@@ -64,7 +65,8 @@ def inspect(
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
-) -> None:
+    as_json: Json = False,
+) -> dict[str, Any]:
     """Show a dictionary: its format, the entries read, dropped and cleaned (with examples), and some entries."""
     lexicon = read_lexicon(file, source, target, format, turned, columns)
     assert lexicon.report is not None
@@ -72,9 +74,19 @@ def inspect(
     count = sum(len(senses) for group in lexicon for senses in group.translations.values())
     say(f"{len(lexicon):,} words of {lexicon.source}, {count:,} translations into {', '.join(lexicon.targets)}")
     step = max(len(lexicon) // SHOWN_ENTRIES, 1)
-    for group in lexicon.groups[::step][:SHOWN_ENTRIES]:
+    shown = lexicon.groups[::step][:SHOWN_ENTRIES]
+    for group in shown:
         entry = "; ".join(f"{language}: {', '.join(senses)}" for language, senses in group.translations.items())
         say(f"  {group.word} → {entry}")
+    return {
+        "file": str(file),
+        **asdict(lexicon.report),
+        "words": len(lexicon),
+        "translations": count,
+        "source": lexicon.source,
+        "targets": lexicon.targets,
+        "examples": {group.word: dict(group.translations) for group in shown},
+    }
 
 
 def merge(
@@ -112,18 +124,21 @@ def coverage(
     format: Format = None,
     turned: Turned = False,
     columns: ColumnNames = None,
-) -> None:
+    as_json: Json = False,
+) -> dict[str, Any]:
     """Measure the share of the words of a text that a dictionary translates, by frequency, for each target."""
     from prealign.lexicon.direction import found_in_corpus
 
     lexicon = read_lexicon(file, source, target, format, turned, columns)
     counts = count_text(text, source)
     say(found_in_corpus(lexicon, counts, file))
-    for language, share in lexicon.coverage(counts).items():
+    shares = lexicon.coverage(counts)
+    for language, share in shares.items():
         say(f"coverage {language}: {share:.1%} of {counts.total():,} {lexicon.source} words")
     missing = [word for word, _ in counts.most_common() if lexicon.lookup(word) is None]
     if missing:
         say(f"most frequent without a translation: {', '.join(missing[:SHOWN_ENTRIES])}")
+    return {"file": str(file), "words_of_text": counts.total(), "coverage": shares, "missing": missing[:SHOWN_ENTRIES]}
 
 
 VERBS = (inspect, merge, coverage)
@@ -170,8 +185,3 @@ def count_text(text: list[str], language: str) -> Counter[str]:
         for line in document.splitlines():
             counts.update(words(line))
     return counts
-
-
-def say(text: str) -> None:
-    """Print text without line wrapping."""
-    console.print(text, soft_wrap=True)

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from prealign.cli.lexicon import Source, console, count_text, read_lexicon, say
+from prealign.cli.lexicon import Source, count_text, read_lexicon
+from prealign.cli.terminal import console, say
 from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon.reading_report import told_of

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
+from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
 from prealign.cli.app import (
     Arm,
     Force,
+    Json,
     Out,
     Overrides,
     RecipePath,
@@ -29,12 +31,10 @@ from prealign.cli.app import (
     load,
     prepare_data,
     run_one_arm,
+    warn,
 )
-from prealign.cli.terminal import Watch, console, print_tables
-from prealign.training import launch
-
-if TYPE_CHECKING:
-    from prealign.report.results import Results
+from prealign.cli.running import print_results, run_recipe
+from prealign.cli.terminal import console, print_tables, say
 
 # Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -46,43 +46,35 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 @command
 def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, force: Force = False) -> None:
     """Run every arm and seed of a recipe: prepare, align, pretrain, evaluate, report."""
-    from prealign.report.page import write_report
-    from prealign.report.results import Results
-    from prealign.run.experiment import run_experiment
-    from prealign.run.folder import RunFolder
-    from prealign.training.precision import precision
-
-    settings = load(recipe, overrides)
-    folder = RunFolder(out or Path("runs") / settings.name)
-    console.print(
-        Text.assemble(
-            (settings.name, "bold"),
-            f": {', '.join(settings.arms)} × seeds {', '.join(map(str, settings.seeds))}, "
-            f"{settings.jobs} at a time, {precision(settings.trainer)} → {folder.root}",
-        ),
-        soft_wrap=True,
-    )
-    with Watch(console) as watch:
-        content = run_experiment(settings, folder, watch.show, command=command_line(), force=force)
-    if launch.is_first():
-        results = Results(content)
-        write_report(results, folder.report)
-        _print_results(results)
-    console.print(f"\nresults {folder.results}\nreport  {folder.report}")
-
-
-def _print_results(results: Results) -> None:
-    from prealign.report.page import main_tables
-    from prealign.report.tables.sweeps import sweep_tables
-
-    print_tables([*main_tables(results), *sweep_tables(results)])
+    run_recipe(recipe, overrides, out, force)
 
 
 @command
-def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
+def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = False) -> dict[str, Any]:
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
-    settings = load(recipe, overrides)
+    from prealign.recipe.arms import resolve_arm
+    from prealign.recipe.presets import settings_taken
+
+    warnings: list[str] = []
+    settings = load(recipe, overrides, warnings.append)
+    usual = type(settings).model_fields["method"].default
+    if any(resolve_arm(settings, arm).method != usual for arm in settings.arms):
+        from prealign.run.planned import check_phases  # imports torch, which other recipes need not wait for
+
+        check_phases(settings)
+    for warning in warnings:
+        warn(warning)
     console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
+    taken = settings_taken(settings)
+    if taken:
+        say(f"of the preset {settings.model.preset}: {', '.join(f'{key} {value}' for key, value in taken.items())}")
+    return {
+        "recipe": str(recipe),
+        "arms": settings.arms,
+        "seeds": settings.seeds,
+        "preset": taken,
+        "warnings": warnings,
+    }
 
 
 @command
@@ -102,20 +94,24 @@ def plan(
         float | None, typer.Option("--flops", help="Peak FLOP/s of a device. Default: from the table of devices.")
     ] = None,
     out: Out = None,
-) -> None:
+    as_json: Json = False,
+) -> dict[str, Any]:
     """Estimate the cost of each arm without data or devices: steps, FLOPs, hours, memory, disk."""
     from prealign.cli.plan import plan_tables
     from prealign.run.plan import plan_recipe, use_devices
 
     settings, devices = load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
-    print_tables(plan_tables(*plan_recipe(settings, devices, out or Path("runs") / settings.name)))
+    plans, devices, notes = plan_recipe(settings, devices, out or Path("runs") / settings.name)
+    print_tables(plan_tables(plans, devices, notes))
+    return {"devices": asdict(devices), "arms": [asdict(plan) for plan in plans], "notes": notes}
 
 
 @lexicon_cli.group.command()
 @guard
-def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
+def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> dict[str, Any]:
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
     from prealign.report.tables.data import tokenizer
+    from prealign.report.tables.external_retrieval import told_of_tests
 
     settings, prepared, _ = prepare_data(load(recipe, overrides), out)
     record = prepared.record["lexicon"]
@@ -129,11 +125,13 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> N
     if tests := prepared.record.get("tests"):
         for tested in (*tests["reading"], *tests["dictionaries"]):
             console.print(f"test {tested['target']}: {tested['summary']}", soft_wrap=True)
-        console.print(f"{tests['kept_out']:,} words are kept out of the lexicon: they are in test dictionaries")
+        for line in told_of_tests(tests):
+            console.print(line, soft_wrap=True)
     for own in prepared.record.get("bitext", {}).values():
         for line in own["summary"]:
             console.print(line, soft_wrap=True)
     print_tables(tokenizer(prepared.record))
+    return {"lexicon_file": str(prepared.lexicon_file), **prepared.record}
 
 
 app.add_typer(lexicon_cli.group, name="lexicon")
@@ -159,10 +157,20 @@ def pretrain(
 
 @command
 def evaluate(
-    recipe: RecipePath, overrides: Overrides = None, arm: Arm = "prealign", seed: Seed = None, out: Out = None
-) -> None:
-    """Measure one arm. Trains it first if that is not finished."""
-    run_one_arm(recipe, overrides, arm, seed, out, None)
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    arm: Arm = "prealign",
+    seed: Seed = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Measure one arm, and print its scores. Trains it first if that is not finished."""
+    from prealign.cli.scores import arm_scores, scores_table
+
+    arm_run = run_one_arm(recipe, overrides, arm, seed, out, None)
+    scores = arm_scores(arm_run)
+    print_tables([scores_table(scores)])
+    return {"arm": arm, "seed": arm_run.seed, "model": str(arm_run.final_folder), "scores": scores}
 
 
 @command
@@ -172,20 +180,24 @@ def report(
         Path | None,
         typer.Option("--markdown", help="Also write the report as this Markdown file, with its figures beside it."),
     ] = None,
-) -> None:
+    as_json: Json = False,
+) -> dict[str, Any]:
     """Write the report (report.html beside results.json) and print its tables."""
-    from prealign.report.page import write_markdown, write_report
+    from prealign.report.finding import finding
+    from prealign.report.page import main_tables, write_markdown, write_report
     from prealign.report.results import Results
     from prealign.report.results_file import read_results
 
     path = results / "results.json" if results.is_dir() else results
     content = Results(read_results(path))
     write_report(content, path.with_name("report.html"))
-    _print_results(content)
+    print_results(content)
     console.print(f"report  {path.with_name('report.html')}")
     if markdown is not None:
         write_markdown(content, markdown, markdown.parent)
         console.print(f"page    {markdown}")
+    tables = [asdict(table) for table in main_tables(content)]
+    return {"report": str(path.with_name("report.html")), "finding": asdict(finding(content)), "tables": tables}
 
 
 @command
@@ -236,21 +248,25 @@ def clean(
 
 
 @command
-def env() -> None:
+def env(as_json: Json = False) -> dict[str, Any]:
     """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText
     from prealign.run.provenance import provenance
 
     blank = Recipe(name="env", source=SourceText(text=["-"]), targets=[TargetText(language="en-clone")])
     record = provenance(blank, "prealign env")
-    for key, value in {"prealign": record["prealign"], **record["environment"]}.items():
+    found = {"prealign": record["prealign"], **record["environment"]}
+    for key, value in found.items():
         console.print(f"{key:<14} {value}")
+    return found
 
 
-# Last, so that its verbs follow those above in `prealign --help`.
+# Last, so that their verbs follow those above in `prealign --help`.
 from prealign.cli import exports as _exports  # noqa: E402, F401
+from prealign.cli import recipes as _recipes  # noqa: E402, F401
 
 
 def main() -> None:
     """Run the command line. `--debug` may stand at any place."""
+    interrupts.deliver_again()
     app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

@@ -6,25 +6,47 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from prealign.methods.memory import Memory
-from prealign.report.formats import NONE, duration, quantity
+from prealign.methods.phase import MAIN
+from prealign.report.formats import NONE, duration, percent, quantity
 from prealign.report.tables.table import Table
 from prealign.run.plan import GIB, Devices, Plan
 
 
 def plan_tables(plans: Sequence[Plan], devices: Devices, notes: Sequence[str]) -> list[Table]:
-    """Return two tables: the cost of each arm over all devices, and its memory on one device."""
+    """Return tables: the cost of each arm over all devices, what it reads of each language, and its memory on one device."""
     title = f"Plan: {devices.number} × {devices.name} at {devices.utilisation:.0%} utilisation"
     counts = ("tokens", "flops", "seconds", "disk")
     rows = [(plan.arm, _steps(plan), *_amounts(*(getattr(plan, what) for what in counts))) for plan in plans]
     seeds = plans[0].seeds
     total = _amounts(*(seeds * sum(getattr(plan, what) for plan in plans) for what in counts))
     rows.append((f"all, {seeds} seed{'s' if seeds > 1 else ''}", NONE, *total))
+    if any(plan.early for plan in plans):
+        notes = [*notes, "≤: the phase ends when it reaches its goal (align.until); pretrain gets what it saves (≥)"]
     columns = ("Arm", "Steps", "Tokens", "FLOPs", "Time", "Disk")
-    return [Table(title, columns, tuple(rows), "\n".join(notes)), _memory_table(plans, devices)]
+    cost = Table(title, columns, tuple(rows), "\n".join(notes))
+    return [cost, *_reading_table(plans), _memory_table(plans, devices)]
+
+
+def _reading_table(plans: Sequence[Plan]) -> list[Table]:
+    """Return what stage 2 of each arm reads; no table if that is not known without the data."""
+    rows = [
+        (
+            plan.arm,
+            language,
+            quantity(own.tokens),
+            percent(own.share),
+            NONE if own.passes is None else f"{own.passes:.2f}",
+        )
+        for plan in plans
+        for language, own in plan.reading.items()
+    ]
+    columns = ("Arm", "Language", "Tokens", "Share", "Passes over its text")
+    return [Table("What stage 2 reads", columns, tuple(rows), labels=2)] if rows else []
 
 
 def _steps(plan: Plan) -> str:
-    return ", ".join(f"{name} {steps:,}" for name, steps in plan.steps.items())
+    bounds = dict.fromkeys(plan.early, "≤ ") | ({MAIN: "≥ "} if plan.early else {})
+    return ", ".join(f"{name} {bounds.get(name, '')}{steps:,}" for name, steps in plan.steps.items())
 
 
 def _amounts(tokens: float, flops: float, seconds: float, disk: float) -> tuple[str, ...]:

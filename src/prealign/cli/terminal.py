@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich import box
@@ -21,6 +24,28 @@ def plain_console(**settings: Any) -> Console:
 console = plain_console(quiet=not launch.is_first())
 # Tables keep their width; a narrower terminal wraps their lines.
 wide = plain_console(width=400, quiet=not launch.is_first())
+
+
+def say(text: str) -> None:
+    """Print text without line wrapping."""
+    console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def json_output() -> Iterator[None]:
+    """Keep standard output free for JSON: messages go to standard error, and tables are not printed."""
+    quiet = wide.quiet
+    console.stderr, wide.quiet = True, True
+    try:
+        yield
+    finally:
+        console.stderr, wide.quiet = False, quiet
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON to standard output; under a launcher only the first process does."""
+    if launch.is_first():
+        print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 class Watch:
@@ -50,10 +75,13 @@ class Watch:
         self.bars.stop()
 
     def show(self, event: Any) -> None:
-        """Show one event: a note, the end of an arm, or progress."""
+        """Show one event: a note, the end of an arm (early or not), or progress."""
         if event.progress is not None and event.progress.note:
             note = f"{event.progress.stage}: {event.progress.note}"
-            self.console.print(f"  {event.arm} seed {event.seed} · {note}", soft_wrap=True)
+            self.console.print(f"  {_named(event)} · {note}", soft_wrap=True)
+        elif event.unfinished:
+            self.console.print(f"  {_named(event)} · unfinished: {event.unfinished}", soft_wrap=True)
+            self._remove_bars(event)
         elif event.stages is not None:
             self._finish(event)
         elif self.console.is_terminal:
@@ -62,13 +90,16 @@ class Watch:
             self._line(event)
 
     def _finish(self, event: Any) -> None:
-        name = f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
+        name = _named(event)
         done = [stage for stage, ran in event.stages.items() if ran]
         fresh = [stage for stage, ran in event.stages.items() if not ran]
         words = ([f"done: {', '.join(done)}"] if done else []) + (
             [f"unchanged, skipped: {', '.join(fresh)}"] if fresh else []
         )
         self.console.print(f"  {name:<32} {'; '.join(words)}", soft_wrap=True)
+        self._remove_bars(event)
+
+    def _remove_bars(self, event: Any) -> None:
         for key in [key for key in self.tasks if key[:2] == (event.arm, event.seed)]:
             self.bars.remove_task(self.tasks.pop(key))
 
@@ -87,6 +118,10 @@ class Watch:
         left = f"{p.seconds / p.step * (p.steps - p.step):.0f} s left" if p.step else ""
         said = (f"{event.arm} seed {event.seed} · {p.stage} {p.step:,}/{p.steps:,}", _rate(p), left)
         self.console.print(f"  {' '.join(part for part in said if part)}", soft_wrap=True)
+
+
+def _named(event: Any) -> str:
+    return f"{event.arm} seed {event.seed}" if event.arm != "all arms" else event.arm
 
 
 def _rate(progress: Any) -> str:

@@ -4,7 +4,7 @@
 2. A `Phase` trains a model on text for a number of steps. Its loss is lm_weight · L_LM; each `Term` adds weight · loss
    of an `Objective` at every `every`-th step. A `Rewriter` may change the documents, an `Initialisation` the
    embeddings.
-3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by both.
+3. `cost` adds up the cost of a step, `start_cost` the cost of the initialisations; budgets are matched by `total`.
    `describe` returns the settings of a phase; fingerprints, report and model card use them.
 
 docs/extending.md shows step by step how to add a method.
@@ -12,10 +12,11 @@ docs/extending.md shows step by step how to add a method.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +24,11 @@ from torch import Tensor
 from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
+from prealign.methods.bitext_share import BitextShare as BitextShare
+from prealign.methods.cost import Cost as Cost
+from prealign.methods.coupling import Coupling as Coupling
 from prealign.methods.flops import training_flops
+from prealign.methods.goal import Goal
 from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
@@ -33,24 +38,6 @@ from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
 """Name of the main phase. Every arm has one, and the budget decides its number of steps."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of a step on one device: all FLOPs, the tokens read, and the part of the FLOPs that is always float32."""
-
-    flops: float = 0
-    tokens: float = 0
-    float32_flops: float = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.tokens + other.tokens, self.float32_flops + other.float32_flops)
-
-    def __mul__(self, steps: float) -> Cost:
-        return Cost(self.flops * steps, self.tokens * steps, self.float32_flops * steps)
-
-    def __truediv__(self, steps: float) -> Cost:
-        return Cost(self.flops / steps, self.tokens / steps, self.float32_flops / steps)
 
 
 class Objective(Protocol):
@@ -66,6 +53,8 @@ class Objective(Protocol):
 
     name: str
     reads_text: bool = False
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about a part of the loss that is not finite, by its name, such as {"align": "raise align.temperature"}."""
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return the inputs of the objective's step number `step` on rank `rank` of `ranks`.
@@ -106,8 +95,11 @@ class Objective(Protocol):
 class Initialisation(Protocol):
     """A change of the weights before a phase; `export` turns them back into plain weights after it.
 
-    Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
+    Subclasses inherit the defaults of `export`, `record`, `cost`, `step_cost`, `memory` and `unshardable`. changed: the
+    number of embedding rows that `apply` has set; None if it sets no rows.
     """
+
+    changed: int | None = None
 
     @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
@@ -123,6 +115,11 @@ class Initialisation(Protocol):
     def export(self, model: Any) -> None:
         """Turn the weights into plain weights of the model's class, in place. The outputs do not change."""
         return
+
+    def record(self) -> dict[str, Any]:
+        """Return what `apply` has done, for the results: the initialisation's name and its rows; {} if it sets no rows."""
+        name = self.describe()["initialisation"]
+        return {} if self.changed is None else {"initialisation": name, "rows": self.changed}
 
     def cost(self, model: Any) -> Cost:
         """Return the cost of `apply` on one device. `model` may be on the meta device."""
@@ -175,32 +172,14 @@ class Term:
 
 
 @dataclass(frozen=True)
-class BitextShare:
-    """Steps of a phase that read parallel text instead of the mixture: each pair of sentences is a document.
-
-    share: of the steps, at least one of them. place: where they are. "spread": as many blocks, evenly over the phase. The
-    blocks of parallel text and those of the mixture are the same in all three places; their order differs.
-    """
-
-    share: float = 1.0
-    place: Literal["first", "spread", "last"] = "spread"
-
-    def positions(self, steps: int, blocks_per_step: int) -> np.ndarray:
-        """Return the numbers (n,) of the phase's blocks that are parallel text, in ascending order."""
-        total, taken = steps * blocks_per_step, min(steps, max(1, round(self.share * steps))) * blocks_per_step
-        number = np.arange(taken)
-        if self.place == "spread":
-            return (2 * number + 1) * total // (2 * taken)
-        return number if self.place == "first" else total - taken + number
-
-
-@dataclass(frozen=True)
 class Phase:
     """One training phase of an arm. Batch sizes are per device.
 
     name: of the stage and its checkpoint folder, unique within the arm; the main phase is called "pretrain". steps:
     None in the main phase, where the budget decides. batch_size: blocks of `context` tokens in a step. warmup: share of
-    the steps.
+    the steps. embedding_rate: factor on the learning rate of the input and the output embedding. lm_every: L_LM is part of
+    the loss at every `lm_every`-th step, and the others read no text. goal: what an aligning phase is to reach; it may end
+    the phase before `steps`. coupling: of the optimiser, for the embeddings.
     """
 
     name: str
@@ -211,21 +190,36 @@ class Phase:
     weight_decay: float = 0.1
     warmup: float = 0.05
     lm_weight: float = 1.0
+    embedding_rate: float = 1.0
+    lm_every: int = 1
     terms: tuple[Term, ...] = ()
     rewriting: Rewriting | None = None
     bitext: BitextShare | None = None
     initialisations: tuple[Initialisation, ...] = ()
     freeze_body: bool = False
+    goal: Goal | None = None
+    coupling: Coupling | None = None
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the phase ends before its last step if it reaches its goal. `steps` are then the most."""
+        return self.goal is not None and self.goal.until is not None
 
     @property
     def text_tokens(self) -> int:
-        """Tokens of text that one device reads in a step; 0 without L_LM."""
+        """Tokens of text that one device reads in a step with text; 0 without L_LM."""
         return self.batch_size * self.context if self.lm_weight else 0
+
+    @property
+    def text_steps(self) -> int:
+        """Number of steps that read text; blocks are made for these."""
+        assert self.steps, "call `settled` first: the phase has no number of steps"
+        return math.ceil(self.steps / self.lm_every)
 
     def cost(self, model: Any, devices: int = 1) -> Cost:
         """Return the mean cost of a step on one of `devices`. A term adds 1 / `every` of its objective's cost."""
         flops = training_flops(model, self.text_tokens, self.context, freeze_body=self.freeze_body)
-        total = Cost(flops, self.text_tokens)
+        total = Cost(flops, self.text_tokens) / self.lm_every
         for term in self.terms:
             total += term.objective.cost(model, devices, freeze_body=self.freeze_body) / term.every
         for initialisation in self.initialisations:
@@ -236,6 +230,16 @@ class Phase:
         """Return the cost of the initialisations on one device, before the first step."""
         return sum((initialisation.cost(model) for initialisation in self.initialisations), Cost())
 
+    def total(self, model: Any, devices: int = 1, *, steps: int | None = None) -> Cost:
+        """Return the cost of the whole phase on one of `devices`: start, `steps` steps and the measurements of its goal.
+
+        steps: None for those of the phase. A phase that ends early costs less.
+        """
+        steps = steps or self.steps
+        assert steps, "call `settled` first: the phase has no number of steps"
+        total = self.start_cost(model) + self.cost(model, devices) * steps
+        return total + self.goal.cost(model, steps) if self.goal else total
+
     def check(self, model: Any) -> None:
         """Raise RecipeError if an objective cannot train this model."""
         for term in self.terms:
@@ -244,17 +248,24 @@ class Phase:
     @property
     def unshardable(self) -> str | None:
         """Why FSDP cannot shard the model of this phase. None if it can."""
-        return next((why for initialisation in self.initialisations if (why := initialisation.unshardable)), None)
+        coupled = (
+            "couples the optimiser's moments of rows, which FSDP would spread over devices" if self.coupling else None
+        )
+        return next((why for initialisation in self.initialisations if (why := initialisation.unshardable)), coupled)
 
     def describe(self) -> dict[str, Any]:
         """Return every setting that decides the trained weights, except data and model, as JSON values."""
         plain = ("name", "steps", "batch_size", "context", "learning_rate", "weight_decay", "warmup", "lm_weight")
+        factors = {key: getattr(self, key) for key in ("embedding_rate", "lm_every") if getattr(self, key) != 1}
         return {
             **{key: getattr(self, key) for key in (*plain, "freeze_body")},
+            **factors,
             "objectives": [term.describe() for term in self.terms],
             "rewriting": self.rewriting.describe() if self.rewriting else None,
             "initialisations": [initialisation.describe() for initialisation in self.initialisations],
             **({"bitext": asdict(self.bitext)} if self.bitext else {}),
+            **({"coupling": self.coupling.describe()} if self.coupling else {}),
+            **({"goal": self.goal.describe()} if self.goal and self.ends_early else {}),
         }
 
 
@@ -268,6 +279,7 @@ def main_phase(section: PretrainSection, **more: Any) -> Phase:
         learning_rate=section.learning_rate,
         weight_decay=section.weight_decay,
         warmup=section.warmup,
+        embedding_rate=section.embedding_rate,
         freeze_body=section.freeze_body,
         **more,
     )

@@ -71,11 +71,13 @@ def _languages(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _shares(recipe: Recipe) -> Iterator[Problem]:
-    """Check that language weights name languages of the recipe, and that a language is left to switch into."""
+    """Check that weights and passes name languages of the recipe, and that a language is left to switch into."""
     source, targets = recipe.source.language, [target.language for target in recipe.targets]
-    weights, drawn = recipe.mixture.weights, recipe.switch.targets
+    mixture, drawn = recipe.mixture, recipe.switch.targets
+    weights, passes = mixture.weights, mixture.passes
     for key, named, known, kind in (
         (("mixture", "weights"), weights, [source, *targets], "language"),
+        (("mixture", "passes"), passes, [source, *targets], "language"),
         (("switch", "targets"), drawn, targets, "target"),
     ):
         for language in named:
@@ -84,10 +86,25 @@ def _shares(recipe: Recipe) -> Iterator[Problem]:
     missing = [language for language in (source, *targets) if weights and language not in weights]
     if missing:
         yield ("mixture", "weights"), f"has no weight for {', '.join(missing)}: name every language, or none"
-    if weights and recipe.mixture.temperature != 1.0:
-        yield ("mixture", "temperature"), "mixture.weights decide the shares: remove one of the two"
+    if passes and set(passes) >= {source, *targets}:
+        yield ("mixture", "passes"), f"names every language: leave one out, such as {source}, which fills up the steps"
+    settings = {"weights": weights, "passes": passes, "temperature": mixture.temperature != 1.0}
+    if len(deciding := [key for key, is_set in settings.items() if is_set]) > 1:
+        yield ("mixture",), f"{' and '.join(deciding)} each decide the shares of languages: keep one of them"
     if drawn and not any(drawn.get(language, 1.0) for language in targets):
         yield ("switch", "targets"), "every target has the weight 0: set switch.ratio to 0 for no switching"
+
+
+def _primary(recipe: Recipe) -> Iterator[Problem]:
+    """Check that the primary comparison is one of an arm of the recipe with the baseline, in a target language."""
+    section, targets = recipe.primary, [target.language for target in recipe.targets]
+    others = [arm for arm in recipe.arms if arm != recipe.baseline]
+    if "arm" in section.model_fields_set and section.arm not in others:
+        why = "is the baseline" if section.arm == recipe.baseline else "is not in `arms`"
+        yield ("primary", "arm"), f"{section.arm!r} {why}{did_you_mean(section.arm, others)}"
+    if section.language is not None and section.language not in targets:
+        hint = did_you_mean(section.language, targets)
+        yield ("primary", "language"), f"{section.language!r} is not a language of `targets`{hint}"
 
 
 def _one_model(recipe: Recipe) -> Iterator[Problem]:
@@ -95,10 +112,8 @@ def _one_model(recipe: Recipe) -> Iterator[Problem]:
     sources = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
     if not sources:
         yield ("model",), "has no model: set one of preset, config, pretrained"
-    elif len(sources) > 1 and "preset" in sources and "preset" not in model.model_fields_set:
-        yield ("model", sources[1]), f"preset is {model.preset!r} by default: add 'preset: null'"
     elif len(sources) > 1:
-        yield ("model",), f"has {' and '.join(sources)}: leave one, set the others to null"
+        yield ("model",), f"has {' and '.join(sources)}: leave one"
     if model.pretrained and recipe.tokenizer.path is None:
         yield ("model", "pretrained"), "needs the tokenizer of the checkpoint: set tokenizer.path"
     if recipe.tokenizer.extend and recipe.tokenizer.path is None:
@@ -252,12 +267,13 @@ def _transfer_lengths(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[
 
 _Check = Callable[[Recipe], Iterable[Problem]]
 _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
-    (("seeds", "arms", "baseline", "variants"), arm_problems),
+    (("seeds", "arms", "family", "baseline", "variants"), arm_problems),
     (("source", "targets", "lexicon", "arms"), _languages),
     (("model", "tokenizer"), _one_model),
     (("tokenizer", "targets"), _learned_tokens),
     (("pretrain", "evaluate"), _window),
     (("source", "targets", "mixture", "switch"), _shares),
+    (("arms", "baseline", "primary", "targets"), _primary),
     (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("source", "targets", "bitext", "pretrain"), _bitext),
     (("trainer",), _trainer),

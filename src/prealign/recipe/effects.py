@@ -7,6 +7,7 @@ from typing import Any
 
 from prealign.languages import CLONE_SUFFIX
 from prealign.recipe.arms import ARMS, OPTIONAL, resolve_arm
+from prealign.recipe.presets import FAR, PRESET_SETTINGS
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe, TargetText, TokenizerSection
 
@@ -15,16 +16,20 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "align": ("align.steps",),
     "align.temperature": ("align.steps", "sustain.weight"),
     "align.bos": ("align.steps", "sustain.weight"),
+    "align.senses": ("align.steps", "sustain.weight"),
+    "align.neighbours": ("align.steps", "sustain.weight"),
     "align.micro_pairs": ("align.steps", "sustain.weight"),
     "switch": ("switch.ratio",),
     "lexicon.inflect": ("switch.ratio",),
     "sustain": ("sustain.weight",),
     "anchor": ("anchor.enabled",),
-    "anchor.frequency_ratio": ("anchor.enabled", "next_word", "twin_mask"),
-    "anchor.em_rounds": ("anchor.enabled", "next_word", "twin_mask"),
+    "anchor.frequency_ratio": ("anchor.enabled", "next_word", "twin_mask", "twin_adam", "align.start"),
+    "anchor.em_rounds": ("anchor.enabled", "next_word", "twin_mask", "twin_adam", "align.start"),
+    "anchor.sources_per_row": ("anchor.enabled", "align.start"),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
+    "evaluate.strict": ("evaluate.dictionaries",),
 }
 
 
@@ -58,7 +63,14 @@ def ineffective(recipe: Recipe) -> list[str]:
             warnings.append(
                 f"methods.{name}: has no effect: no arm of this recipe uses the method; add {name!r} to `arms`"
             )
-    return [*warnings, *_unused(recipe), *_whole_batches(recipe, arms), *_same_arms(recipe.arms, trained)]
+    return [
+        *warnings,
+        *_unused(recipe),
+        *_of_stage_1(recipe, arms),
+        *_far_off(recipe),
+        *_whole_batches(recipe, arms),
+        *_same_arms(recipe.arms, trained),
+    ]
 
 
 def _value(recipe: Recipe, key: str) -> Any:
@@ -99,6 +111,32 @@ def _unused(recipe: Recipe) -> Iterator[str]:
     for i, file in enumerate(recipe.lexicon.files):
         if file.target.endswith(CLONE_SUFFIX):
             yield f"lexicon.files.{i}: {file.path!r} is not read: a clone's dictionary is made from the corpus"
+
+
+def _of_stage_1(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
+    aligned = [arm for arm in arms if arm.align.steps]
+    if not aligned:
+        return
+    given = [key for key in ("lr_scheduler_type", "lr_scheduler_kwargs") if key in recipe.trainer]
+    if given and any(arm.align.until is not None for arm in aligned):
+        yield f"trainer.{given[0]}: has no effect on stage 1, whose schedule follows from align.until"
+    if recipe.align.start and all(arm.anchor.enabled for arm in aligned):
+        yield f"align.start: {recipe.align.start!r} has no effect: anchored rows start as their translations' rows"
+    if recipe.align.lm_every > 1 and not any(arm.align.lm_weight for arm in aligned):
+        yield f"align.lm_every: {recipe.align.lm_every} has no effect: align.lm_weight is 0"
+
+
+def _far_off(recipe: Recipe) -> Iterator[str]:
+    """Warn of rates and batch sizes far from what trains the preset well."""
+    preset = recipe.model.preset
+    if preset is None:
+        return
+    for name, key in (("pretrain", "learning_rate"), ("pretrain", "batch_size"), ("align", "learning_rate")):
+        section = getattr(recipe, name)
+        found = PRESET_SETTINGS.get(preset, {}).get(name, {}).get(key, type(section).model_fields[key].default)
+        value = getattr(section, key)
+        if not found / FAR < value < found * FAR:
+            yield f"{name}.{key}: {value:g} is far from {found:g}, which was found for the preset {preset}"
 
 
 def _whole_batches(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:

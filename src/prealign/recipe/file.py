@@ -22,15 +22,19 @@ import yaml
 from pydantic import ValidationError
 
 from prealign.errors import RecipeError
+from prealign.files import plain_bytes
 from prealign.recipe.arms import put_setting
 from prealign.recipe.checks import contradictions
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
+from prealign.recipe.trainer import masked
 from prealign.recipe.validate import Key, Problem, show, validate
 
 MOST_VALUES = 100_000
 """Maximum number of values in a file, counting repeats by aliases: a few hundred bytes can expand to billions."""
 MOST_LEVELS = 50
+LARGEST = 10_000_000
+"""Bytes of a recipe. PyYAML needs minutes for more."""
 
 AnySection = TypeVar("AnySection", bound=Section)
 Place = tuple[int, int, str]
@@ -69,7 +73,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}:1: no recipe: the file is empty or has no 'key: value' lines")
     located = _located(problems, places)
     for number, override in enumerate(overrides, start=1):
-        located += _override(data, places, override, (number, 0, f"override {override!r}"))
+        located += _override(data, places, override, (number, 0, f"override {masked(override)!r}"))
     outcome = validate(data)
     if isinstance(outcome, Recipe):
         problems = contradictions(outcome)
@@ -105,13 +109,13 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _read_text(path: str | Path) -> str:
     try:
-        content = Path(path).read_bytes()
-        return content.decode("utf-8")
+        raw = plain_bytes(path, LARGEST)
+        return raw.decode("utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8 text") from error
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: byte {raw[error.start]:#04x} is not UTF-8 text") from error
 
 
 def _read_yaml(text: str, at: Callable[[int], Place]) -> tuple[Any, dict[Key, Place], list[Problem]]:

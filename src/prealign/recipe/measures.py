@@ -7,7 +7,17 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
+from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share
+
+
+class PrimarySection(Section):
+    """The primary comparison: the one test that is named before the run, and whose p is not corrected. It compares test
+    perplexities of an arm and the baseline. All other comparisons are corrected for their number."""
+
+    arm: str = "prealign"
+    """The arm. Without it in `arms` there is no primary comparison."""
+    language: str | None = None
+    """The target language. null: the first of `targets`."""
 
 
 class KnowledgeSection(Section):
@@ -39,7 +49,7 @@ class KnowledgeSection(Section):
 
 
 class TestDictionary(Section):
-    """A test dictionary from the source language to `target`. Its words are never aligned or switched."""
+    """A test dictionary from the source language to `target`. Its words are never aligned or switched; see `strict`."""
 
     path: str
     """Path of the file."""
@@ -56,7 +66,7 @@ class TestDictionary(Section):
 class SentenceSet(Section):
     """Parallel sentences: one file per language, one sentence per line. Line i has the same meaning in every file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the set in results and report."""
     files: dict[str, str]
     """File of each language. Clone sentences are made from the source's."""
@@ -84,6 +94,9 @@ class EvaluateSection(Section):
     """Maximum number of word pairs of each kind in these measurements, drawn by seed."""
     dictionaries: list[TestDictionary] = Field(default=[])
     """Test dictionaries for word retrieval. Their source words leave the training lexicon, whichever file they come from."""
+    strict: bool = True
+    """Whether the answers of test dictionaries leave the training lexicon too, as translations of any word. false: an answer
+    may be trained as the translation of another word. Scores are given by what was trained in both cases."""
     candidates: Positive = 5000
     """Candidates in retrieval from test dictionaries: this many most frequent words of each language's training text,
     plus the queries. Words rarer than `lexicon.minimum_count` are no candidates."""
@@ -125,7 +138,7 @@ class TransferTask(Section):
     A tab-separated file has a header, or `columns` names its columns.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     """Name of the task in results and report."""
     train: str | None = None
     """Training file in the source language."""

@@ -31,6 +31,11 @@ METHODS: dict[str, str] = {
     "parallel_text": "prealign.methods.peers.parallel_text:ParallelText",
     "salad": "prealign.methods.peers.salad:Salad",
     "substitution": "prealign.methods.peers.substitution:LexicalSubstitution",
+    # sentences of parallel text
+    "afp": "prealign.methods.peers.afp:AlignAfterPretraining",
+    "infoxlm": "prealign.methods.peers.infoxlm:InfoXLM",
+    "veco": "prealign.methods.peers.veco:Veco",
+    "weam": "prealign.methods.peers.weam:Weam",
 }
 
 

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from prealign.languages import is_tag, tag_of_name
+from prealign.strict_json import shown
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+LONGEST_NAME = 100
+"""Characters of a name: it becomes a part of names of files, which have at most 255 bytes."""
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
+
+
+def name_fault(text: str) -> str | None:
+    """Return why a text is not a name that may become a part of a path; None if it is one."""
+    if len(text) > LONGEST_NAME:
+        return f"{shown(text)} has {len(text)} characters, and a name at most {LONGEST_NAME}"
+    if not _NAME.fullmatch(text):
+        return f"{shown(text)} is not a name: use only letters, digits, _ . and -, and begin with a letter, digit or _"
+    return None
+
+
+def _name(text: str) -> str:
+    if fault := name_fault(text):
+        raise ValueError(fault)
+    return text
+
+
+def _tag(text: str) -> str:
+    if not is_tag(text):
+        near = tag_of_name(text)
+        meant = f"; did you mean {near!r}?" if near else ", such as en, de-AT or zh-Hant"
+        raise ValueError(f"{shown(text)} is not a language tag{meant}")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""A name that may become a part of a path."""
+Tag = Annotated[str, AfterValidator(_tag)]
+"""A language tag, which becomes a part of paths."""
 
 
 def _in_order(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -37,3 +75,10 @@ class Section(BaseModel):
         out.
         """
         return self.model_dump(exclude_defaults=True, exclude=set(without))
+
+    def completed(self, values: Mapping[str, Any]) -> Section:
+        """Return a copy with values for the settings that the user left out. They still count as left out."""
+        missing = {key: value for key, value in values.items() if key not in self.model_fields_set}
+        copy = self.model_copy(update=missing)
+        copy.model_fields_set.difference_update(missing)
+        return copy

@@ -11,16 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
+from prealign.recipe.measures import EvaluateSection, KnowledgeSection, PrimarySection, TransferTask
 from prealign.recipe.methods import (
     AlignSection,
     AnchorSection,
     NextWordSection,
     SustainSection,
     SwitchSection,
+    TwinAdamSection,
     TwinMaskSection,
 )
-from prealign.recipe.section import Count, Positive, Rate, Section, Seed, Share
+from prealign.recipe.presets import PRESET_SETTINGS
+from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share, Tag
 
 SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 
@@ -28,7 +30,7 @@ SegmenterName = Literal["auto", "whitespace", "rjieba", "icu", "longest_match"]
 class SourceText(Section):
     """The source language: most training text is in it, and code-switching replaces its words."""
 
-    language: str = "en"
+    language: Tag = "en"
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
     """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
@@ -41,7 +43,7 @@ class SourceText(Section):
 class TargetText(Section):
     """A target language. The clone `xx-clone` of source `xx` needs no text: it is source text with other token ids."""
 
-    language: str
+    language: Tag
     """Language tag, such as `de`, or the clone of the source language, such as `en-clone`."""
     text: list[str] = Field(default=[])
     """Text of the language, as in `source.text`. A clone has none."""
@@ -87,7 +89,7 @@ class TokenizerSection(Section):
     path: str | None = None
     """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
     revision: str | None = None
-    """Commit, branch or tag of the hub id `path`. null: main. A run records the commit and stays with it."""
+    """Commit, branch or tag of the hub id `path`. null: main. A run records and keeps its commit."""
     vocab_size: Positive = 4000
     """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
     bos: bool | None = None
@@ -153,7 +155,9 @@ class BitextFile(Section):
     """Parallel text of the source language and `target`: two files, a sentence a line, or one file that has both."""
 
     target: str
+    """Target language of the parallel text: one of `targets`."""
     source_file: str | None = None
+    """File of the source's sentences, with `target_file`."""
     target_file: str | None = None
     """Line n of `target_file` translates line n of `source_file` (Moses, OPUS)."""
     path: str | None = None
@@ -198,20 +202,26 @@ class ModelSection(Section):
     """The causal LM: exactly one of `preset`, `config` and `pretrained`."""
 
     preset: Literal["nano", "micro", "mini", "70m", "150m", "400m", "1b"] | None = "nano"
-    """A Llama architecture of this size with random weights. Set null to use `config` or `pretrained`."""
+    """A Llama architecture of this size with random weights. Its settings (`prealign.recipe.presets`) replace the defaults
+    of `pretrain`, `align`, `anchor` and `model`. With `config` or `pretrained` the default is null."""
     config: str | None = None
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
     """Folder or hub id of a pretrained checkpoint. It also needs `tokenizer.path`."""
     revision: str | None = None
-    """Commit, branch or tag of the hub id in `config` or `pretrained`. null: main. A run records the commit and stays
-    with it."""
+    """Commit, branch or tag of the hub id in `config` or `pretrained`. null: main. A run records and keeps its commit."""
     tie_embeddings: bool = False
     """Whether input and output embedding share one matrix. Presets only; other models follow their config."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention implementation of transformers."""
     trust_remote_code: bool = False
     """Whether transformers may run Python code that comes with the model or tokenizer. Allow it only for code you trust."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> ModelSection:
+        if "preset" not in self.model_fields_set and (self.config or self.pretrained):
+            self.__dict__["preset"] = None
+        return self
 
 
 class MixtureSection(Section):
@@ -228,7 +238,10 @@ class MixtureSection(Section):
     short."""
     weights: dict[str, Rate] = Field(default={})
     """Relative share of tokens for each language, for example {en: 9, de: 1}. Name every language. Empty: the shares
-    follow `temperature`."""
+    follow `passes` or `temperature`."""
+    passes: dict[str, Rate] = Field(default={})
+    """Passes of stage 2 over the training text of a language, for example {de: 8}. Languages that are not named fill up the
+    steps, each in proportion to its text. Instead of `weights` and `temperature`."""
 
     @property
     def clone_in_source_ids(self) -> bool:
@@ -248,6 +261,8 @@ class PretrainSection(Section):
     """Length of a block in tokens, in both stages."""
     learning_rate: Rate = 3e-4
     """Peak learning rate of AdamW; it decays by a cosine schedule."""
+    embedding_rate: Rate = 1.0
+    """Factor on the learning rate of the input and the output embedding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Weight decay of AdamW."""
     warmup: Share = 0.05
@@ -278,13 +293,10 @@ class Variant(Section):
     """Changed settings by dotted key, for example {switch.ratio: 0.1}."""
 
 
-_NAME = r"^[A-Za-z0-9_.-]+$"
-
-
 class Recipe(Section):
     """A whole experiment. A section is described at its class."""
 
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Name
     """Name of the experiment. The default run folder is runs/NAME."""
     seeds: list[Seed] = Field(default=[0], min_length=1)
     """Each arm is trained once with each seed. A seed decides initial weights, data order, code-switching and held-out
@@ -293,6 +305,10 @@ class Recipe(Section):
     """Arms to train and compare: built-in arms (`prealign.recipe.arms`), methods, or names of `variants`."""
     baseline: str = "joint"
     """Arm that all other arms are compared with."""
+    primary: PrimarySection = PrimarySection()
+    family: list[str] = Field(default=[])
+    """Arms whose comparisons are corrected together for their number (Holm). Name it where arms are run apart and merged.
+    Empty: `arms`; arms that are merged later are then corrected apart."""
     jobs: Positive = 1
     """Number of arms trained at the same time. Each gets an equal share of the CPU cores."""
     processes: Positive = 1
@@ -310,11 +326,12 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     next_word: NextWordSection | None = None
     twin_mask: TwinMaskSection | None = None
+    twin_adam: TwinAdamSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
-    method: Annotated[str, Field(pattern=_NAME)] = "prealign"
+    method: Name = "prealign"
     """Training method. Each arm sets it; to use a method, name it in `arms`."""
     methods: dict[str, dict[str, Any]] = Field(default={})
     """Settings of methods, by method name (`prealign.recipe.registry`)."""
@@ -325,3 +342,9 @@ class Recipe(Section):
     """Custom arms, by name. Name them in `arms` to train them."""
     trainer: dict[str, Any] = Field(default={})
     """Further arguments of `transformers.TrainingArguments` (report_to, fsdp, deepspeed, dataloader_num_workers …)."""
+
+    @model_validator(mode="after")
+    def _settings_of_the_preset(self) -> Recipe:
+        for name, settings in PRESET_SETTINGS.get(self.model.preset or "", {}).items():
+            self.__dict__[name] = getattr(self, name).completed(settings)
+        return self

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prealign.files import read_json
 from prealign.recipe.sections import Recipe
-from prealign.recipe.validate import Problem, did_you_mean
+from prealign.recipe.validate import Key, Problem, did_you_mean
 
+_SECRET = re.compile(r"(?:.*_)?(?:token|api_?key|password|passwd|secret)", re.IGNORECASE)
+"""Keys whose text values are secrets."""
+_SECRET_VALUE = re.compile(r"((?:token|api_?key|password|passwd|secret)['\"]?\s*[:=]\s*)[^\s,}]+", re.IGNORECASE)
 _FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 """Arguments that may name a JSON file."""
 
@@ -41,6 +45,23 @@ def deciding(trainer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def secrets_in(value: Any, key: Key = ()) -> Iterator[Key]:
+    """Yield the key of each secret in nested settings. A recipe is copied into the run folder, results and report."""
+    if isinstance(value, dict):
+        for name, own in value.items():
+            if isinstance(own, str) and own and _SECRET.fullmatch(str(name)):
+                yield (*key, name)
+            yield from secrets_in(own, (*key, name))
+    elif isinstance(value, list):
+        for i, own in enumerate(value):
+            yield from secrets_in(own, (*key, i))
+
+
+def masked(override: str) -> str:
+    """Return an override for a message, without the values of secrets."""
+    return _SECRET_VALUE.sub(r"\1***", override)
+
+
 _SET_BY_PROJECT = {
     # fields of TrainingArguments: the advice for the user
     ("max_steps", "num_train_epochs"): "stages are counted in steps; set pretrain.steps or align.steps",
@@ -60,9 +81,21 @@ _SET_BY_PROJECT = {
         *("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
         "enable_jit_checkpoint",
     ): "a stage that was killed resumes automatically, with the same final weights; set checkpoint.every",
+    ("logging_nan_inf_filter",): "it hides losses that are not finite; a stage ends at the first one",
+    (
+        "bf16_full_eval",
+        "fp16_full_eval",
+    ): "validation has the precision of training, and measures of a trained model theirs",
+    ("use_cpu",): "it would hide the devices from training alone; hide them from all with CUDA_VISIBLE_DEVICES=''",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
     ("liger_kernel_config",): "use_liger_kernel turns on the fused loss only, no other kernels",
 }
+
+
+_NO_SECRET = (
+    "is a secret, which every reader of the run folder, results and report would see: remove it, log in by "
+    "`hf auth login`, or set the environment variable of the service, such as HF_TOKEN"
+)
 
 
 def _trainer(recipe: Recipe) -> Iterator[Problem]:
@@ -77,6 +110,8 @@ def _trainer(recipe: Recipe) -> Iterator[Problem]:
             yield ("trainer", name), f"cannot be set here: {ours[name]}"
         elif name not in fields:
             yield ("trainer", name), f"not a field of TrainingArguments{did_you_mean(name, sorted(fields))}"
+    read = {name: (name in _FILES and settings_in(value)) or value for name, value in recipe.trainer.items()}
+    yield from ((("trainer", *key), _NO_SECRET) for key in secrets_in(read))
     yield from _report_to(recipe.trainer.get("report_to"))
 
 

@@ -59,7 +59,6 @@ _IS_NOT = {
     "float": "a number",
     "finite": "a finite number",
     "bool": "true or false",
-    "string_pattern": "a name: use only letters, digits, _ . and -",
     "string": "text: put it in quotes",
     "list": "a list: write it in [brackets], or one '- entry' a line",
     "dict": "a section: write one indented 'key: value' a line",

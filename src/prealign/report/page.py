@@ -18,13 +18,13 @@ from markupsafe import Markup
 from pandas import DataFrame
 
 from prealign.files import write_text
-from prealign.report.figures import alignment, curves, drawing, dynamics, perplexity, sweeps
+from prealign.report.figures import alignment, curves, drawing, dynamics, frontier, perplexity, sweeps
 from prealign.report.figures import external_retrieval as external_figures
 from prealign.report.figures.drawing import Picture
 from prealign.report.finding import finding
 from prealign.report.results import Results, language_label
 from prealign.report.results_file import Content
-from prealign.report.tables import budget, data, language_modelling, parity, retrieval, tasks
+from prealign.report.tables import budget, data, established, language_modelling, parity, retrieval, tasks, unfinished
 from prealign.report.tables import external_retrieval as external
 from prealign.report.tables.table import Table, to_markdown
 
@@ -80,7 +80,7 @@ def pictures(results: Results) -> list[Picture]:
     """Return every figure that the results have data for, alignment during training first; equal results, equal bytes."""
     makers = (
         dynamics.dynamics, alignment.alignment, external_figures.external_retrieval, perplexity.perplexities,
-        curves.validation, curves.losses, sweeps.sweep_curves,
+        frontier.frontier_curves, curves.validation, curves.losses, sweeps.sweep_curves,
     )  # fmt: skip
     with drawing.style():
         return [picture for make in makers for picture in make(results)]
@@ -89,9 +89,10 @@ def pictures(results: Results) -> list[Picture]:
 def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
-        language_modelling.language_modelling, language_modelling.inside_outside, tasks.transfer, tasks.knowledge,
-        retrieval.retrieval, external.retrieval_tables, external.tested_dictionaries, parity.tokens_to_parity,
-        budget.budget, budget.switching, budget.switching_by_language,
+        unfinished.unfinished, language_modelling.language_modelling, language_modelling.inside_outside,
+        tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval, external.retrieval_tables,
+        external.strata_tables, external.tested_dictionaries,
+        parity.tokens_to_parity, budget.budget, budget.initial_rows, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
 

@@ -16,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import ResultsError
+from prealign.evaluation.score import SCHEMA
+from prealign.files import plain_bytes
 from prealign.report.schema import type_problems
 
 Content = dict[str, Any]
 Row = dict[str, Any]
 
-SCHEMA = 1
 _REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "scores": ("arm", "seed", "task", "language", "metric", "value"),
-    "budget": ("arm", "seed", "stage", "tokens", "flops", "seconds"),
-    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p"),
+    "budget": ("arm", "seed", "stage", "tokens", "lm_tokens", "flops", "seconds"),
+    "comparisons": ("arm", "baseline", "task", "language", "metric", "difference", "low", "high", "p", "scale"),
     "history": ("arm", "seed", "stage", "points"),
+    "alignment": ("arm", "seed", "stage", "language", "value", "layers", "until", "most"),
     "switching": ("arm", "seed", "ratio", "mode", "coverage", "expected", "realised"),
     "transfer": ("arm", "seed", "task"),
+    "unfinished": ("arm", "seed", "reason"),
 }
 _IDENTITY = ("arm", "seed", "task", "language", "metric", "condition", "layer", "stage", "split")
 _PROBLEMS_SHOWN = 5
@@ -40,7 +43,7 @@ def read_results(path: Path) -> Content:
     Raises ResultsError, naming the file, when it is missing, not JSON, of another schema, or lacks keys.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(plain_bytes(path).decode("utf-8"))
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror}); `prealign run` writes it") from error
     except UnicodeDecodeError as error:

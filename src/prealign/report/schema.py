@@ -45,10 +45,12 @@ class _Comparison(_Measured, total=False):
     p_holm: Number
     ratio: Number
     unit: str
+    scale: str
 
 
 class _Budget(_Run, total=False):
     tokens: float
+    lm_tokens: float
     flops: float
     seconds: float
     steps: int
@@ -70,6 +72,24 @@ class _Point(TypedDict, total=False):
 class _Curve(_Run, total=False):
     language: str
     points: list[_Point]
+
+
+class _Alignment(_Run, total=False):
+    language: str
+    value: Number
+    n: int
+    layers: str
+    until: Number
+    most: int
+
+
+class _Initialisation(_Run, total=False):
+    initialisation: str
+    rows: int
+
+
+class _Unfinished(_Run, total=False):
+    reason: str
 
 
 class _Switching(_Run, total=False):
@@ -119,10 +139,16 @@ class _Tested(TypedDict, total=False):
     asked_back: int
     pairs: int
     dropped: dict[str, int]
+    strata: dict[str, int]
+
+
+class _KeptOut(TypedDict, total=False):
+    count: int
+    examples: list[str]
 
 
 class _Tests(TypedDict, total=False):
-    kept_out: int
+    kept_out: dict[str, _KeptOut]
     reading: list[_Reading]
     dictionaries: list[_Tested]
 
@@ -172,6 +198,10 @@ class _Results(TypedDict, total=False):
     comparisons: list[_Comparison]
     history: list[_Curve]
     dynamics: list[_Curve]
+    alignment: list[_Alignment]
+    initialisations: list[_Initialisation]
+    unfinished: list[_Unfinished]
+    families: list[list[str]]
     switching: list[_Switching]
     mixture: list[_Mixture]
     transfer: list[_Transfer]

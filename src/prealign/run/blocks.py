@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,22 @@ class MadeBlocks:
 
 
 def make_blocks(
-    prepared: Prepared, recipe: Recipe, phase: Phase, folder: Path, *, seed: int, devices: int, spread: Spread
+    prepared: Prepared,
+    recipe: Recipe,
+    phase: Phase,
+    folder: Path,
+    *,
+    shares: Mapping[str, float] | None,
+    seed: int,
+    devices: int,
+    spread: Spread,
 ) -> MadeBlocks:
-    """Write the blocks of a phase, whose steps are known, to the folder of a stage."""
+    """Write the blocks of a phase, whose steps are known, to the folder of a stage. shares: of tokens, by language."""
     assert phase.steps is not None
     per_step = phase.batch_size * devices
-    blocks = phase.steps * per_step
+    blocks = phase.text_steps * per_step
     settings: dict[str, Any] = {"context": phase.context, "seed": seed, "spread": spread}
-    mixture, known = rewritten_mixture(prepared, recipe, phase.rewriting, spread)
+    mixture, known = rewritten_mixture(prepared.mixture(recipe, shares), phase.rewriting, spread)
     if phase.bitext is None:
         _, counts = write_blocks(mixture, folder, blocks=blocks, **settings)
         return MadeBlocks(mixture, counts, known)

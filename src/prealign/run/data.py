@@ -23,9 +23,10 @@ from prealign.lexicon.normalise import key_of
 from prealign.recipe.sections import Recipe
 from prealign.run.folder import finished, recorded
 from prealign.run.preparation.dictionaries import tested_words
+from prealign.run.reading import mixture_languages
 from prealign.text.arrow import load_arrow
 from prealign.text.bitext import TokenPairs, load_pairs
-from prealign.text.blocks import Mixture, token_shares
+from prealign.text.blocks import Mixture
 from prealign.text.clone import clone_language
 from prealign.text.facts.corpus import FACTS, QUESTIONS, split_names
 from prealign.text.facts.facts import Question, load_questions
@@ -106,7 +107,8 @@ class Prepared:
         if not self.tests.targets:
             return {}
         counted = read_json(self.folder / "lexicon" / TARGET_WORDS)
-        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, self.words, counted)
+        trained = Lexicon.load(self.folder / "lexicon" / LEXICON)  # without the names of facts
+        return tested_words(recipe.lexicon, recipe.evaluate, self.tests, trained, self.words, counted)
 
     @property
     def mark(self) -> str:
@@ -227,15 +229,11 @@ class Prepared:
         """The parallel text of each target language that has some, read when it is first asked for."""
         return _Bitext(self.folder / "bitext", list(self.record.get("bitext", {})))
 
-    def mixture(self, recipe: Recipe) -> Mixture:
-        """Return the training mixture of an arm, without rewriters."""
-        source, *targets = self.languages
-        chosen = targets if recipe.mixture.languages == "targets" else [source, *targets]
-        source_ids = recipe.mixture.clone_in_source_ids
+    def mixture(self, recipe: Recipe, shares: Mapping[str, float] | None) -> Mixture:
+        """Return the training mixture of an arm, with these shares of tokens, without rewriters."""
+        source_ids, chosen = recipe.mixture.clone_in_source_ids, mixture_languages(recipe)
         tokens = {language: self.training_tokens(language, source_ids=source_ids) for language in chosen}
-        sizes = {language: self.training_size(language) for language in chosen}
-        shares = token_shares(sizes, recipe.mixture.temperature, recipe.mixture.weights)
-        return Mixture(tokens=tokens, source=source, eos=self.eos, shares=shares, bos=self.bos)
+        return Mixture(tokens=tokens, source=self.languages[0], eos=self.eos, shares=shares, bos=self.bos)
 
 
 class _Bitext(Mapping[str, TokenPairs]):

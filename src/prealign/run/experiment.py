@@ -1,15 +1,18 @@
 """An experiment: all arms and seeds of a recipe, and results.json.
 
 1. Prepare the shared data (`prealign.run.preparation.prepare`).
-2. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
-3. After each arm, write results.json again, from all finished arms and seeds in the folder that are of these settings,
-   whichever command made them. An interrupted experiment keeps the results of its finished arms.
+2. Tell what each arm reads of each language (`prealign.run.reading`).
+3. Run each (seed, arm) that is not fresh (`prealign.run.execution`).
+4. After each arm, write results.json again, from all finished arms and seeds in the folder that are of these settings,
+   whichever command made them. An interrupted experiment keeps the results of its finished arms. An arm whose numbers are
+   not finite is listed as unfinished, and the others go on.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from prealign.errors import DivergedError
 from prealign.events import Event, OnEvent, Progress, silent
 from prealign.files import write_json
 from prealign.recipe.file import dump_recipe
@@ -21,9 +24,11 @@ from prealign.run.folder_results import FolderResults
 from prealign.run.launch_checks import check_launch
 from prealign.run.locks import alone_in
 from prealign.run.preparation.prepare import prepare
+from prealign.run.reading import reading_lines
 from prealign.run.revisions import pin, pinned, recorded_commits
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
+from prealign.training.loop import check_arguments
 from prealign.training.precision import device
 
 ALL_ARMS = "all arms"
@@ -35,7 +40,7 @@ def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
     """Run everything that is not fresh; return the content of results.json (under a launcher only in the first
-    process).
+    process), with "unfinished" in every process: arm, seed and reason of the runs that ended early.
 
     command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
     the user can fix, before any training if they can be found before.
@@ -44,6 +49,7 @@ def run_experiment(
     pairs = [(arm, seed) for seed in recipe.seeds for arm in recipe.arms]
     common: dict[str, Any] = {"devices": launch.count(), "command": command}
     arms = [ArmRun(*pair, recipe, prepared, run, silent, **common) for pair in pairs]
+    unfinished: list[dict[str, Any]] = []
     results: dict[str, Any] = {}
 
     def note(said: str) -> None:
@@ -51,17 +57,31 @@ def run_experiment(
 
     collected = FolderResults(arms, note)
 
+    def collect() -> None:
+        results.clear()
+        results.update(collected.content(unfinished))
+
     def save() -> None:
         with alone_in(run.results, patient=True):
-            results.update(collected.content())
+            collect()
             write_json(run.results, results)
 
+    def tell() -> None:
+        readings = {arm.arm: arm.reading for arm in arms if arm.seed == recipe.seeds[0]}
+        for line in reading_lines(readings):
+            on_event(Event(ALL_ARMS, 0, Progress("stage 2 reads", 0, 1, note=line)))
+
     # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.
-    ranks.by_first(lambda: results.update(collected.content()))
-    for arm, stages in run_arms(arms, recipe.jobs, on_event, force=force):
-        on_event(Event(arm.arm, arm.seed, stages=stages))
+    ranks.by_first(collect)
+    ranks.by_first(tell)
+    for arm, outcome in run_arms(arms, recipe.jobs, on_event, force=force):
+        if isinstance(outcome, DivergedError):
+            unfinished.append({"arm": arm.arm, "seed": arm.seed, "reason": str(outcome)})
+            on_event(Event(arm.arm, arm.seed, unfinished=str(outcome)))
+        else:
+            on_event(Event(arm.arm, arm.seed, stages=outcome))
         ranks.by_first(save)
-    return results
+    return results | {"unfinished": unfinished}
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> tuple[Recipe, Prepared]:
@@ -75,6 +95,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) ->
         cpu=device().type == "cpu",
         timeout=recipe.trainer.get("ddp_timeout", TIMEOUT),
     )
+
+    check_arguments(recipe.trainer)
 
     def begin() -> dict[str, Any]:
         run.claim(recipe.name, dump_recipe(recipe))

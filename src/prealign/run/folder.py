@@ -11,15 +11,19 @@
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
 1. A stage writes into `STAGE.partial`.
-2. At its end it writes `stage.json`: its fingerprint and its record. Then the folder is sealed (`prealign.seals`).
-3. The folder is renamed to `STAGE`. A folder with its final name is therefore complete.
+2. At its end its files are synced to disk. Then it writes `stage.json`: its fingerprint and its record. Then the folder is
+   sealed (`prealign.seals`).
+3. Its scratch is removed, and the folder is renamed to `STAGE`. A folder with its final name is therefore complete, also
+   after a power loss, and no checkpoint is removed before the weights are on disk.
 4. A stage is *fresh* while its fingerprint equals that of its settings, its input files and the stages it reads, and
    while its files are as they were sealed.
 5. A stage that is replaced is removed, or set aside if it took long to make (`prealign.run.former`).
 
 `STAGE.partial/scratch` (for example checkpoints, `prealign.training.checkpoints`) outlives a killed attempt. If the
-fingerprint in its `begun.json` is another one, checkpoints are set aside and the rest is removed. Scratch is removed when
-the stage is complete.
+fingerprint in its `begun.json` is another one, checkpoints are set aside and the rest is removed.
+
+A run folder is known by its recipe.yaml, or by its stages where recipe.yaml is missing or damaged: it is written again.
+Folders of stages are real folders. A link in their place is refused: what it points to is not ours.
 """
 
 from __future__ import annotations
@@ -35,7 +39,9 @@ from typing import Any
 import xxhash
 
 from prealign.contents import ContentCache
+from prealign.durable import inside, is_temporary, remove, remove_stale, rename, sync, sync_tree
 from prealign.errors import RunFolderError
+from prealign.faults import disk_errors
 from prealign.files import read_json, write_json, write_text
 from prealign.run.former import PARTIAL, kept, set_aside, size
 from prealign.run.locks import Use, use
@@ -45,7 +51,12 @@ from prealign.training.checkpoints import any_left
 STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
-FORMAT = 4
+_NAME = "name: "
+_EARLY = {"recipe.yaml", "hub.json", "hashes.json", "data.lock"}
+"""Files of a run folder before its first stage begins."""
+_SIGNS = ("data/*/stage.json", f"data/*/{SCRATCH}/{_BEGUN}", "arms/*/seed-*/*/stage.json")
+"""Files that no folder but that of a run has."""
+FORMAT = 5
 """Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
 LONG = 600
 """Seconds. A stage that took longer to make, or that trained, is set aside when another one replaces it."""
@@ -75,8 +86,8 @@ class RunFolder:
     results = property(lambda self: self.root / "results.json")
     report = property(lambda self: self.root / "report.html")
     hub = property(lambda self: self.root / "hub.json")
-    data = property(lambda self: self.root / "data")
-    harness = property(lambda self: self.root / "harness")
+    data = property(lambda self: inside(self.root, "data"))
+    harness = property(lambda self: inside(self.root, "harness"))
 
     def __reduce__(self) -> tuple[type[RunFolder], tuple[Path]]:
         return RunFolder, (self.root,)  # the use of the data stays with the process that registered it
@@ -90,28 +101,46 @@ class RunFolder:
         return self._contents.hashes(paths)
 
     def stage(self, arm: str, seed: int, name: str) -> Path:
-        """Return the folder of a stage of one arm and seed."""
-        return self.root / "arms" / arm / f"seed-{seed}" / name
+        """Return the folder of a stage of one arm and seed. RunFolderError if it is, or lies in, a link."""
+        return inside(self.root, "arms", arm, f"seed-{seed}", name)
 
     def stages(self, name: str) -> list[Path]:
         """Return the finished folders of a stage, over all arms and seeds."""
         return sorted(path.parent for path in self.root.glob(f"arms/*/seed-*/{name}/{STAGE_FILE}"))
 
     def claim(self, name: str, recipe: str) -> None:
-        """Write the recipe into the folder. name: of the recipe.
+        """Write the recipe into the folder, and remove what killed commands left there. name: of the recipe.
 
         Raises RunFolderError if the folder belongs to another recipe, or is not empty and not a run folder.
         """
-        if self.recipe.exists():
-            first = self.recipe.read_text(encoding="utf-8").partition("\n")[0]
-            if first != recipe.partition("\n")[0]:
-                raise RunFolderError(
-                    f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
-                    "Choose another folder with --out, or remove that one."
-                )
-        elif self.root.exists() and any(self.root.iterdir()):
+        if self.root.exists():
+            remove_stale(self.root)
+        own, found = recipe.partition("\n")[0], _text(self.recipe)
+        first = found.partition("\n")[0]
+        # A kill or a power loss leaves no file, an empty one, or its beginning.
+        cut = not found.strip("\0") or (first == found and own.startswith(first))
+        if first != own and first.startswith(_NAME) and not cut:
+            raise RunFolderError(
+                f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
+                "Choose another folder with --out, or remove that one."
+            )
+        if first != own and not self._is_ours(cut):
             raise RunFolderError(f"{self.root} is not empty and not a run folder. Choose another folder with --out.")
         write_text(self.recipe, recipe)
+
+    def _is_ours(self, cut: bool) -> bool:
+        """Whether a folder is empty or that of a run. cut: its recipe.yaml is missing or was not written to its end."""
+        left = [path for path in self.root.iterdir() if not is_temporary(path)] if self.root.exists() else []
+        early = cut and {path.name for path in left} <= _EARLY
+        return early or any(any(self.root.glob(pattern)) for pattern in _SIGNS)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; empty if there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def finished(folder: Path, mark: str, *, read: Collection[str] | None = ()) -> dict[str, Any] | None:
@@ -143,25 +172,26 @@ def run_stage(
     """Do the work of a stage in `folder.partial`, write its record and rename the folder. Returns the record.
 
     mark: fingerprint of the stage. work: gets the partial folder and returns the record. anew: discard the files of an
-    interrupted attempt. tell: gets notes on what is set aside.
+    interrupted attempt. tell: gets notes on what is set aside. DiskError if the disk cannot be written.
     """
-    partial = begin_stage(folder, mark, anew=anew, tell=tell)
-    return end_stage(folder, mark, {} if finished(partial, mark) else work(partial), tell=tell)
+    with disk_errors(folder):
+        partial = begin_stage(folder, mark, anew=anew, tell=tell)
+        return end_stage(folder, mark, {} if finished(partial, mark) else work(partial), tell=tell)
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return the folder of an incomplete stage."""
-    return folder.with_name(folder.name + PARTIAL)
+    """Return the folder of an incomplete stage. RunFolderError if it is a link."""
+    return inside(folder.parent, folder.name + PARTIAL)
 
 
 def begin_stage(folder: Path, mark: str, *, anew: bool = False, tell: Tell = silent) -> Path:
     """Return `folder.partial`, emptied except for scratch of the same fingerprint. A complete one stays unchanged.
 
     Checkpoints of another fingerprint are set aside, and work of this fingerprint that was set aside is taken back.
-    anew: empty it completely.
+    anew: empty it completely. RunFolderError if a folder of the stage is a link.
     """
     partial = partial_folder(folder)
-    scratch = partial / SCRATCH
+    scratch = inside(partial, SCRATCH)
     if anew and any_left(scratch):
         tell("its checkpoints are removed, as --force says: it starts anew")
     if not anew:
@@ -174,10 +204,10 @@ def begin_stage(folder: Path, mark: str, *, anew: bool = False, tell: Tell = sil
     whole = not anew and _begun(partial) == mark
     if not whole:
         # Remove this file first: after a kill, half-removed scratch must not count as whole.
-        (scratch / _BEGUN).unlink(missing_ok=True)
+        remove(scratch / _BEGUN)
     for path in partial.iterdir() if partial.exists() else ():
         if path != scratch or not whole:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
     write_json(scratch / _BEGUN, mark)
     return partial
 
@@ -205,8 +235,8 @@ def _take_back(folder: Path, mark: str, tell: Tell) -> bool:
     stage, partial = kept(folder, mark), kept(folder, mark, partial=True)
     complete = finished(stage, mark, read=None) is not None
     if complete or _begun(partial) == mark:
-        shutil.rmtree(partial_folder(folder), ignore_errors=True)
-        (stage if complete else partial).rename(partial_folder(folder))
+        remove(partial_folder(folder))
+        rename(stage if complete else partial, partial_folder(folder))
         tell(f"goes back to the {'stage' if complete else 'checkpoints'} of these settings, kept earlier")
     return complete
 
@@ -217,11 +247,14 @@ def end_stage(folder: Path, mark: str, record: dict[str, Any], *, tell: Tell = s
     done = finished(partial, mark)
     if done is None:
         done = {"fingerprint": mark, **record}
+        sync_tree(partial, without=SCRATCH)
         write_json(partial / STAGE_FILE, done)
         seal(partial, without=SCRATCH)
-    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+        sync(partial.parent)
+    # From here on the stage is on disk, and a next attempt only renames it.
+    remove(inside(partial, SCRATCH))
     _clear(folder, mark, tell)
-    partial.rename(folder)
+    rename(partial, folder)
     return done
 
 
@@ -230,13 +263,13 @@ def _clear(folder: Path, mark: str, tell: Tell) -> None:
 
     It is renamed before it is removed: a kill then leaves no half stage under the final name.
     """
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    old = inside(folder.parent, folder.name + ".old")
+    remove(old)
+    if inside(folder.parent, folder.name).exists():
         _set_aside_if_costly(folder, folder, mark, tell)
     if folder.exists():
         folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
 
 
 def _set_aside_if_costly(found: Path, folder: Path, mark: str, tell: Tell) -> None:
@@ -252,10 +285,10 @@ def _set_aside_if_costly(found: Path, folder: Path, mark: str, tell: Tell) -> No
 
 def share_stage(folder: Path, other: Path, mark: str, *, tell: Tell = silent) -> None:
     """Copy the stage `other` of another arm by hard links. The copy takes no space and outlives the original."""
-    aside = folder.with_name(folder.name + ".shared")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = inside(folder.parent, folder.name + ".shared")
+    remove(aside)
     shutil.copytree(other, aside, copy_function=os.link)
     _clear(folder, mark, tell)
     _set_partial_aside(folder, mark, tell)
-    shutil.rmtree(partial_folder(folder), ignore_errors=True)
-    aside.rename(folder)
+    remove(partial_folder(folder))
+    rename(aside, folder)

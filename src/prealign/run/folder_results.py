@@ -32,8 +32,11 @@ class FolderResults:
         self._marks: Marks = {}
         self._left_out: set[tuple[str, int]] = set()
 
-    def content(self) -> dict[str, Any]:
-        """Return the content of results.json. Raises PrealignError for an arm of the command that cannot be run."""
+    def content(self, unfinished: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        """Return the content of results.json. Raises PrealignError for an arm of the command that cannot be run.
+
+        unfinished: arm, seed and reason of the runs that ended early.
+        """
         first = self._arms[0]
         for arm in self._arms:
             if (arm.arm, arm.seed) not in self._marks:
@@ -45,7 +48,7 @@ class FolderResults:
             arms, seeds = dict.fromkeys([*recipe.arms, other.arm]), {*recipe.seeds, other.seed} - {*recipe.seeds}
             more = {"arms": list(arms), "seeds": [*recipe.seeds, *seeds], "variants": other.base.variants}
             recipe = recipe.model_copy(update=more)
-        return collect_results(recipe, first.prepared, first.run, marks)
+        return collect_results(recipe, first.prepared, first.run, marks, unfinished)
 
     def _others(self) -> Iterator[ArmRun]:
         """Yield the other finished arms of the folder that are fresh."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
+from prealign.durable import inside, make_folder, sync
+
 SUFFIX = ".former"
 PARTIAL = ".partial"
 
@@ -21,18 +23,17 @@ def kept(folder: Path, mark: str, *, partial: bool = False) -> Path:
     """Return where the stage `folder` with the fingerprint `mark` is kept; partial: unfinished."""
     # Of a damaged stage the fingerprint may be anything, even a path.
     name = mark if mark.isalnum() else "unknown"
-    return folder.with_name(folder.name + SUFFIX) / (name + PARTIAL if partial else name)
+    return inside(folder.parent, folder.name + SUFFIX, name + PARTIAL if partial else name)
 
 
 def set_aside(found: Path, place: Path) -> Path:
     """Move the folder `found` to `place`; if that is taken, to a numbered name beside it. Returns the new path."""
-    place.parent.mkdir(exist_ok=True)
-    free = next(
-        path
-        for number in count(1)
-        if not (path := place.with_name(f"{place.name}-{number}" if number > 1 else place.name)).exists()
-    )
-    return found.rename(free)
+    make_folder(place.parent)
+    names = (place.name if number == 1 else f"{place.name}-{number}" for number in count(1))
+    free = next(path for name in names if not (path := place.with_name(name)).exists())
+    found.rename(free)
+    sync(free.parent)
+    return free
 
 
 def size(folder: Path) -> int:

@@ -22,16 +22,18 @@ from prealign.evaluation.retrieval.pairs import draw_pairs
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, word_forms
 from prealign.methods.budget import budget_of, settled
-from prealign.methods.phase import Phase
+from prealign.methods.phase import MAIN, Phase
 from prealign.methods.vocabulary.anchored import word_pairs
 from prealign.methods.vocabulary.new_rows import NewRows, new_rows
 from prealign.recipe.arms import resolve_arm
 from prealign.recipe.registry import load_method, method_settings
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
+from prealign.run.reading import Reading, balance, main_reading, text_tokens
 from prealign.text.arrow import parts, read_tokens
 from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import text_blocks
+from prealign.text.shares import Balance
 from prealign.text.words import Tokenizer
 from prealign.training.models import build_model, load_weights, model_shapes
 
@@ -127,27 +129,50 @@ class ArmInputs:
 
     def training_ids(self, language: str) -> Iterator[np.ndarray]:
         """Yield the token ids (T,) of each training document in a language that the arm reads; none in others."""
-        tokens = self.prepared.mixture(self.recipe).tokens.get(language)
+        tokens = self.prepared.mixture(self.recipe, None).tokens.get(language)
         for rows in parts(tokens) if tokens else ():
             yield from (ids for ids, _ in read_tokens(tokens, rows))
 
     @cached_property
-    def phases(self) -> list[Phase]:
-        """The phases of the arm. The main phase has the steps that match the common budget."""
+    def _shapes(self) -> Any:
+        return model_shapes(self.recipe.model, **self._model_needs)
+
+    @cached_property
+    def budget(self) -> float:
+        """The FLOPs per device of every arm: those of the reference arm, at most."""
         reference = ArmInputs(REFERENCE, self.seed, self.base, self.prepared, devices=self.devices)
         if reference.recipe.lexicon == self.recipe.lexicon:
             vars(reference)["words"] = self.words  # encode the same lexicon only once
-        model = model_shapes(self.recipe.model, **self._model_needs)
+        steps = reference.recipe.pretrain.steps
+        return budget_of(arm_phases(reference.recipe, reference), self._shapes, steps, self.devices)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """The phases of the arm. The main phase has the steps that match the common budget, if no phase ends early."""
+        return self.phases_after({})
+
+    def phases_after(self, spent: Mapping[str, float]) -> list[Phase]:
+        """Return the phases of the arm after some of them took these FLOPs per device, by name."""
         phases = arm_phases(self.recipe, self)
         for phase in phases:
-            phase.check(model)  # fail before any training if an objective cannot train this model
-        steps = reference.recipe.pretrain.steps
-        budget = budget_of(arm_phases(reference.recipe, reference), model, steps, self.devices)
-        return settled(phases, model, budget, self.devices, arm=self.arm)
+            phase.check(self._shapes)  # fail before any training if an objective cannot train this model
+        return settled(phases, self._shapes, self.budget, self.devices, arm=self.arm, spent=spent)
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a stage."""
         return next(phase for phase in self.phases if phase.name == name)
+
+    @cached_property
+    def reading(self) -> dict[str, Reading]:
+        """What the main phase reads of each language. RecipeError if `mixture.passes` need more than it reads."""
+        return main_reading(self.recipe, self.prepared.training_sizes, text_tokens(self.phase(MAIN), self.devices))
+
+    @property
+    def shares(self) -> dict[str, float] | None:
+        """The shares of tokens of all phases, by language; None: every document equally often."""
+        if balance(self.recipe.mixture) == Balance():
+            return None
+        return {language: own.share for language, own in self.reading.items()}
 
     def dynamics(self) -> list[Dynamics]:
         """Return the callbacks that measure alignment during a stage.
@@ -177,6 +202,12 @@ class ArmInputs:
         if not pieces or not self.recipe.model.pretrained:
             return None
         return new_rows(word_pairs(self.words), pieces, len(self.tokenizer) - len(pieces))
+
+    def start_record(self, phase: Phase) -> dict[str, Any]:
+        """Return what was done to the embeddings before a phase, as entries of its record."""
+        done = [record for initialisation in phase.initialisations if (record := initialisation.record())]
+        new = {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        return new | ({"initialisations": done} if done else {})
 
     def model_before(self, phase: Phase, folder: Path | None) -> Any:
         """Return the model at the start of a phase: loaded from `folder` of the previous phase, or the initial model."""
@@ -232,3 +263,11 @@ def plain(model: Any, phase: Phase) -> Any:
     for initialisation in reversed(phase.initialisations):
         initialisation.export(model)
     return model
+
+
+def earlier_stage(phase: Phase) -> str:
+    """Return the stage in scores of the model after a phase that another phase follows.
+
+    Arms are compared in the scores of their final models, which have the stage MAIN in every arm.
+    """
+    return f"{MAIN}_alone" if phase.name == MAIN else phase.name

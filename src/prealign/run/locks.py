@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
+from prealign.durable import inside
 from prealign.errors import RunFolderError
 
 _USING = "using"
@@ -30,7 +31,7 @@ def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
     patient: wait for the lock. Otherwise raise RunFolderError if another process holds it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(folder.name + _SUFFIX)
+    path = inside(folder.parent, folder.name + _SUFFIX)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=-1 if patient else 0)

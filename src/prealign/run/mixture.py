@@ -1,6 +1,6 @@
 """The training mixture of a phase: the shares of its languages, and the rewriters of their documents.
 
-1. Take the token shares of the languages from the text, or from the recipe (`prealign.text.blocks.token_shares`).
+1. The shares of the languages follow from the text, or from the recipe (`prealign.run.reading`).
 2. Add the rewriters of the phase; each changes the documents of one language.
 3. For a rewriter that replaces words of a lexicon (`CountsWords`), count the expected rates on the whole text. The
    record shows expected and realised rates side by side.
@@ -15,8 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from prealign.methods.phase import Rewriting
 from prealign.methods.switching.switch import Known, tally
-from prealign.recipe.sections import Recipe
-from prealign.run.data import Prepared
 from prealign.text.arrow import parts
 from prealign.text.blocks import LanguageCounts, Mixture, MixtureCounts
 from prealign.text.ragged import IntArray
@@ -48,10 +46,9 @@ class CountsWords(Protocol):
 
 
 def rewritten_mixture(
-    prepared: Prepared, recipe: Recipe, rewriting: Rewriting | None, spread: Spread = map
+    mixture: Mixture, rewriting: Rewriting | None, spread: Spread = map
 ) -> tuple[Mixture, dict[str, Known]]:
     """Return an arm's mixture with the rewriters of a phase, and by language the coverage of its text by the rewriter."""
-    mixture = prepared.mixture(recipe)
     available: Mapping[str, Any] = rewriting.rewriters() if rewriting and mixture.source in mixture.tokens else {}
     rewriters = {language: rewriter for language, rewriter in available.items() if language in mixture.tokens}
     known = {}

@@ -36,6 +36,7 @@ from prealign.run.folder import RunFolder
 from prealign.run.inputs import REFERENCE
 from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases, sentence_tokens
 from prealign.run.preparation.prepare import data_marks
+from prealign.run.reading import Reading, main_reading, many_passes, text_tokens
 from prealign.run.revisions import pinned, recorded_commits
 from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
@@ -80,7 +81,11 @@ class Devices:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of one seed of an arm over all devices. steps: by phase. memory: of one device, by phase. disk: bytes."""
+    """The cost of one seed of an arm over all devices. steps: by phase. memory: of one device, by phase. disk: bytes.
+
+    reading: by language, what the main phase reads; empty if neither the sizes of the texts nor weights are known.
+    early: the phases that may end before their steps; the main phase then has more.
+    """
 
     arm: str
     seeds: int
@@ -90,6 +95,8 @@ class Plan:
     seconds: float
     memory: dict[str, Memory]
     disk: float
+    reading: dict[str, Reading]
+    early: tuple[str, ...] = ()
 
     @property
     def peak(self) -> tuple[str, Memory]:
@@ -137,7 +144,8 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
     ]
     sizes = prepared.training_sizes if prepared else {}
     bitext = prepared.bitext if prepared else None
-    return [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes, bitext) for arm in recipe.arms], devices, notes
+    plans = [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes, bitext) for arm in recipe.arms]
+    return plans, devices, [*notes, *many_passes({plan.arm: plan.reading for plan in plans})]
 
 
 def plan_arm(
@@ -159,7 +167,7 @@ def plan_arm(
     total = Cost()
     for phase in phases:
         phase.check(model)
-        total += phase.start_cost(model) + phase.cost(model, ranks) * _steps(phase)
+        total += phase.total(model, ranks)
     device = devices.device
     rate = device.bf16 if _bf16(recipe, devices) else device.fp32
     seconds = ((total.flops - total.float32_flops) / rate + total.float32_flops / device.fp32) / devices.utilisation
@@ -175,6 +183,8 @@ def plan_arm(
         seconds=seconds,
         memory={phase.name: phase_memory(phase, recipe, model, devices) for phase in phases},
         disk=FLOAT * parameters * len(phases) + blocks,
+        reading=main_reading(recipe, sizes or {}, text_tokens(main, ranks)),
+        early=tuple(phase.name for phase in phases if phase.ends_early),
     )
 
 
@@ -222,7 +232,7 @@ def _frozen_bodies(recipe: Recipe, model: Any) -> Iterator[str]:
 def _bf16(recipe: Recipe, devices: Devices) -> bool:
     """Whether training uses 16-bit autocast: on a GPU unless the recipe turns it off, on a CPU if this machine does."""
     if devices.name == "cpu":
-        return precision(recipe.trainer) != "fp32"
+        return precision(recipe.trainer).endswith("autocast")
     return bool(recipe.trainer.get("bf16", True) or recipe.trainer.get("fp16"))
 
 

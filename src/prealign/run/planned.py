@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from prealign.errors import RecipeError
 from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
+from prealign.recipe.arms import resolve_arm
 from prealign.recipe.sections import BitextSection, Recipe
 from prealign.run.inputs import arm_phases
 from prealign.text.bitext import TokenPairs
@@ -24,6 +26,15 @@ class AssumedWords:
     mean_forms_per_group: float
     mean_tokens_per_group: float
     groups: float = math.inf
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """The tokens of one form."""
+        return self.mean_tokens_per_group / self.mean_forms_per_group
+
+    def one_sense(self) -> AssumedWords:
+        """Return itself: one form per language is assumed."""
+        return self
 
 
 TOKENS_PER_FORM = 2
@@ -96,3 +107,15 @@ def planned_phases(
     words = words or assumed_words(len(languages))
     bitext = assumed_bitext(recipe) if bitext is None else bitext
     return arm_phases(recipe, PlannedInputs(languages, words, bitext, sizes or {}))
+
+
+def check_phases(recipe: Recipe) -> None:
+    """Raise RecipeError if arms cannot be trained with this recipe, whatever its data: a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for arm in recipe.arms:
+        try:
+            planned_phases(resolve_arm(recipe, arm))
+        except RecipeError as error:
+            reasons.setdefault(str(error), []).append(arm)
+    if reasons:
+        raise RecipeError("\n".join(f"arms: {', '.join(arms)}: {reason}" for reason, arms in reasons.items()))

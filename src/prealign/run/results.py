@@ -3,22 +3,23 @@
 1. Take the records of each arm and seed whose stages are all fresh and undamaged.
 2. Gather their origins (`prealign.run.provenance`). With several, each is an entry of `parts`, as in merged results.
 3. Gather their scores, budgets, histories, and rates of switching and mixture.
-4. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`).
+4. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`). What is tested
+   how is fixed by the recipe (`design_of`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from prealign import __version__
-from prealign.evaluation.comparisons import OneSeed, compare
+from prealign.evaluation.comparisons import Design, OneSeed, compare
 from prealign.evaluation.lm.coverage import KINDS
-from prealign.evaluation.score import Unit
-from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
+from prealign.evaluation.score import SCHEMA, Unit
+from prealign.evaluation.statistics import Interval, paired_bootstrap, paired_items
 from prealign.files import read_json
 from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.recipe.arms import arm_card, resolve_arm
@@ -32,20 +33,29 @@ Marks = dict[tuple[str, int], dict[str, str]]
 """(arm, seed) -> fingerprint of each stage."""
 
 
-def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks) -> dict[str, Any]:
-    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh."""
+def collect_results(
+    recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks, unfinished: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh.
+
+    unfinished: arm, seed and reason of the runs that ended early.
+    """
     made: list[tuple[tuple[str, int], dict[str, Any]]] = []
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
+    alignment: list[dict[str, Any]] = []
+    initialisations: list[dict[str, Any]] = []
     for (arm, seed), stages in fresh_records(run, marks):
         made += [((arm, seed), record[ORIGIN]) for record in stages.values()]
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
             if "history" in record:  # a phase
                 name = {"arm": arm, "seed": seed, "stage": stage}
-                kept = ("tokens", "flops", "seconds", "steps", "frozen")
+                kept = ("tokens", "lm_tokens", "flops", "seconds", "steps", "frozen")
                 budget.append(name | {k: record[k] for k in kept if k in record})
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
+                alignment += [name | entry for entry in record.get("alignment", [])]
+                initialisations += [name | entry for entry in record.get("initialisations", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
@@ -57,9 +67,10 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
             examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     parts = origins(made)
+    design = design_of(recipe, disjoint([recipe.family, recipe.arms]))
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "name": recipe.name,
         "version": __version__,
         **{key: parts[-1][key] if parts else "" for key in ("created", "command")},
@@ -69,9 +80,11 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         **({"parts": parts} if len(parts) > 1 else {}),
         "scores": scores,
         "budget": budget,
-        "comparisons": compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(run, recipe.baseline)),
+        "families": design.families,
+        "comparisons": compare(design, recipe.seeds, scores, over_items(run, recipe.baseline)),
         "history": history,
         "dynamics": dynamics,
+        "alignment": alignment,
         "switching": switching,
         "mixture": mixture,
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
@@ -79,7 +92,27 @@ def collect_results(recipe: Recipe, prepared: Prepared, run: RunFolder, marks: M
         **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
+        **({"unfinished": list(unfinished)} if unfinished else {}),
+        **({"initialisations": initialisations} if initialisations else {}),
     }
+
+
+def design_of(recipe: Recipe, families: list[list[str]]) -> Design:
+    """Return what the recipe fixes before the run. families: lists of arms that are corrected together."""
+    section = recipe.primary
+    language = section.language or recipe.targets[0].language
+    known = any(section.arm in family for family in families) and section.arm != recipe.baseline
+    return Design(recipe.baseline, families, (section.arm, language) if known else None)
+
+
+def disjoint(families: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return the families with each arm once, in the first that has it; none is empty."""
+    found: list[list[str]] = []
+    for family in families:
+        known = {arm for other in found for arm in other}
+        if new := [arm for arm in family if arm not in known]:
+            found.append(new)
+    return found
 
 
 def fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
@@ -134,7 +167,7 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
     """
     read = cache(read_json)  # one file of items serves many scores
 
-    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
+    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Interval, Unit] | None:
         task, metric = number["task"], number["metric"]
         paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
         if task not in _ITEMS or not all(path.exists() for path in paths):
@@ -144,8 +177,8 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
             sides = [side.get(number["language"]) for side in (ours, theirs)]
             if kind := _OF_WORDS.get(metric):
                 sides = [side and side.get(kind) for side in sides]
-            perplexity = metric != "bits_per_byte"
-            return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
+            per_byte = metric == "bits_per_byte"
+            return (_over_documents(*sides, per_byte=per_byte), "documents") if all(sides) else None
         ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
         correct, base = (side.get("correct") or [] for side in (ours, theirs))
         if metric != "accuracy" or not correct or len(correct) != len(base):
@@ -156,9 +189,9 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
     return compared
 
 
-def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, perplexity: bool) -> Difference:
-    sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
-    transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
+def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, per_byte: bool) -> Interval:
+    """Return the difference of log perplexities in nats, or of bits per byte."""
+    sizes = np.array(ours["bytes" if per_byte else "tokens"], dtype=np.float64) * (np.log(2) if per_byte else 1)
     scored = np.array(ours["tokens"]) > 0
     nats, baseline_nats = (np.array(side["nats"])[scored] for side in (ours, theirs))
-    return paired_bootstrap(nats, baseline_nats, sizes[scored], transform)
+    return paired_bootstrap(nats, baseline_nats, sizes[scored])

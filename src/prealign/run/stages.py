@@ -3,7 +3,8 @@
 1. `blocks`: the rewritten, packed training blocks of the main phase, as many as the arm's budget needs.
 2. One stage for each phase of the arm's method, starting from the model of the previous phase. PreAlign has `align`
    (stage 1) and `pretrain` (stage 2). Arms share the result of a phase before the main phase if their inputs are equal.
-3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms.
+3. The main phase is `pretrain`. Its number of steps matches the budgets of all arms. If a phase before it may end early
+   (`align.until`), its blocks are made after that phase.
 4. `evaluate`: perplexity on test documents; retrieval per layer before and after each phase.
 5. `knowledge`, if the recipe has made-up facts: questions about them.
 6. `transfer`, if the recipe has transfer tasks: fine-tune on source-language labels, test in every language.
@@ -22,26 +23,26 @@ from typing import Any
 
 from datasets import Dataset
 
-from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
 from prealign.events import OnProgress, notes
+from prealign.faults import disk_errors
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
-from prealign.recipe.trainer import deciding
+from prealign.run.arm_stages import ArmStages
 from prealign.run.blocks import MadeBlocks, make_blocks
+from prealign.run.divergence import INITIAL, of_model, remedy, start_of
 from prealign.run.due import Stage, due_stages
 from prealign.run.folder import (
     SCRATCH,
-    RunFolder,
     begin_stage,
     end_stage,
-    fingerprint,
     finished,
     run_stage,
     share_stage,
 )
-from prealign.run.inputs import ArmInputs, plain
+from prealign.run.goals import GoalWatch, trained_phase
+from prealign.run.inputs import earlier_stage, plain
 from prealign.run.locks import alone_in
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
@@ -54,84 +55,19 @@ from prealign.text.arrow import load_arrow
 from prealign.training import launch, ranks
 from prealign.training.models import save_weights
 from prealign.training.phase import train
-from prealign.training.precision import device, precision
+from prealign.training.precision import device
 from prealign.workers import Pool
 
 
 @dataclass(frozen=True)
-class ArmRun(ArmInputs):
+class ArmRun(ArmStages):
     """The stages of one arm of the recipe `base` with one seed, on the shared data of the run.
 
     command: the command line that makes them, for their provenance.
     """
 
-    run: RunFolder
     on_progress: OnProgress
     command: str = field(default="", kw_only=True)
-
-    def folder(self, stage: str) -> Path:
-        """Return the folder of a stage of this arm."""
-        return self.run.stage(self.arm, self.seed, stage)
-
-    @property
-    def trained_stages(self) -> tuple[str, ...]:
-        """The names of the training stages; under a launcher all processes run them together."""
-        return tuple(phase.name for phase in self.phases)
-
-    @property
-    def shared_stages(self) -> tuple[str, ...]:
-        """The stages whose result arms with equal inputs share: the phases before the main phase."""
-        names = self.trained_stages
-        return names[: names.index(MAIN)]
-
-    @property
-    def final_folder(self) -> Path:
-        """The folder of the final model."""
-        return self.folder(self.phases[-1].name)
-
-    def marks(self) -> dict[str, str]:
-        """Return the fingerprint of each stage, from its settings and the stages it reads."""
-        recipe, bos = self.recipe, self.recipe.align.bos
-        lexicon, context = recipe.lexicon.changes(), recipe.pretrain.context
-        data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, recipe.mixture.changes(), context]
-        data += [self.devices] if self.devices > 1 else []  # runs on one device keep their fingerprints
-        weights = [Path(p) for p in (recipe.model.pretrained, recipe.model.config) if p]
-        model: list[Any] = [
-            recipe.model.changes(),
-            deciding(recipe.trainer),
-            precision(recipe.trainer),
-            self.run.contents(weights),
-        ]
-        measured: list[Any] = [recipe.pretrain.validations, recipe.pretrain.validation_blocks]
-        measured += [recipe.evaluate.dynamics, recipe.evaluate.dynamics_words, bos] if recipe.evaluate.dynamics else []
-        main = self.main_phase
-        rewriting = main.rewriting.describe() if main.rewriting else None
-        bitext = [asdict(main.bitext)] if main.bitext else []
-        marks = {"blocks": fingerprint(data, rewriting, main.batch_size, main.steps, *bitext)}
-        before: list[str] = []
-        for phase in self.phases:
-            read = [marks["blocks"]] if phase is main else []
-            marks[phase.name] = fingerprint(data, model, measured, phase.describe(), read, before)
-            before = [marks[phase.name]]
-        return marks | self._marks_of_measures(marks[self.phases[-1].name])
-
-    def _marks_of_measures(self, trained: str) -> dict[str, str]:
-        recipe, identity = self.recipe, self.prepared.identity["tok"]  # part of the signatures of scores
-        measured = recipe.evaluate.changes(without=("dynamics", "dynamics_words"))
-        sentences = [Path(path) for section in recipe.evaluate.sentences for path in section.files.values()]
-        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *self.run.contents(sentences))}
-        if recipe.knowledge:
-            marks["knowledge"] = fingerprint(trained, identity, recipe.knowledge.changes())
-        if recipe.transfer:
-            tasks = [task.changes() for task in recipe.transfer]
-            files = [Path(path) for task in recipe.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(trained, identity, tasks, self.run.contents(files))
-        return marks
-
-    @property
-    def main_phase(self) -> Phase:
-        """The main phase: the budget decides its steps, and its blocks are a separate stage."""
-        return next(phase for phase in self.phases if phase.name == MAIN)
 
     def execute(
         self, *, last: str | None = None, only: Collection[str] | None = None, force: bool = False
@@ -139,7 +75,7 @@ class ArmRun(ArmInputs):
         """Run every stage that is not fresh, up to `last` (None: all). Returns the stages, and whether each ran now.
 
         only: run no other stages than these. force: run fresh stages, too. Raises RunFolderError if another process
-        works on this arm and seed.
+        works on this arm and seed, DivergedError (in all processes) if a number of this arm is not finite.
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
@@ -157,11 +93,8 @@ class ArmRun(ArmInputs):
 
     def _due(self, stages: list[str], chosen: list[str], marks: dict[str, str]) -> list[str]:
         """Return the chosen stages that are due, and tell why. RunFolderError if one that they read is due, too."""
-        trained = self.trained_stages
-        reads: dict[str, tuple[str, ...]] = dict.fromkeys(marks, trained) | {"blocks": ()}
-        for place, stage in enumerate(trained):
-            reads[stage] = (*trained[max(0, place - 1) : place], *(["blocks"] if stage == MAIN else []))
-        measures = marks.keys() - {"blocks", *trained}
+        reads = self.reads(marks)
+        measures = marks.keys() - {"blocks", *self.trained_stages}
 
         def changes(stage: str, folder: Path) -> str:
             return changed_settings(folder, self.recipe, measures=stage in measures)
@@ -185,7 +118,7 @@ class ArmRun(ArmInputs):
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
         """Check the data of due transfer tasks: a damaged file must fail before hours of training."""
-        if "transfer" in marks and (force or not finished(self.folder("transfer"), marks["transfer"])):
+        if "transfer" in marks and (force or finished(self.folder("transfer"), marks["transfer"]) is None):
             for task in self.recipe.transfer:
                 check_task(task, self.prepared, self.recipe, self.seed)
 
@@ -200,7 +133,11 @@ class ArmRun(ArmInputs):
         folder, tell = self.folder(stage), notes(stage, self.on_progress)
 
         def work(partial: Path) -> dict[str, Any]:
-            return measures[stage](partial) if stage in measures else self._train(self.phase(stage), partial)
+            return (
+                measures[stage](partial)
+                if stage in measures
+                else self._train(trained_phase(self, stage, self.folder), partial)
+            )
 
         def signed(record: dict[str, Any], partial: Path) -> dict[str, Any]:
             self._check_data()
@@ -220,9 +157,10 @@ class ArmRun(ArmInputs):
                 return None
             return str(partial)
 
-        if partial := ranks.by_first(begin):
-            record = work(Path(partial))
-            ranks.by_first(lambda: end_stage(folder, mark, signed(record, Path(partial)), tell=tell))
+        with disk_errors(folder):
+            if partial := ranks.by_first(begin):
+                record = work(Path(partial))
+                ranks.by_first(lambda: end_stage(folder, mark, signed(record, Path(partial)), tell=tell))
         return True
 
     def _share(self, stage: str, mark: str) -> bool:
@@ -237,7 +175,7 @@ class ArmRun(ArmInputs):
         return False
 
     def _blocks(self, folder: Path) -> dict[str, Any]:
-        phase = self.main_phase
+        phase = trained_phase(self, MAIN, self.folder)
         made = self._make_blocks(phase, folder)
         mixture, counts = made.mixture, made.counts
         sizes = {language: self.prepared.training_size(language) for language in mixture.tokens}
@@ -247,9 +185,9 @@ class ArmRun(ArmInputs):
         return {**counts.record(mixture.source), **forms, **rates, **bitext}
 
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
-        with Pool(self.recipe.processes) as pool:
+        with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
-            return make_blocks(self.prepared, self.recipe, phase, folder, **sizes)
+            return make_blocks(self.prepared, self.recipe, phase, folder, shares=self.shares, **sizes)
 
     def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
         """Return the blocks of a phase: from the stage `blocks` for the main phase, else written into `scratch`."""
@@ -267,10 +205,10 @@ class ArmRun(ArmInputs):
 
     def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
         """Train a phase, starting from the model of the previous phase. Returns its record."""
-        recipe, scratch, place = self.recipe, folder / SCRATCH, self.phases.index(phase)
+        recipe, scratch, place = self.recipe, folder / SCRATCH, self.trained_stages.index(phase.name)
         before = self.folder(self.phases[place - 1].name) if place else None
         blocks, dynamics = self._blocks_of(phase, scratch), self.dynamics()
-        model = self.model_before(phase, before)
+        model, goal = self.model_before(phase, before), GoalWatch.of(self, phase, self.on_progress)
         record = train(
             phase,
             model,
@@ -283,9 +221,11 @@ class ArmRun(ArmInputs):
             checkpoint=recipe.checkpoint,
             eval_batch_size=recipe.evaluate.batch_size,
             validations=recipe.pretrain.validations,
-            callbacks=dynamics,
+            callbacks=[*dynamics, *(goal.callbacks if goal else ())],
+            at_start=remedy(start_of(phase, self.phases), recipe.model),
         )
-        record |= {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        record = goal.finish(record, model, self.on_progress) if goal else record
+        record |= self.start_record(phase)
         if launch.is_first():
             save_weights(recipe.model, plain(model, phase), folder)
             self.prepared.tokenizer.save_pretrained(folder)
@@ -295,7 +235,8 @@ class ArmRun(ArmInputs):
     def _knowledge(self, folder: Path) -> dict[str, Any]:
         """Ask the final model the questions about made-up facts."""
         model = self.load(self.final_folder).to(device())
-        scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
+        with of_model(MAIN, self.recipe.model):
+            scores, items = evaluate_knowledge(model, self.prepared, self.recipe)
         write_json(folder / "knowledge.json", items)
         return {"scores": self._labelled(scores)}
 
@@ -303,17 +244,19 @@ class ArmRun(ArmInputs):
         """Measure the final model on test documents, and retrieval of the model before and after each phase."""
         final = self.load(self.final_folder).to(device())
         true_words = self.prepared.true_lexicon(self.recipe, self.seed)
-        scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
+        with of_model(MAIN, self.recipe.model):
+            scores, lm = evaluate_lm(final, self.prepared, self.recipe, true_words[0], self.on_progress)
         first = self.phases[0]
-        models = {"init": plain(self.model_before(first, None), first)}
-        models |= {phase.name: self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
-        models[self.phases[-1].name] = final
+        models = {INITIAL: plain(self.model_before(first, None), first)}
+        models |= {earlier_stage(phase): self.load(self.folder(phase.name)) for phase in self.phases[:-1]}
+        models[MAIN] = final
         retrieval, parallel, tests = {}, {}, ParallelTests(self.prepared, self.recipe)
         for stage, model in models.items():
-            words, retrieval[stage] = evaluate_retrieval(
-                model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
-            )
-            unseen, parallel[stage] = tests.measure(model, stage=stage)
+            with of_model(stage, self.recipe.model):
+                words, retrieval[stage] = evaluate_retrieval(
+                    model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
+                )
+                unseen, parallel[stage] = tests.measure(model, stage=stage)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)

@@ -2,7 +2,7 @@
 
 1. For each epoch, put the documents of all languages of the mixture in one order that depends on (seed, epoch) alone.
    With shares of tokens by language there are no epochs of the whole: each language goes over its own documents, in an order
-   that depends on (seed, language, pass), and the next document is of the language that is furthest behind its share.
+   that depends on (seed, language, pass), and the next document is the one whose middle is due first.
 2. Rewrite the documents (`Rewriter`, such as code-switching); end every document with EOS, which is a real label.
 3. Chain them and cut blocks of `context` tokens: no padding, and no token lost but the last remainder.
 4. Shuffle the blocks of each stretch (about 4 million tokens, or the end of the epoch), carry the stretch's remainder on,
@@ -76,18 +76,6 @@ class MixtureCounts:
             "source_tokens": own.source_tokens,
             "switched_tokens": own.switched_tokens,
         }
-
-
-def token_shares(sizes: Mapping[str, int], temperature: float, weights: Mapping[str, float]) -> dict[str, float] | None:
-    """Return the share of tokens to read of each language; None: as much as there is.
-
-    sizes: tokens of each language's text. weights, if any, decide; else the share goes as size^(1/temperature), as in
-    multilingual BERT (Devlin 2019) and XLM-R (Conneau et al. 2020).
-    """
-    if not weights and temperature == 1.0:
-        return None
-    raw = {language: weights[language] if weights else n ** (1 / temperature) for language, n in sizes.items()}
-    return {language: own / sum(raw.values()) for language, own in raw.items()}
 
 
 @dataclass(frozen=True)
@@ -180,10 +168,12 @@ class Mixture:
         shares = self.shares
         assert shares is not None
         documents = {tag: self._read(spread, self._passes(i, tag, seed)) for i, tag in enumerate(self.tokens)}
+        ahead = {tag: next(own) for tag, own in documents.items()}
         read = dict.fromkeys(documents, 0)
         while True:
-            language = min(read, key=lambda tag: read[tag] / shares[tag])
-            document = next(documents[language])
+            # By the middle of the document: by its start, a language of long documents is always ahead of its share.
+            language = min(read, key=lambda tag: (read[tag] + len(ahead[tag].pair[0]) / 2) / shares[tag])
+            document, ahead[language] = ahead[language], next(documents[language])
             counts.epochs = max(counts.epochs, document.number + 1)
             read[language] += len(document.pair[0])
             yield self._counted(document, counts)

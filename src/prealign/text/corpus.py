@@ -32,7 +32,7 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 
 from prealign.errors import CorpusError
-from prealign.files import UNREADABLE, encoding_fault, opened
+from prealign.files import UNREADABLE, encoding_fault, opened, read_whole, whole_lines
 from prealign.languages import is_clone
 from prealign.strict_json import json_value
 from prealign.text import html as markup
@@ -111,7 +111,7 @@ def _read_page(path: Path, documents: str) -> Iterator[tuple[str, str]]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     offset = 0
     with _opened(path) as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(whole_lines(file), start=1):
             if line := _decode(raw, path, offset).strip():
                 yield number, line
             offset += len(raw)
@@ -119,7 +119,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _content(path: Path) -> bytes:
     with _opened(path) as file:
-        return file.read()
+        return read_whole(file)
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
    optimiser, schedule, random states, history. The Trainer logs before it saves, because a checkpoint does not hold the
    running mean of the loss.
-2. When all files are written, with the seconds trained so far in `seconds.json`, the checkpoint is sealed
-   (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk or a
-   power cut.
+2. When all files are written and synced to disk, with the seconds trained so far in `seconds.json`, the checkpoint is
+   sealed (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk
+   or a power cut.
 3. Then all older checkpoints are removed, except the newest `keep`.
 4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` removes the scratch folder of another
    fingerprint, so every checkpoint there belongs to the stage.
@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +23,14 @@ from typing import Any
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.durable import inside, remove, sync, sync_tree
 from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json
 from prealign.recipe.sections import CheckpointSection
 from prealign.seals import WHOLE, damage, is_sealed, seal
 from prealign.training.launch import is_first
 from prealign.training.ranks import wait
+from prealign.training.weights import distinct
 
 _PREFIX = "checkpoint-"
 _SECONDS = "seconds.json"
@@ -45,9 +46,11 @@ class Checkpoint:
 
 
 def seal_checkpoint(folder: Path, seconds: float) -> None:
-    """Seal the checkpoint in `folder` as whole, after `seconds` of training."""
+    """Seal the checkpoint in `folder` as whole, after `seconds` of training. It is then on disk."""
     write_json(folder / _SECONDS, seconds)
+    sync_tree(folder)
     seal(folder)
+    sync(folder.parent)
 
 
 def newest(scratch: Path) -> Checkpoint | None:
@@ -71,15 +74,15 @@ def keep_last(scratch: Path, number: int) -> None:
     for step, folder in folders:
         if step not in sealed[:number] and step < max(sealed, default=0):
             # Remove the seal first: after a kill half-way, the rest counts as torn.
-            (folder / WHOLE).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(inside(scratch, folder.name, WHOLE))
+            remove(folder)
 
 
 def discard_after(scratch: Path, step: int) -> None:
     """Remove the checkpoints of steps after `step`. They are torn, and the resumed stage writes the same folders."""
     for later, folder in _folders(scratch):
         if later > step:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
 
 def _folders(scratch: Path) -> list[tuple[int, Path]]:
@@ -111,12 +114,8 @@ def names_kept(model: Any) -> Iterator[None]:
     save = model.save_pretrained
 
     def save_pretrained(*args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any) -> Any:
-        weights = model.state_dict() if state_dict is None else state_dict
-        names: dict[Any, str] = {}
-        for name, weight in weights.items():
-            names.setdefault((weight.data_ptr(), weight.shape) if weight.numel() else name, name)
-        distinct = {name: weights[name] for name in names.values()}
-        return save(*args, state_dict=distinct, save_original_format=False, **kwargs)
+        weights = distinct(model.state_dict() if state_dict is None else state_dict)
+        return save(*args, state_dict=weights, save_original_format=False, **kwargs)
 
     model.save_pretrained = save_pretrained
     try:

@@ -3,7 +3,8 @@
 1. `training_arguments` turns the settings of a phase and the recipe's `trainer` into `TrainingArguments`.
 2. `run_trainer` resumes from the newest whole checkpoint in the scratch folder (`prealign.training.checkpoints`), or
    starts at step 0.
-3. It trains, reports progress and gathers sharded weights.
+3. It trains, reports progress and gathers sharded weights. It ends at the first number that is not finite
+   (`prealign.training.finite`).
 4. It returns the record: steps, tokens, FLOPs, seconds and history.
 
 Batch sizes are per device. Tokens and FLOPs of the record are summed over all devices.
@@ -22,14 +23,16 @@ from typing import Any, Protocol
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from prealign.errors import PrealignError
+from prealign.errors import PrealignError, RecipeError
 from prealign.events import OnProgress, Progress
-from prealign.recipe.sections import CheckpointSection
+from prealign.recipe.sections import CheckpointSection, PretrainSection
 from prealign.training import ranks
 from prealign.training.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
+from prealign.training.finite import Remedies, watched
 from prealign.training.forward import LIGER
 from prealign.training.models import frozen_share
-from prealign.training.precision import device, precision
+from prealign.training.precision import check_precision, device, measure_in_float32, precision
+from prealign.training.weights import check_checkpoint
 
 LOG_POINTS = 50
 
@@ -90,8 +93,11 @@ def training_arguments(
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
+        # The filter writes a finite loss for one that is not, and leaves such batches out of the validation loss.
+        "logging_nan_inf_filter": False,
         "ddp_find_unused_parameters": not every_weight_used,
         "bf16": precision(trainer) == "bf16 autocast",
+        "tf32": False if torch.cuda.is_available() else None,  # torch_compile would turn it on
         "use_cpu": device().type == "cpu",
     }
     # `TrainingArguments` with torch_compile sets the first variable, which would compile the next training too.
@@ -99,6 +105,20 @@ def training_arguments(
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"):
         os.environ.pop(name, None)
     return TrainingArguments(**settings | {name: value for name, value in trainer.items() if name != LIGER})
+
+
+def check_arguments(trainer: Mapping[str, Any]) -> None:
+    """Raise RecipeError if `TrainingArguments`, or the optimiser that they name, refuse the recipe's `trainer` here."""
+    try:
+        arguments = training_arguments(trainer, Path(), PretrainSection(), steps=1, batch_size=1, seed=0)
+    except Exception as error:  # transformers checks with errors of many classes
+        raise RecipeError(f"trainer: {error}") from None
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(arguments)
+    except ImportError as error:
+        raise RecipeError(f"trainer.optim: {error}") from None
+    except ValueError:
+        return  # some optimisers choose their settings by the model, which is not built yet
 
 
 class ProgressCallback(TrainerCallback):
@@ -132,39 +152,46 @@ def run_trainer(
     *,
     tokens: float,
     flops: float,
+    remedies: Remedies,
     callbacks: Sequence[TrainerCallback] = (),
     checkpoint: CheckpointSection | None = None,
 ) -> dict[str, Any]:
     """Train the model in place and return the record of the training.
 
-    tokens, flops: of one step on one device. checkpoint: when to write checkpoints into the Trainer's folder; training
-    resumes from the newest whole one there. None: no checkpoints. Raises PrealignError if the Trainer stops early.
+    tokens, flops: of one step on one device. remedies: for training that diverges. checkpoint: when to write checkpoints
+    into the Trainer's folder; training resumes from the newest whole one there. None: no checkpoints. Raises DivergedError
+    at the first number that is not finite, PrealignError if the Trainer stops early.
 
     The record holds "steps"; "tokens" and "flops" of all devices; "seconds" of the steps that led to the weights;
     "history"; and "frozen", the frozen share of the parameters, if it is above 0. A history point holds "step" and
     "tokens", and where logged "loss", its parts ("lm_loss", "align_loss", …), "learning_rate" and "validation"
     (perplexity by language).
     """
-    devices, steps = trainer.args.world_size, trainer.args.max_steps
+    check_precision(trainer.accelerator, trainer.args)
+    devices = trainer.args.world_size
     frozen = frozen_share(trainer.model)  # counted before sharding splits the weights
     resumed = _resume_point(trainer, stage, on_progress) if checkpoint else None
     seconds = resumed.seconds if resumed else 0.0
-    added = list(callbacks)
-    if checkpoint and checkpoint.every:
-        added.append(Checkpoints(checkpoint, seconds))
-    trainer.remove_callback(PrinterCallback)
-    for callback in (ProgressCallback(stage, devices * tokens, on_progress, seconds), *added):
-        trainer.add_callback(callback)
     _fill_validation_batches(trainer)
     # The stock method counts the model's parameters at every step to estimate the FLOPs; they are known here.
     trainer.floating_point_ops = lambda inputs: round(flops)
-    with names_kept(trainer.model) if checkpoint else nullcontext():
+    trainer.remove_callback(PrinterCallback)
+    added = [ProgressCallback(stage, devices * tokens, on_progress, seconds), *callbacks]
+    if checkpoint and checkpoint.every:
+        added.append(Checkpoints(checkpoint, seconds))
+    with watched(trainer, stage, remedies) as finite, names_kept(trainer.model) if checkpoint else nullcontext():
+        for callback in added:
+            trainer.add_callback(callback)
         output = trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)
-    # If one of its callbacks stops it early, the Trainer returns without an error. Such weights must not be saved.
-    if trainer.state.global_step < steps:
-        raise PrealignError(
-            f"{stage} stopped at step {trainer.state.global_step:,} of {steps:,}; run the same command to go on."
-        )
+        # If one of its callbacks stops it early, the Trainer returns without an error. Such weights must not be saved.
+        # A callback that ends it on purpose moves `max_steps`, as `UntilEstablished` does.
+        steps = trainer.state.global_step
+        if steps < trainer.state.max_steps:
+            raise PrealignError(
+                f"{stage} stopped at step {steps:,} of {trainer.state.max_steps:,}; run the same command to go on."
+            )
+        finite.check_weights(steps)
+    measure_in_float32()
     ranks.gather_weights(trainer.model)
     return {
         "steps": steps,
@@ -201,6 +228,7 @@ def _resume_point(trainer: Trainer, stage: str, on_progress: OnProgress) -> Chec
             on_progress(Progress(stage, 0, steps, note="no whole checkpoint is left: starts anew"))
         return None
     checkpoint = Checkpoint(Path(result["folder"]), result["step"], result["seconds"])
+    check_checkpoint(checkpoint.folder, trainer.model)
     on_progress(
         Progress(stage, checkpoint.step, steps, note=f"goes on from the checkpoint of step {checkpoint.step:,}")
     )

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, set_seed
 
 from prealign.errors import PrealignError, RecipeError
 from prealign.recipe.sections import ModelSection
+from prealign.training.weights import load_causal_lm
 
 PRESETS: dict[str, dict[str, int]] = {
     # name: blocks, width, feed-forward width, heads. The last four have the shapes of the paper's code.
@@ -51,9 +52,10 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
 def load_weights(section: ModelSection, folder: str, *, revision: str | None = None) -> Any:
     """Load a checkpoint in float32. The attention implementation comes from the recipe; a checkpoint does not record it.
 
-    revision: of a hub id (None: main).
+    revision: of a hub id (None: main). Raises WeightsError unless the folder holds every weight, and finite ones.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, revision=revision or "main", **_loading(section))
+    loading = _loading(section) | {"revision": revision or "main"}
+    model = _with_attention(section, load_causal_lm(folder, **loading))
     # A padding row gets no gradient. Many checkpoints pad with EOS, whose row must learn; our padding is masked anyway.
     model.get_input_embeddings().padding_idx = None
     return model
@@ -95,7 +97,20 @@ def save_weights(section: ModelSection, model: Any, folder: Path) -> None:
 
 
 def _from_config(section: ModelSection, config: Any) -> Any:
-    return AutoModelForCausalLM.from_config(config, **_loading(section))
+    try:
+        model = AutoModelForCausalLM.from_config(config, **_loading(section))
+    except (ImportError, ValueError) as error:  # of an attention that is not installed, or that the model lacks
+        raise RecipeError(f"model: cannot be built: {error}") from None
+    return _with_attention(section, model)
+
+
+def _with_attention(section: ModelSection, model: Any) -> Any:
+    """Return the model. RecipeError if transformers has chosen another attention than the recipe's."""
+    if (chosen := model.config._attn_implementation) != section.attention:
+        raise RecipeError(
+            f"model.attention is {section.attention!r}, and this model has {chosen!r} only: set model.attention={chosen}."
+        )
+    return model
 
 
 def _loading(section: ModelSection) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from torch.distributed.tensor import DTensor
 
-from prealign.errors import RankError
+from prealign.errors import DivergedError, RankError
 from prealign.training.launch import count, is_first
 
 PATIENCE = timedelta(days=7)
@@ -57,17 +57,23 @@ def leave() -> None:
 def by_first(work: Callable[[], Any]) -> Any:
     """Call `work` in the first process while the others wait; return its result in all. The result is JSON values.
 
-    If `work` fails, the first process raises its error and the others raise RankError.
+    If `work` fails, the first process raises its error and the others raise RankError. A DivergedError is raised in all:
+    it ends one arm, and all processes go on with the next.
     """
     if _group is None:
         return work()
     if not is_first():
         message = _broadcast(None)
+        if "diverged" in message:
+            raise DivergedError(message["diverged"])
         if "error" in message:
             raise RankError(f"process 0 ended with an error: {message['error']}")
         return message["result"]
     try:
         result = work()
+    except DivergedError as error:
+        _broadcast({"diverged": str(error)})
+        raise
     except BaseException as error:
         _broadcast({"error": f"{type(error).__name__}: {error}"})
         raise

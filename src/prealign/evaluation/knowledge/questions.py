@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from prealign.errors import PrealignError
+from prealign.errors import DivergedError, PrealignError
 from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.score import Evaluation, Score, identity, signature
 from prealign.evaluation.statistics import FloatArray, wilson
@@ -65,7 +65,8 @@ class KnowledgeQuestions:
         """Evaluate a causal LM where it is; items: condition -> language -> lists of one entry a question.
 
         "correct": hits in 0..1; "log_probs": scores of the candidates, the true answer's first; "questions": relation,
-        subject and answer. Raises PrealignError for no questions, a likelihood that is not finite, and too few positions.
+        subject and answer. Raises PrealignError for no questions and too few positions, DivergedError for a likelihood that
+        is not finite.
         """
         if not self.questions:
             raise PrealignError("there are no questions about facts to evaluate.")
@@ -116,8 +117,8 @@ def tokenise_question(
 def candidate_scores(model: PreTrainedModel, questions: Sequence[QuestionTokens], *, batch_size: int) -> FloatArray:
     """Return the mean log-probability of the tokens of every candidate (Q, N), in nats; N is the same for all questions.
 
-    batch_size: sequences, each a candidate after its prefix. Raises PrealignError for a model that diverged, and for one
-    with fewer positions than the longest sequence has tokens.
+    batch_size: sequences, each a candidate after its prefix. Raises DivergedError for a likelihood that is not finite, and
+    PrealignError for a model with fewer positions than the longest sequence has tokens.
     """
     sequences = [(len(q.prefix), q.prefix + ids) for q in questions for ids in q.candidates]
     longest = max(len(ids) for _, ids in sequences)
@@ -134,10 +135,7 @@ def candidate_scores(model: PreTrainedModel, questions: Sequence[QuestionTokens]
             rows = order[first : first + batch_size]
             scores[rows] = _mean_log_probs(model, [sequences[i] for i in rows])
     if not np.isfinite(scores).all():
-        raise PrealignError(
-            "the model's likelihood of answers is not finite: training diverged; "
-            "lower pretrain.learning_rate and run the arm again"
-        )
+        raise DivergedError("the likelihood of answers is not finite")
     return scores.reshape(len(questions), -1)
 
 

@@ -17,6 +17,7 @@ softmax is the model's: it includes embedding rows beyond the tokenizer's ids.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from prealign.errors import PrealignError, RecipeError, TokenizerError
+from prealign.errors import DivergedError, PrealignError, RecipeError, TokenizerError
 from prealign.evaluation.lm.coverage import KINDS, WordKinds, nats_of_kinds
 from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.score import Evaluation, Score, identity, signature
@@ -167,7 +168,7 @@ def token_nats(
     """Return the negative log likelihoods, in nats, of the scored tokens of N documents: all, without a prefix all but one.
 
     Runs on the model's device in evaluation mode, and restores the mode. `on_progress` gets the number of tokens that a
-    batch scored. Needs memory for batch_size * stride * V logits. Raises PrealignError if a likelihood is not finite.
+    batch scored. Needs memory for batch_size * stride * V logits. Raises DivergedError if a likelihood is not finite.
     """
     pieces = _cut(documents, context, stride, prefix)
     unscored = prefix is None
@@ -209,8 +210,15 @@ def perplexity_scores(
 def corpus_score(
     nats: FloatArray, sizes: IntArray, metric: str, transform: Transform, *, language: str, signature: str
 ) -> Score:
-    """Return transform(sum nats / sum sizes) over documents; nats and sizes (N,), all sizes positive."""
-    value, low, high = bootstrap_ratio(nats, sizes.astype(np.float64), transform)
+    """Return transform(sum nats / sum sizes) over documents; nats and sizes (N,), all sizes positive.
+
+    Raises DivergedError if the result overflows.
+    """
+    with np.errstate(over="ignore"):
+        value, low, high = bootstrap_ratio(nats, sizes.astype(np.float64), transform)
+    if not all(math.isfinite(number) for number in (value, low, high) if number is not None):
+        per_token = nats.sum() / sizes.sum()
+        raise DivergedError(f"the {metric} in {language} is too large for a number ({per_token:,.0f} nats a unit)")
     return Score(
         task="lm",
         language=language,
@@ -260,7 +268,6 @@ def _nats(logits: Tensor, targets: IntArray) -> FloatArray:
 def _refuse_divergence(nats: FloatArray) -> None:
     broken = np.flatnonzero(~np.isfinite(nats))
     if len(broken):
-        raise PrealignError(
-            f"the model's likelihood is not finite for {len(broken)} of {len(nats)} documents (first: number "
-            f"{broken[0]}): training diverged; lower pretrain.learning_rate and run the arm again"
+        raise DivergedError(
+            f"the likelihood is not finite for {len(broken)} of {len(nats)} documents (first: number {broken[0]})"
         )

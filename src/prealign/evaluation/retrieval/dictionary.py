@@ -5,6 +5,7 @@
 3. A query is a hit if its nearest candidate, by cosine or by CSLS, is one of its gold translations
    (`prealign.evaluation.retrieval.nearest`). The neighbourhoods of CSLS are the whole vocabularies, not the queries alone.
 4. Scores are per layer and direction, and pooled. Chance is the mean share of gold translations among the candidates.
+5. If the queries have strata (`prealign.evaluation.retrieval.strata`), pooled scores are also given for each stratum.
 
     dictionary = Lexicon.read("en-de.5000-6500.txt", source="en", target="de")
     queries = select_queries(dictionary, "de", english_word_counts, german_word_counts, floor=5, size=5000)
@@ -17,18 +18,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from prealign.errors import LexiconError
-from prealign.evaluation.retrieval.nearest import hit_lists, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import hit_lists, two_way_precision
 from prealign.evaluation.retrieval.queries import DictionaryQueries
+from prealign.evaluation.retrieval.strata import STRATA
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
 from prealign.methods.alignment.states import word_states
 from prealign.text.words import Tokenizer
 
 CONDITION = "dictionary"
 """Tells these scores from word retrieval of the training lexicon, whose condition is None."""
+WAYS = ("forward", "backward")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class DictionaryRetrieval:
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
         """Evaluate a causal LM.
 
-        Raises LexiconError for no queries, TokenizerError for a word without tokens, PrealignError for states not finite.
+        Raises LexiconError for no queries, TokenizerError for a word without tokens, DivergedError for states not finite.
         """
         queries, tokenizer = self.queries, self.tokenizer
         if not len(queries.forward):
@@ -73,9 +77,9 @@ def dictionary_scores(
     """Return scores of task retrieval, split test, and hits by metric: a row a layer, a number a query.
 
     source (L, N, D), target (L, M, D): states of the candidates. Metrics: p_at_1 and csls_p_at_1, each also _forward and
-    _backward; pooled, n is half the queries, rounded up. Raises PrealignError on states that are not finite.
+    _backward; pooled, n is half the queries, rounded up. Conditions: "dictionary", and "dictionary|STRATUM" of the pooled
+    metrics. Raises DivergedError on states that are not finite.
     """
-    refuse_divergence(source, target)
     metrics = two_way_precision(
         source,
         target,
@@ -83,7 +87,14 @@ def dictionary_scores(
         {"p_at_1": None, "csls_p_at_1": csls_neighbours},
         (torch.from_numpy(queries.forward), torch.from_numpy(queries.backward)),
     )
-    fields: dict[str, Any] = {"task": "retrieval", "condition": CONDITION, "language": queries.language}
+    fields: dict[str, Any] = {"task": "retrieval", "language": queries.language}
     fields |= {"signature": signature, "stage": stage, "split": "test"}
-    scores = [score for metric in metrics.values() for score in metric.scores(**fields)]
-    return Evaluation(scores, hit_lists(metrics))
+    scores = [score for metric in metrics.values() for score in metric.scores(condition=CONDITION, **fields)]
+    items: dict[str, Any] = hit_lists(metrics)
+    if queries.strata is not None:
+        pooled = torch.from_numpy(np.concatenate(queries.strata))
+        for i, stratum in enumerate(STRATA):
+            for metric in (metrics["p_at_1"], metrics["csls_p_at_1"]):
+                scores += metric.where(pooled == i).scores(condition=f"{CONDITION}|{stratum}", **fields)
+        items |= {f"stratum_{way}": own.tolist() for way, own in zip(WAYS, queries.strata, strict=True)}
+    return Evaluation(scores, items)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from prealign.errors import DivergedError
 from prealign.evaluation.retrieval.nearest import two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
 from prealign.methods.alignment.states import word_states
@@ -59,12 +60,12 @@ class Dynamics(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Set the steps; restore the points of the checkpoint that training resumes from."""
-        self.steps = log_steps(state.max_steps, self.number)
+        self.steps = log_steps(args.max_steps, self.number)
         self.points = [entry for entry in state.log_history if _KEY in entry]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Measure at the steps of `log_steps`."""
-        if state.global_step not in self.steps:
+        """Measure at the steps of `log_steps`, and at the last step of a stage that ends before them."""
+        if state.global_step not in self.steps and state.global_step != state.max_steps:
             return
         measured = {}
         for pairs in self.pairs:
@@ -72,7 +73,10 @@ class Dynamics(TrainerCallback):
                 word_states(model, self.tokenizer, words, language=language, bos=self.bos)
                 for words, language in ((pairs.sources, pairs.source_language), (pairs.targets, pairs.language))
             )
-            measured[pairs.language] = precision_by_layer(source, target, pairs)
+            try:
+                measured[pairs.language] = precision_by_layer(source, target, pairs)
+            except DivergedError as error:
+                raise DivergedError(f"alignment at step {state.global_step:,}: {error}") from None
         self.points.append({"step": state.global_step, _KEY: measured})
         state.log_history.append(self.points[-1])
 

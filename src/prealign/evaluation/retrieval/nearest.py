@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from prealign.errors import PrealignError
+from prealign.errors import DivergedError
 from prealign.evaluation.score import Score
 from prealign.evaluation.statistics import wilson
 
@@ -96,8 +96,10 @@ def two_way_precision(
 
     source (L, N, D), target (L, M, D): states of all forms, which are the candidates and the neighbourhoods of CSLS.
     gold (N, M) bool. neighbours: metric name -> k of CSLS, None: by cosine. queries: indices of the forms that are queries,
-    of the source and of the target; None: all. Chance is the mean share of gold translations among the candidates.
+    of the source and of the target; None: all. Chance is the mean share of gold translations among the candidates. Raises
+    DivergedError on states that are not finite.
     """
+    _refuse_divergence(source, target)
     rows = queries or (torch.arange(len(gold)), torch.arange(gold.shape[1]))
     ways = {
         "forward": (source, target, rows[0], gold[rows[0]]),
@@ -133,12 +135,8 @@ def _neighbourhood(queries: Tensor, candidates: Tensor, neighbours: int) -> Tens
     return torch.cat(rows)
 
 
-def refuse_divergence(*states: Tensor) -> None:
-    """Raise PrealignError if states (L, N, D) of words or sentences are not finite."""
+def _refuse_divergence(*states: Tensor) -> None:
     for layers in states:
         broken = [layer for layer, forms in enumerate(layers) if not forms.isfinite().all()]
         if broken:
-            raise PrealignError(
-                f"the model's states are not finite at layers {broken}: training diverged; "
-                "lower align.learning_rate or pretrain.learning_rate and run the arm again"
-            )
+            raise DivergedError(f"the states of words or sentences are not finite at layers {broken}")

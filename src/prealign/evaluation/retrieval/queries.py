@@ -10,8 +10,7 @@ The practice of MUSE (Conneau et al. 2018) and VecMap (Artetxe et al. 2018), for
 3. Candidates are the `size` most frequent words of each language's text that have a letter and occur `floor` times, and the
    queries. They are also the neighbourhood of CSLS, on both sides.
 
-`prealign.run.preparation.dictionaries` removes the words of the dictionary from the training lexicon: none was aligned
-or switched.
+`prealign.lexicon.strict` removes the words of the dictionary from the training lexicon: none was aligned or switched.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ class DictionaryQueries:
 
     pairs (P, 2): indices into `sources` and `targets`, including those of words written alike.
     words: number of source words of the dictionary. floor: occurrences that a word needs. dropped: reason -> words.
+    strata: of `forward` and of `backward`, index of each query's stratum (`strata.STRATA`); None: not known.
     """
 
     source: str
@@ -44,6 +44,7 @@ class DictionaryQueries:
     words: int
     floor: int
     dropped: dict[str, int] = field(default_factory=dict)
+    strata: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @property
     def forward(self) -> NDArray[np.int64]:

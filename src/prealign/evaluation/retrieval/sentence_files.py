@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from prealign.errors import DataError
+from prealign.files import plain_bytes
 from prealign.recipe.measures import SentenceSet
 
 
@@ -55,7 +55,7 @@ def _without_repeats(language: str, sources: list[str], targets: list[str]) -> S
 
 def _lines(path: str) -> list[str]:
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = plain_bytes(path).decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. It is a file of evaluate.sentences.") from None
     except UnicodeDecodeError as error:

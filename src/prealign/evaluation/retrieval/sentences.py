@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from prealign.errors import DataError
 from prealign.evaluation.lm.padding import right_padded
-from prealign.evaluation.retrieval.nearest import TIE, Metric, hit_lists, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import TIE, Metric, hit_lists, two_way_precision
 from prealign.evaluation.score import Evaluation, Score, Stage, identity, signature
 from prealign.evaluation.statistics import wilson
 from prealign.languages import is_clone
@@ -96,7 +96,7 @@ class SentenceRetrieval:
         return cls(sources=sides[0], targets=sides[1], language=language, cut=cut, **defaults | settings)
 
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
-        """Evaluate a causal LM where it is. Raises PrealignError for states that are not finite."""
+        """Evaluate a causal LM where it is. Raises DivergedError for states that are not finite."""
         source, target = (
             sentence_states(model, ids, separator=self.separator, batch_size=self.batch_size)
             for ids in (self.sources, self.targets)
@@ -149,9 +149,8 @@ def sentence_scores(
 ) -> Evaluation:
     """Return scores of task sentence_retrieval and hits by metric, a row a layer; states (L+1, N, D) of both languages.
 
-    Raises PrealignError on states that are not finite.
+    Raises DivergedError on states that are not finite.
     """
-    refuse_divergence(source, target)
     number = source.shape[1]
     metrics = two_way_precision(source, target, torch.eye(number, dtype=torch.bool), {"p_at_1": None})
     mexa = torch.stack([mexa_hits(s, t) for s, t in zip(source, target, strict=True)])  # (L+1, N)

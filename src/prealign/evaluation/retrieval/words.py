@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prealign.errors import LexiconError
-from prealign.evaluation.retrieval.nearest import Metric, hit_lists, refuse_divergence, two_way_precision
+from prealign.evaluation.retrieval.nearest import Metric, hit_lists, two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs
 from prealign.evaluation.score import Evaluation, Stage, identity, signature
 from prealign.methods.alignment.states import word_states
@@ -49,7 +49,7 @@ class WordRetrieval:
     def __call__(self, model: Any, *, stage: Stage = "pretrain") -> Evaluation:
         """Evaluate a causal LM.
 
-        Raises LexiconError for no pairs, TokenizerError for a word without tokens, PrealignError for states not finite.
+        Raises LexiconError for no pairs, TokenizerError for a word without tokens, DivergedError for states not finite.
         """
         pairs, tokenizer = self.pairs, self.tokenizer
         if not pairs.sources:
@@ -81,9 +81,8 @@ def word_scores(
     source (L, N, D) and target (L, M, D): states of the pairs' forms, each with at least one translation. subwords (N,):
     tokens of the source forms. Metrics: p_at_1_forward, p_at_1_backward, p_at_1 and csls_p_at_1 (both directions);
     p_at_1_forward also with the conditions of `SUBWORDS`. A split without words has no scores.
-    Raises PrealignError on states that are not finite.
+    Raises DivergedError on states that are not finite.
     """
-    refuse_divergence(source, target)
     gold = torch.from_numpy(pairs.gold)  # (N, M)
     assert gold.any(dim=0).all() and gold.any(dim=1).all(), "a form without translation is no query"
     metrics = two_way_precision(source, target, gold, {"p_at_1": None, "csls_p_at_1": csls_neighbours})

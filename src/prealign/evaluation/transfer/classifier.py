@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, set_seed
 
-from prealign.errors import PrealignError
+from prealign.errors import DivergedError
 from prealign.evaluation.lm.padding import right_padded
 from prealign.evaluation.transfer.data import Example, IntArray
 from prealign.events import OnProgress
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import training_flops
 from prealign.recipe.measures import TransferTask
+from prealign.training.finite import Remedies
 from prealign.training.loop import run_trainer, training_arguments
 
 POOL = 50
@@ -102,7 +103,10 @@ def fine_tune(
     arguments.set_evaluate(strategy="no")  # a target language must not choose the checkpoint
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=[examples[i] for i in order])
     flops = training_flops(model.body, tokens / steps, tokens / len(order), logits=False)
-    return run_trainer(trainer, f"fine-tune {task.name}", on_progress, tokens=tokens / steps, flops=flops)
+    remedies = Remedies(moved=f"lower learning_rate of the task {task.name!r} in transfer")
+    return run_trainer(
+        trainer, f"fine-tune {task.name}", on_progress, tokens=tokens / steps, flops=flops, remedies=remedies
+    )
 
 
 def predict(
@@ -114,7 +118,7 @@ def predict(
 ) -> IntArray:
     """Return the class (N,) of each example; `on_tokens` gets the number of tokens of each batch.
 
-    Raises PrealignError if the model's output is not finite.
+    Raises DivergedError if the model's output is not finite.
     """
     order = np.argsort([-len(example.ids) for example in examples], kind="stable")
     predicted = np.empty(len(examples), dtype=np.int64)
@@ -125,7 +129,7 @@ def predict(
             batch = collate([examples[i] for i in rows])
             logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))["logits"]  # (B, classes)
             if not torch.isfinite(logits).all():
-                raise PrealignError("fine-tuning diverged: the classifier's output is not finite. Lower learning_rate.")
+                raise DivergedError("the output of the fine-tuned classifier is not finite: lower its learning_rate")
             predicted[rows] = logits.argmax(-1).cpu().numpy()
             on_tokens(int(batch["attention_mask"].sum()))
     return predicted

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prealign.errors import DataError
+from prealign.files import plain_bytes
 from prealign.recipe.measures import TransferTask
 from prealign.strict_json import check_text, json_value
 
@@ -70,7 +71,7 @@ def read_rows(path: str, task: TransferTask) -> list[Row]:
 
 def _numbered_lines(path: str) -> list[tuple[int, str]]:
     try:
-        raw = Path(path).read_bytes()
+        raw = plain_bytes(path)
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Paths are relative to where you are.") from None

@@ -66,7 +66,7 @@ class Transfer:
     def __call__(self, model: Any, *, seed: int, folder: Path, on_progress: OnProgress = silent) -> TransferEvaluation:
         """Fine-tune a causal LM's weights in place and test it. The seed decides the head and the order of the examples.
 
-        folder: scratch space of the Trainer. Raises PrealignError if fine-tuning diverges.
+        folder: scratch space of the Trainer. Raises DivergedError if fine-tuning diverges.
         """
         task, data = self.task, self.data
         head = classifier(model, classes=len(data.classes), seed=seed)
@@ -156,5 +156,4 @@ def accuracy(answers: Answers) -> Interval:
 def paired_gap(source: Answers, target: Answers) -> Interval:
     """Return source accuracy - target accuracy on the same items in the same order, and its interval."""
     assert np.array_equal(source.label, target.label) and source.document == target.document, "not the same items"
-    gap = paired_items(source.correct, target.correct, source.document)
-    return Interval(gap.difference, gap.low, gap.high)
+    return paired_items(source.correct, target.correct, source.document)

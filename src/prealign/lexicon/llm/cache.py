@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prealign.durable import sync
 from prealign.errors import LexiconError
+from prealign.files import plain_bytes
 
 
 class Cache:
@@ -33,7 +34,7 @@ class Cache:
         self._unwritten: list[dict[str, Any]] = []
         self.unreadable = 0
         try:
-            content = path.read_bytes() if path.exists() else b""
+            content = plain_bytes(path) if path.exists() else b""
         except OSError as error:
             raise self._unusable(error) from None
         self._torn = bool(content) and not content.endswith(b"\n")
@@ -53,6 +54,7 @@ class Cache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.open("ab").close()
+            sync(self.path.parent)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -100,8 +102,7 @@ class Cache:
         try:
             with self.path.open("ab") as file:
                 file.write(("\n" * self._torn + lines).encode())
-                file.flush()
-                os.fsync(file.fileno())
+            sync(self.path)
         except OSError as error:
             self._torn = True  # the file may hold a part of the lines
             raise LexiconError(

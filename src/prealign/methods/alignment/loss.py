@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# L layers, W word forms, D width, R anchors of a tile, P positive pairs of a tile, G groups, g groups of a tile
+# L layers, W word forms, M members (all forms of the groups), D width, R anchors of a tile, P positive pairs of a tile,
+# G groups, g groups of a tile
 
 TILE = 2**22
 """Similarities in a tile: 16 MiB in float32, small beside any model, large enough for full matrix-multiply speed."""
@@ -36,25 +37,30 @@ class ExcludedPairs:
     """Pairs with the same surface, and pairs from *related* groups (groups that share a surface), a few rows at a time.
 
     groups, surfaces (W,) int. Such pairs may be translations of each other, so they must not serve as negatives.
+    members: groups (M,) and surfaces (M,) of *all* forms of these groups, if the W forms are only some of them: groups are
+    related by any form they share. None: the W forms are all.
     """
 
-    def __init__(self, groups: Tensor, surfaces: Tensor) -> None:
-        self._groups, self._group = groups.unique(return_inverse=True)  # (G,), (W,)
-        self._surfaces, self._surface = surfaces.unique(return_inverse=True)
+    def __init__(self, groups: Tensor, surfaces: Tensor, members: tuple[Tensor, Tensor] | None = None) -> None:
+        member_groups, member_surfaces = (groups, surfaces) if members is None else members
+        self._groups, self._member_group = member_groups.unique(return_inverse=True)  # (G,), (M,)
+        self._surfaces, self._member_surface = member_surfaces.unique(return_inverse=True)
+        self._group, self._surface = torch.searchsorted(self._groups, groups), surfaces  # (W,)
 
     def __getitem__(self, rows: slice) -> Tensor:
         """Return the given rows (R, W) of the bool matrix of excluded pairs."""
         group, surface = self._group, self._surface
+        member_group, member_surface = self._member_group, self._member_surface
         tile, row = group[rows].unique(return_inverse=True)  # (g,), (R,)
         numbers = torch.arange(len(tile), device=group.device)
-        number = torch.full_like(self._groups, -1).index_copy(0, tile, numbers)[group]  # (W,), -1: not in this tile
+        number = torch.full_like(self._groups, -1).index_copy(0, tile, numbers)[member_group]  # (M,), -1: not in tile
         in_tile = number >= 0
         has_surface = torch.zeros(len(tile), len(self._surfaces), dtype=torch.bool, device=group.device)
-        has_surface[number[in_tile], surface[in_tile]] = True
-        # All (group of the tile, form) whose group has the surface of the form:
-        tile_group, form = has_surface[:, surface].nonzero(as_tuple=True)
+        has_surface[number[in_tile], member_surface[in_tile]] = True
+        # All (group of the tile, member) whose group has the surface of the member:
+        tile_group, member = has_surface[:, member_surface].nonzero(as_tuple=True)
         related = torch.zeros(len(tile), len(self._groups), dtype=torch.bool, device=group.device)
-        related[tile_group, group[form]] = True
+        related[tile_group, member_group[member]] = True
         related[numbers, tile] = False
         return related[row][:, group] | (surface[rows, None] == surface)
 

@@ -4,11 +4,15 @@
 2. Number the groups and the distinct surfaces (token sequences). Forms with equal surfaces are the same to the model.
 3. Batch s of a run takes `size` groups from position s · size of a random order. The order is a permutation of all
    groups for each pass, and depends on (seed, pass) alone. Resume, workers and ranks cannot change a batch.
+   With `together` above 1, groups that are next to each other by the tokens of their source words come together: words
+   that share their first subword are the negatives that are hardest to tell apart.
+4. With `one_sense`, a batch has one form per language of each group. (seed, pass) alone decides which.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,14 +43,25 @@ class WordSizes(Protocol):
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
 
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+
+    def one_sense(self) -> WordSizes:
+        """Return the sizes of batches with one form per language."""
+
 
 @dataclass(frozen=True)
 class WordForms:
-    """All word forms of a lexicon. The forms of group g are rows first[g] .. first[g+1]-1; the source word comes first."""
+    """All word forms of a lexicon.
+
+    The forms of group g are rows first[g] .. first[g+1]-1: the source word first, then the forms of each language in turn.
+    """
 
     ids: Ragged  # W rows of token ids
     first: np.ndarray  # (G + 1,)
     surface: np.ndarray  # (W,) equal for forms with equal tokens
+    language: np.ndarray  # (W,) number of the form's language; 0 is the source
     count: np.ndarray  # (G,) frequency of the source word, 1 if unknown
 
     @property
@@ -55,30 +70,59 @@ class WordForms:
         return len(self.first) - 1
 
     def batch(self, groups: np.ndarray) -> dict[str, Tensor]:
-        """Return the inputs of the given groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
+        """Return the inputs of the given groups: word_ids (W, n), and word_lengths, word_groups, word_surfaces, word_source
+        (W,).
+
+        word_source: whether a form is the source word of its group.
+        """
         sizes = np.diff(self.first)[groups]
-        rows = spans(self.first[groups], sizes)
+        return self.rows(spans(self.first[groups], sizes), np.repeat(groups, sizes))
+
+    def rows(self, rows: np.ndarray, groups: np.ndarray) -> dict[str, Tensor]:
+        """Return the inputs of the given rows (W,), which belong to `groups` (W,). See `batch`."""
         ids, lengths = pad_words(self.ids.take(rows))
         return {
             "word_ids": ids,
             "word_lengths": lengths,
-            "word_groups": torch.from_numpy(np.repeat(groups, sizes)),
+            "word_groups": torch.from_numpy(groups),
             "word_surfaces": torch.from_numpy(self.surface[rows]),
+            "word_source": torch.from_numpy(self.language[rows] == 0),
         }
 
-    def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
-        """Return batch `number` of a run, with up to `size` groups. No group repeats before all groups were read."""
+    def numbered_batch(self, number: int, size: int, seed: int, together: int = 1) -> dict[str, Tensor]:
+        """Return batch `number` of a run, with up to `size` groups. No group repeats before all groups were read.
+
+        together: neighbours by their source words' tokens that come one after another.
+        """
+        return self.batch(self.numbered_groups(number, size, seed, together)[0])
+
+    def numbered_groups(self, number: int, size: int, seed: int, together: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Return the groups of batch `number`, ascending, without repetition, and the pass that each was taken from."""
         positions = np.arange(number * size, (number + 1) * size)
         groups = np.empty(size, dtype=np.int64)
-        for lap in np.unique(positions // self.groups):
-            here = positions // self.groups == lap
-            groups[here] = self._permutation(seed, int(lap))[positions[here] % self.groups]
+        laps = positions // self.groups
+        for lap in np.unique(laps):
+            here = laps == lap
+            groups[here] = self._permutation(seed, int(lap), together)[positions[here] % self.groups]
         # A batch that reaches into the next pass may draw a group twice, and its forms would be their own positives.
-        return self.batch(np.unique(groups))
+        groups, where = np.unique(groups, return_index=True)
+        return groups, laps[where]
 
-    def _permutation(self, seed: int, lap: int) -> np.ndarray:
+    def _permutation(self, seed: int, lap: int, together: int = 1) -> np.ndarray:
+        """Return all groups in the order of a pass: chunks of `together` neighbours, cut anew and in random order."""
         key = [xxhash.xxh64_intdigest(b"alignment batches", seed=seed), lap]
-        return np.random.Generator(np.random.Philox(key=key)).permutation(self.groups)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        if together == 1:
+            return generator.permutation(self.groups)
+        chunk = (np.arange(self.groups) + generator.integers(together)) // together
+        place = generator.permutation(int(chunk[-1]) + 1)
+        return self._by_tokens[np.argsort(place[chunk], kind="stable")]
+
+    @cached_property
+    def _by_tokens(self) -> np.ndarray:
+        """All groups (G,), sorted by the tokens of their first forms."""
+        rows = [tuple(self.ids[row].tolist()) for row in self.first[:-1]]
+        return np.array(sorted(range(self.groups), key=rows.__getitem__), dtype=np.int64)
 
     @property
     def mean_tokens_per_group(self) -> float:
@@ -89,6 +133,72 @@ class WordForms:
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
         return len(self.ids) / self.groups
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return float(self.ids.lengths[self.language == 0].sum()) / self.groups
+
+    def one_sense(self) -> OneSense:
+        """Return the same groups with one form per language in a batch."""
+        return OneSense(self)
+
+
+class OneSense:
+    """Batches that have one form per language of each group, drawn uniformly in each pass anew."""
+
+    def __init__(self, forms: WordForms) -> None:
+        self.forms = forms
+        group = np.repeat(np.arange(forms.groups), np.diff(forms.first))
+        new = np.r_[True, (group[1:] != group[:-1]) | (forms.language[1:] != forms.language[:-1])]
+        # Forms of one group and language are a sense set: rows start[i] .. start[i] + size[i] - 1.
+        self._start = np.flatnonzero(new)
+        self._size = np.diff(np.r_[self._start, len(new)])
+        self._group = group[self._start]
+        self._first = np.searchsorted(self._group, np.arange(forms.groups + 1))
+
+    @property
+    def groups(self) -> int:
+        """Number of translation groups."""
+        return self.forms.groups
+
+    @property
+    def mean_tokens_per_group(self) -> float:
+        """Expected number of tokens of a group in a batch."""
+        return float((np.add.reduceat(self.forms.ids.lengths, self._start) / self._size).sum()) / self.groups
+
+    @property
+    def mean_forms_per_group(self) -> float:
+        """Mean number of languages of a group."""
+        return len(self._start) / self.groups
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return self.forms.source_tokens_per_group
+
+    def numbered_batch(self, number: int, size: int, seed: int, together: int = 1) -> dict[str, Tensor]:
+        """Return batch `number` of a run: the groups of `WordForms.numbered_batch`, one form per language.
+
+        Beside the keys of `WordForms.batch`: member_groups and member_surfaces (M,), those of all forms of the groups.
+        """
+        groups, laps = self.forms.numbered_groups(number, size, seed, together)
+        languages = self._first[groups + 1] - self._first[groups]
+        sets, lap_of_set = spans(self._first[groups], languages), np.repeat(laps, languages)
+        drawn = np.empty(len(sets), dtype=np.int64)
+        for lap in np.unique(laps):
+            key = [xxhash.xxh64_intdigest(b"drawn senses", seed=seed), int(lap)]
+            of_all = np.random.Generator(np.random.Philox(key=key)).integers(self._size)
+            drawn[lap_of_set == lap] = of_all[sets[lap_of_set == lap]]
+        members = spans(self.forms.first[groups], np.diff(self.forms.first)[groups])
+        return self.forms.rows(self._start[sets] + drawn, self._group[sets]) | {
+            "member_groups": torch.from_numpy(np.repeat(groups, np.diff(self.forms.first)[groups])),
+            "member_surfaces": torch.from_numpy(self.forms.surface[members]),
+        }
+
+    def one_sense(self) -> OneSense:
+        """Return itself."""
+        return self
 
 
 def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
@@ -102,22 +212,27 @@ def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
         for language, words in {lexicon.source: (group.word,), **group.translations}.items()
         for word in words
     ]
+    numbers = {language: number for number, language in enumerate((lexicon.source, *lexicon.targets))}
     encoded: list[Any] = [None] * len(entries)
     for language in dict.fromkeys(language for _, language, _ in entries):
         where = [i for i, entry in enumerate(entries) if entry[1] == language]
         for i, ids in zip(where, encode_words(tokenizer, [entries[i][2] for i in where], language), strict=True):
             encoded[i] = ids
-    rows: dict[int, list[np.ndarray]] = {}
-    for (number, _, _), ids in zip(entries, encoded, strict=True):
+    rows: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for (number, language, _), ids in zip(entries, encoded, strict=True):
         if len(ids):
-            rows.setdefault(number, []).append(ids)
+            rows.setdefault(number, []).append((numbers[language], ids))
     kept = {number: forms for number, forms in rows.items() if len(forms) > 1}
     if not kept:
-        raise LexiconError("the lexicon has no word with a translation that this tokenizer can write.")
-    table = Ragged.of([form for forms in kept.values() for form in forms])
+        raise LexiconError(
+            f"the training lexicon has {len(lexicon)} words, and none has a translation that this tokenizer can write; at "
+            "least one is needed."
+        )
+    table = Ragged.of([form for forms in kept.values() for _, form in forms])
     return WordForms(
         ids=table,
         first=np.concatenate([[0], np.cumsum([len(forms) for forms in kept.values()])]),
         surface=np.unique(table.hashes(), return_inverse=True)[1].astype(np.int64),
+        language=np.array([language for forms in kept.values() for language, _ in forms]),
         count=np.array([lexicon.groups[number].count or 1 for number in kept]),
     )

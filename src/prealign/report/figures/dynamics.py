@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from statistics import fmean
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from prealign.report.formats import quantity, span
 from prealign.report.results import SPLITS, Results, language_label
 from prealign.report.tables.table import layer_names
 
-_STAGES = ("align", "pretrain")
+_STAGES = {"align": "stage 1", "pretrain": "stage 2"}
+"""Names of stages; a further stage has its own."""
 
 
 class Moment(NamedTuple):
@@ -37,7 +39,7 @@ def moments(results: Results, arm: str, language: str) -> list[Moment]:
     """
     made = []
     runs = [run for run in results.section("dynamics") if (run["arm"], run["language"]) == (arm, language)]
-    for stage in _STAGES:
+    for stage in dict.fromkeys(run["stage"] for run in runs):
         for points in zip(*(run["points"] for run in runs if run["stage"] == stage), strict=False):
             splits = [split for split in SPLITS if all(point.get(split) for point in points)]
             layers = {
@@ -71,8 +73,8 @@ def _picture(results: Results, language: str, found: dict[str, list[Moment]]) ->
     runs = [(run["arm"], run["language"], run["stage"]) for run in results.section("dynamics")]
     seeds = {runs.count((arm, language, "pretrain")) for arm in found}
     caption = (
-        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; the line is the border "
-        f"between stage 1 and stage 2. Mean over seeds ({span(seeds)})."
+        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; a line is the border "
+        f"between two stages. Mean over seeds ({span(seeds)})."
     )
     summary = f"{title}: mean P@1 over layers."
     return draw.picture(_figure(results, found, splits), name, title, caption, summary, facts)
@@ -106,7 +108,7 @@ def _figure(results: Results, found: dict[str, list[Moment]], splits: Sequence[s
 def _ends(own: Sequence[Moment], split: str) -> str:
     """P@1, mean over layers, at the first measurement and at the end of each stage."""
     last = {moment.stage: moment for moment in own}
-    shown = [("first", own[0]), *((f"end of stage {_STAGES.index(stage) + 1}", m) for stage, m in last.items())]
+    shown = [("first", own[0]), *((f"end of {_STAGES.get(stage, stage)}", m) for stage, m in last.items())]
     return ", ".join(f"{when} {fmean(m.layers[split]):.2f}" for when, m in shown if split in m.layers)
 
 
@@ -117,16 +119,18 @@ def _heat_map(axes: Axes, results: Results, own: Sequence[Moment], split: str) -
     axes.pcolormesh(values, cmap=draw.HEAT, vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    border = sum(moment.stage == "align" for moment in own)
-    if 0 < border < len(own):
-        axes.axvline(border, color=draw.INK, linewidth=1.6)
+    stages, stop = [], 0
+    for stage, moments_of in groupby(own, lambda moment: moment.stage):
+        start, stop = stop, stop + len([*moments_of])
+        stages.append((_STAGES.get(stage, stage), start, stop))
+        if start:
+            axes.axvline(start, color=draw.INK, linewidth=1.6)
     # Steps are written where there is room: every so many measurements, and never right before the border.
     apart, ticks = max(2, math.ceil(len(own) / 8)), []
-    for stage, start, stop in (("stage 1", 0, border), ("stage 2", border, len(own))):
-        if start < stop:
-            ticks += [i for i in range(start, stop, apart) if i == start or stop - i >= 0.8 * apart or stop == len(own)]
-            under = axes.get_xaxis_transform()
-            axes.text((start + stop) / 2, -0.21, stage, transform=under, ha="center", va="top", fontsize=8)
+    for stage, start, stop in stages:
+        ticks += [i for i in range(start, stop, apart) if i == start or stop - i >= 0.8 * apart or stop == len(own)]
+        under = axes.get_xaxis_transform()
+        axes.text((start + stop) / 2, -0.21, stage, transform=under, ha="center", va="top", fontsize=8)
     axes.set_xticks([i + 0.5 for i in ticks], [quantity(own[i].step) for i in ticks], fontsize=7.5)
     shown = range(0, len(layers), math.ceil(len(layers) / 9))
     axes.set_yticks([layer + 0.5 for layer in shown], [layers[layer] for layer in shown], fontsize=7.5)

@@ -1,4 +1,4 @@
-"""What training consumed: steps, tokens, FLOPs and time, switched words, and how much of each language stage 2 read."""
+"""What training consumed: steps, tokens, FLOPs and time, switched words, rows that were set, and text by language."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STAGES = {"align": "1 · align", "pretrain": "2 · pretrain", "total": "total"}
 
 def budget(results: Results) -> list[Table]:
     """Return steps, tokens, FLOPs and seconds of each arm by stage and in total, means over seeds."""
-    rows = select(results.budget, arm=results.arms, stage=list(_STAGES))
+    rows = select(results.budget, arm=results.arms)
     if rows.empty:
         return []
     groups = rows.groupby(["arm", "stage"], observed=True)
@@ -25,6 +25,7 @@ def budget(results: Results) -> list[Table]:
     columns = {
         "Steps": [NONE if math.isnan(steps) else f"{steps:,.0f}" for steps in means["steps"]],
         "Tokens": means["tokens"].map(quantity),
+        "LM tokens": means["lm_tokens"].map(quantity),
         "FLOPs": means["flops"].map(quantity),
         "Time": means["seconds"].map(duration),
         f"FLOPs / {results.label(results.baseline)}": [
@@ -34,8 +35,28 @@ def budget(results: Results) -> list[Table]:
     if len(set(seeds)) > 1:
         columns["Seeds"] = [str(count) for count in seeds]
     index = means.index.set_levels([_STAGES.get(stage, stage) for stage in means.index.levels[1]], level="stage")
-    note = ["Means over seeds.", *_frozen(results)]
+    note = [
+        "Means over seeds. LM tokens: tokens of text; the others are words of an auxiliary loss.",
+        *_frozen(results),
+    ]
     return [text_table(results, "Training budget", index.set_names(["arm", "Stage"]), columns, note)]
+
+
+def initial_rows(results: Results) -> list[Table]:
+    """Return how many rows of the vocabulary each arm's initialisation has set, means over seeds and stages."""
+    found = results.typed(
+        DataFrame(results.section("initialisations")).reindex(columns=["arm", "initialisation", "rows"])
+    )
+    rows = select(found, arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "initialisation"], observed=True)["rows"].mean()
+    columns = {"Rows": [f"{number:,.0f}" for number in means]}
+    note = (
+        "Embedding rows that start from other rows or vectors, or are computed from them. The others start at random."
+    )
+    index = means.index.set_names(["arm", "Initialisation"])
+    return [text_table(results, "Rows of the vocabulary", index, columns, [note])]
 
 
 def _frozen(results: Results) -> Iterator[str]:
@@ -43,7 +64,8 @@ def _frozen(results: Results) -> Iterator[str]:
     rows = results.budget[results.budget["frozen"].fillna(0) > 0]
     for (stage, frozen), own in rows.groupby(["stage", "frozen"], sort=False, observed=True):
         arms = "; ".join(map(results.label, own["arm"].unique()))
-        yield f"{percent(frozen)} of the parameters, all but the embeddings, were frozen in {_STAGES[stage]} of {arms}."
+        name = _STAGES.get(stage, stage)
+        yield f"{percent(frozen)} of the parameters, all but the embeddings, were frozen in {name} of {arms}."
 
 
 def switching(results: Results) -> list[Table]:

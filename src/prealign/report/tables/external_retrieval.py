@@ -1,8 +1,9 @@
-"""Retrieval on external test sets, which no arm was trained on: test dictionaries and parallel sentences.
+"""Retrieval on external test sets: test dictionaries and parallel sentences.
 
 1. A table for each set and language, a row for each arm and stage: P@1 beside CSLS P@1 (words) or MEXA (sentences) at
    every layer.
-2. A table of the test dictionaries: how many words are tested, and why others are not.
+2. For each test dictionary a table by stratum: queries that are trained, have a trained relative, or neither.
+3. A table of the test dictionaries: how many words are tested, and why others are not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from prealign.report.tables.table import Table, layer_names
 
 DICTIONARY = "dictionary"
 """The condition of scores of test dictionaries."""
+STRATA = {"trained": "trained elsewhere", "relative": "a relative trained", "unrelated": "neither trained"}
+"""Strata of the queries of test dictionaries, by what took part in training: the query, an answer, or a relative."""
 _POOLED = {"mexa_mean": "MEXA, mean", "mexa_max": "MEXA, best layer"}
 """Metrics over all layers."""
 
@@ -59,19 +62,57 @@ def retrieval_tables(results: Results) -> list[Table]:
     return tables
 
 
+def strata_tables(results: Results) -> list[Table]:
+    """Return P@1 of test dictionaries by stratum, a table for each target language; none of results without strata."""
+    tables = []
+    for tag in results.targets:
+        rows = select(results.scores, arm=results.arms, language=tag, task="retrieval", metric="p_at_1")
+        rows = rows[rows["condition"].astype(str).str.startswith(f"{DICTIONARY}|")]
+        present = [name for name in STRATA if (rows["condition"] == f"{DICTIONARY}|{name}").any()]
+        if not present:
+            continue
+        names = "/".join(STRATA[name] for name in present)
+        title = f"{language_label(tag)}, words of the test dictionary by what was trained: P@1 per layer, {names}"
+        layers = layer_names(rows["layer"].dropna().unique(), results)
+        members = [f"{DICTIONARY}|{name}" for name in present]
+        tables.append(layer_table(results, title, rows, layers, "condition", members, "words"))
+    return tables
+
+
 def tested_dictionaries(results: Results) -> list[Table]:
     """Return how many words of each test dictionary are tested, and why the others are not."""
     tests = results.content.get("tests")
     if not tests:
         return []
+    strata = {
+        name: label for name, label in STRATA.items() if all(name in one["strata"] for one in tests["dictionaries"])
+    }
     rows = tuple(
         (
             language_label(found["target"]),
             *(f"{found[key]:,}" for key in ("words", "asked", "asked_back", "pairs")),
+            *(f"{found['strata'][name]:,}" for name in strata),
             "; ".join(f"{count:,} {reason}" for reason, count in found["dropped"].items()) or NONE,
         )
         for found in tests["dictionaries"]
     )
-    columns = ("Target", "Words", "Tested", "Tested backward", "Pairs", "Not tested, and why")
-    note = f"{tests['kept_out']:,} words of the training dictionaries were left out of the lexicon because they are tested."
-    return [Table("Test dictionaries", columns, rows, note)]
+    names = (name.capitalize() for name in strata.values())
+    columns = ("Target", "Words", "Tested", "Tested backward", "Pairs", *names, "Not tested, and why")
+    return [Table("Test dictionaries", columns, rows, " ".join(f"{line}." for line in told_of_tests(tests)))]
+
+
+def told_of_tests(tests: Mapping[str, Any]) -> list[str]:
+    """Return sentences, without full stops, on what left the training lexicon, and on the strata of the queries."""
+    lines = [
+        f"{one['count']:,} {reason} left the training lexicon{_examples(one)}"
+        for reason, one in tests["kept_out"].items()
+    ]
+    for found in tests["dictionaries"]:
+        if sizes := found["strata"]:
+            parts = ", ".join(f"{sizes[name]:,} {label}" for name, label in STRATA.items())
+            lines.append(f"{language_label(found['target'])} queries in both directions: {parts}")
+    return lines
+
+
+def _examples(tally: Mapping[str, Any]) -> str:
+    return f", such as {'; '.join(tally['examples'])}" if tally["examples"] else ""

@@ -14,7 +14,6 @@ Each step calls the functions that also run on one machine. This module only han
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 from transformers import AutoTokenizer
 
+from prealign.durable import remove
 from prealign.errors import CorpusError, RunFolderError
 from prealign.files import read_json, write_json
 from prealign.lexicon import Lexicon
@@ -94,7 +94,7 @@ class Tokenise(PipelineStep):
             rows = ((document.id, document.text) for document in data)
             text = arrow_from_tables(lambda: text_tables(rows), TEXT, partial / "text")
             rows_written = tokenise(text, AutoTokenizer.from_pretrained(self.tokenizer), partial)
-            shutil.rmtree(partial / "text")
+            remove(partial / "text")
             return {"documents": len(rows_written), "tasks": world_size}
 
         record = run_stage(shard(self.tokens, rank), "", write, anew=True)

@@ -3,8 +3,9 @@
 1. Read the files of `lexicon.files` and `evaluate.dictionaries`.
 2. Load the segmenters of targets written without spaces. longest_match gets the words of the dictionaries.
 3. Join the clone's dictionary and the dictionaries of files. Keep words that are frequent in the source's text, remove
-   words of test dictionaries, sort the senses and limit their number. Count everything left out, with examples.
-4. Select the queries from the test dictionaries.
+   words of test dictionaries (`prealign.lexicon.strict`), sort the senses and limit their number. Count everything left
+   out, with examples.
+4. Select the queries from the test dictionaries, with their strata.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any
 
 from prealign.errors import LexiconError
 from prealign.evaluation.retrieval.queries import DictionaryQueries, select_queries
+from prealign.evaluation.retrieval.strata import with_strata
 from prealign.lexicon import Lexicon
 from prealign.lexicon.direction import found_in_corpus, in_other_form
-from prealign.lexicon.normalise import key_of, keyed
+from prealign.lexicon.normalise import Key, key_of, keyed
 from prealign.lexicon.reading_report import Tallies, Tally, told_of
 from prealign.lexicon.spelling import as_written
+from prealign.lexicon.strict import without_tests
 from prealign.recipe.measures import EvaluateSection, TestDictionary
 from prealign.recipe.sections import LexiconFile, LexiconSection, Recipe, TargetText
 from prealign.text.arrow import load_arrow
@@ -90,14 +93,14 @@ def load_segmenters(targets: list[TargetText], dictionaries: list[Lexicon]) -> d
 class Made:
     """The lexicon of a run, with its record.
 
-    reading: path, target and reading report of each file. left_out: one line per reason. kept_out: number of words
-    removed because test dictionaries have them.
+    reading: path, target and reading report of each file. left_out: one line per reason. kept_out: what left because test
+    dictionaries have it, by reason (`prealign.lexicon.strict`): count and examples.
     """
 
     lexicon: Lexicon
     reading: list[dict[str, Any]]
     left_out: list[str]
-    kept_out: int
+    kept_out: dict[str, Tally]
 
 
 def make_lexicon(
@@ -108,11 +111,13 @@ def make_lexicon(
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
     tests: Lexicon,
+    *,
+    strict: bool,
 ) -> Made:
     """Join the clone's dictionary and those of `section.files`; keep words of the text that are not in `tests`.
 
     counts: word -> occurrences in the source's training text. counted: the same for each language of `counted_targets`.
-    Raises LexiconError if a target has no word left.
+    strict: the answers of `tests` leave too. Raises LexiconError if a target has no word left.
     """
     source = tests.source
     lexicon = Lexicon([], source=source, targets=[])
@@ -125,10 +130,10 @@ def make_lexicon(
         usable, summary = _checked(dictionary, file, source, counts)
         reading.append({"path": file.path, "target": file.target, "summary": summary})
         lexicon = lexicon.merge(usable)
-    used = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
-    _count_not_found(left_out, lexicon, used, counts, section.minimum_count, source)
-    trained = used.without((group.word for group in tests), key_of(section.normalise, source))
-    kept_out, used = len(used) - len(trained), trained
+    in_text = lexicon.with_counts(_with_spellings(counts, lexicon, section), section.minimum_count)
+    _count_not_found(left_out, lexicon, in_text, counts, section.minimum_count, source)
+    kept_out = Tallies()
+    used = without_tests(in_text, tests, keys_of(section, tests), kept_out, answers=strict)
     keys = {t: key for t in counted if (key := key_of(section.normalise, t))}
     if section.case == "text":
         used = as_written(used, counted, keys)
@@ -140,13 +145,23 @@ def make_lexicon(
                 left_out.add(f"translations after the first {section.maximum_senses}", f"{group.word} → {sense}")
     used = used.limit_senses(section.maximum_senses)
     for language in (target.language for target in targets):
-        if not any(language in group.translations for group in used):
+        if not _translates(used, language):
+            if tests.targets and _translates(in_text, language):
+                raise LexiconError(
+                    f"the test dictionaries (evaluate.dictionaries) leave no word with a translation into {language!r}: "
+                    "all of them, or all their translations, are tested. Add a larger dictionary to lexicon.files, or "
+                    "test fewer words."
+                )
             raise LexiconError(
                 f"no word of the lexicon ({len(lexicon)} words) with a translation into {language!r} occurs "
                 f"{section.minimum_count} times in the {source} text ({len(counts)} different words). Is it of another "
                 "language, are its columns swapped, or is lexicon.minimum_count too high for so little text?"
             )
-    return Made(used, reading, told_of("left out", left_out.counted()), kept_out)
+    return Made(used, reading, told_of("left out", left_out.counted()), kept_out.counted())
+
+
+def _translates(lexicon: Lexicon, language: str) -> bool:
+    return any(language in group.translations for group in lexicon)
 
 
 def counted_targets(recipe: Recipe) -> list[str]:
@@ -172,31 +187,41 @@ def count_targets(
     return {language: (segmented | more)[language] for language in languages}
 
 
+def keys_of(section: LexiconSection, lexicon: Lexicon) -> dict[str, Key | None]:
+    """Return by language how the recipe compares words (`normalise.key_of`)."""
+    return {language: key_of(section.normalise, language) for language in (lexicon.source, *lexicon.targets)}
+
+
 def tested_words(
     section: LexiconSection,
     evaluate: EvaluateSection,
     tests: Lexicon,
+    trained: Lexicon,
     counts: dict[str, int],
     counted: dict[str, dict[str, int]],
 ) -> dict[str, DictionaryQueries]:
-    """Return queries and candidates for each target's test dictionary. LexiconError if a dictionary gives no query."""
-    source, queries = tests.source, {}
+    """Return queries, with their strata, and candidates for each target's test dictionary.
+
+    trained: the lexicon of the run. LexiconError if a dictionary gives no query.
+    """
+    keys, queries = keys_of(section, tests), {}
     for language in tests.targets:
-        queries[language] = select_queries(
+        selected = select_queries(
             tests,
             language,
             counts,
             counted[language],
             floor=section.minimum_count,
             size=evaluate.candidates,
-            keys=(key_of(section.normalise, source), key_of(section.normalise, language)),
+            keys=(keys[tests.source], keys[language]),
         )
-        if not len(queries[language].pairs):
+        if not len(selected.pairs):
             paths = ", ".join(file.path for file in evaluate.dictionaries if file.target == language)
             raise LexiconError(
-                f"{paths}: no word can be tested: {queries[language].summary}. Is the dictionary from {source!r} to "
+                f"{paths}: no word can be tested: {selected.summary}. Is the dictionary from {tests.source!r} to "
                 f"{language!r}, or is lexicon.minimum_count ({section.minimum_count}) too high for so little text?"
             )
+        queries[language] = with_strata(selected, trained, keys)
     return queries
 
 

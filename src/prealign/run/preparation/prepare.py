@@ -5,7 +5,7 @@
    (`prealign.run.preparation.tokens`).
 3. Stage `bitext`, if the recipe has that section: write its parallel text as token ids (`prealign.run.preparation.bitext`).
 4. Stage `lexicon`: join the clone's dictionary and those of files, keep words that are frequent in the source's text,
-   remove words of test dictionaries. Refuse a lexicon without words of the text.
+   remove words of test dictionaries and their answers. Refuse a lexicon without words of the text.
 5. Stage `facts`, if the recipe has `knowledge`: write made-up facts as training text, questions about them, and a
    lexicon with their names.
 
@@ -18,7 +18,7 @@ subwords.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from prealign import __version__
 from prealign.contents import Contents, hash_contents
 from prealign.errors import RunFolderError
 from prealign.evaluation.retrieval.sentence_files import read_sentences
+from prealign.evaluation.retrieval.strata import stratum_sizes
 from prealign.events import OnProgress, notes, step_counter
 from prealign.files import read_json, write_json
 from prealign.languages import is_clone
@@ -80,7 +81,7 @@ def prepare(
                 notes(stage, on_progress)(reason)
         if due:
             inputs = _read_inputs(recipe, bitext="bitext" in due)
-            with Pool(recipe.processes) as pool:
+            with Pool(recipe.processes, run.data) as pool:
                 stages = _Stages(recipe, inputs, run.data, on_progress, pool.map)
                 for stage in due:
                     tell = notes(stage, on_progress)
@@ -138,6 +139,7 @@ def data_marks(recipe: Recipe, contents: Contents = hash_contents) -> dict[str, 
         lexicon,
         contents([*_dictionary_files(recipe.lexicon.files), *_reverse_files(recipe.lexicon.files)]),
         [test.changes() for test in tests],
+        *([recipe.evaluate.strict] if tests else []),
         contents(test_files),
     )
     if recipe.knowledge:
@@ -212,7 +214,8 @@ class _Stages:
         segmented = read_json(tokens / SEGMENTED_WORDS)
         counted = count_targets(counted_targets(recipe), tokenizer, segmented, tokens, self.spread)
         dictionaries = self.inputs.dictionaries
-        result = make_lexicon(recipe.lexicon, recipe.targets, dictionaries, tokenizer, counts, counted, tests)
+        strict, targets = recipe.evaluate.strict, recipe.targets
+        result = make_lexicon(recipe.lexicon, targets, dictionaries, tokenizer, counts, counted, tests, strict=strict)
         result.lexicon.save(folder / LEXICON)
         record: dict[str, Any] = {
             "lexicon": {
@@ -223,8 +226,9 @@ class _Stages:
             }
         }
         if tests.targets:
-            tested = _save_tests(recipe, tests, counts, counted, folder)
-            record["tests"] = {"kept_out": result.kept_out, "reading": reading_of_tests, "dictionaries": tested}
+            tested = _save_tests(recipe, tests, result.lexicon, counts, counted, folder)
+            kept_out = {reason: asdict(tally) for reason, tally in result.kept_out.items()}
+            record["tests"] = {"kept_out": kept_out, "reading": reading_of_tests, "dictionaries": tested}
         advance()
         return record | {"seconds": time.monotonic() - began}
 
@@ -258,14 +262,20 @@ class _Stages:
 
 
 def _save_tests(
-    recipe: Recipe, tests: Lexicon, counts: dict[str, int], counted: dict[str, dict[str, int]], folder: Path
+    recipe: Recipe,
+    tests: Lexicon,
+    trained: Lexicon,
+    counts: dict[str, int],
+    counted: dict[str, dict[str, int]],
+    folder: Path,
 ) -> list[dict[str, Any]]:
     """Save the test dictionaries and the word counts of their targets. Returns the record's entry for each target."""
     tests.save(folder / TESTS)
     write_json(folder / TARGET_WORDS, {language: counted[language] for language in tests.targets})
-    selected = tested_words(recipe.lexicon, recipe.evaluate, tests, counts, counted)
+    selected = tested_words(recipe.lexicon, recipe.evaluate, tests, trained, counts, counted)
     return [
         {"target": language, "words": queries.words, "asked": len(queries.forward), "asked_back": len(queries.backward)}
         | {"pairs": len(queries.pairs), "dropped": queries.dropped, "summary": queries.summary}
+        | {"strata": stratum_sizes(queries)}
         for language, queries in selected.items()
     ]
