@@ -17,7 +17,7 @@ from prealign.errors import DiskError, RunFolderError
 from prealign.files import write_json, write_lines, write_text
 from prealign.run.folder import RunFolder, begin_stage, end_stage, run_stage, share_stage
 from prealign.run.locks import alone_in
-from prealign.training.checkpoints import WHOLE, keep_last, newest, seal
+from prealign.training.checkpoints import WHOLE, keep_last, newest, seal_checkpoint
 
 
 class Disk:
@@ -109,13 +109,13 @@ def test_a_checkpoint_is_on_disk_before_its_seal_and_its_seal_before_older_ones_
         folder.mkdir()
         (folder / "weights").write_text(str(step))
     for step in (1, 2):
-        seal(disk.root / f"checkpoint-{step}", 1.0)
+        seal_checkpoint(disk.root / f"checkpoint-{step}", 1.0)
     disk.log.clear()
-    seal(disk.root / "checkpoint-3", 1.0)
+    seal_checkpoint(disk.root / "checkpoint-3", 1.0)
     keep_last(disk.root, 2)
     log = disk.log
-    assert log[0] == ("sync", "checkpoint-3/weights")
     sealed = places(log, "rename", f"checkpoint-3/{WHOLE}")[0]
+    assert places(log, "sync", "checkpoint-3/weights")[0] < sealed
     assert log[sealed + 1 : sealed + 3] == [("sync", "checkpoint-3"), ("sync", ".")]
     assert min(places(log, "remove", "")) > sealed + 2
     assert newest(disk.root) is not None and newest(disk.root).step == 3
@@ -251,7 +251,7 @@ def test_links_inside_a_stage_are_removed_and_not_what_they_point_to(tmp_path: P
 def test_checkpoints_that_are_links_are_not_followed(tmp_path: Path, elsewhere: Path) -> None:
     for step in (4, 5):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        seal(tmp_path / f"checkpoint-{step}", 1.0)
+        seal_checkpoint(tmp_path / f"checkpoint-{step}", 1.0)
     (tmp_path / "checkpoint-2").symlink_to(elsewhere)
     with pytest.raises(RunFolderError, match="checkpoint-2"):
         keep_last(tmp_path, 2)
