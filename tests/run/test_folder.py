@@ -254,7 +254,7 @@ def test_a_folder_is_one_processes_until_that_ends_however_it_ends(tmp_path: Pat
     with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with (
-            pytest.raises(RunFolderError, match="seed-0: another process is at work there"),
+            pytest.raises(RunFolderError, match=rf"seed-0: another process is at work there \(process {other.pid} on"),
             alone_in(folder, patient=False),
         ):
             pass

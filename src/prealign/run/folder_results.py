@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from prealign.errors import PrealignError
-from prealign.recipe.file import load_recipe
-from prealign.recipe.sections import Recipe
-from prealign.run.provenance import RECIPE, changed_settings
+from prealign.recipe.sections import Recipe, Variant
+from prealign.run.provenance import changed_settings, stage_recipe
 from prealign.run.results import Marks, collect_results, fresh_records
 from prealign.run.stages import ArmRun
 
@@ -86,12 +85,11 @@ def _resolves(arm: ArmRun) -> bool:
 
 def _with_variant(recipe: Recipe, arm: str, folder: Path) -> Recipe:
     """Return the recipe with the variants that an arm in the folder needs and the recipe lacks."""
+    theirs, missing = stage_recipe(folder).get("variants", {}), dict[str, Any]()
     try:
-        theirs = load_recipe(folder / RECIPE).variants
-    except PrealignError:  # damaged, or of another version: then its stages are not fresh
+        while arm in theirs and arm not in recipe.variants and arm not in missing:
+            missing[arm] = Variant.model_validate(theirs[arm])
+            arm = missing[arm].extends
+    except (TypeError, ValueError):  # damaged, or of another version: then its stages are not fresh
         return recipe
-    missing = {}
-    while arm in theirs and arm not in recipe.variants and arm not in missing:
-        missing[arm] = theirs[arm]
-        arm = theirs[arm].extends
     return recipe.model_copy(update={"variants": recipe.variants | missing}) if missing else recipe

@@ -85,8 +85,8 @@ def changed_settings(folder: Path, recipe: Recipe, *, of_data: bool = False, mea
     of_data: compare only settings that data depend on; measures: also those that only measures depend on. Without a
     changed setting, names what else makes a stage outdated.
     """
-    before, after = _stage_settings(folder), _flat(yaml.safe_load(dump_recipe(recipe)))
-    if before is not None:
+    before, after = _flat(stage_recipe(folder)), _flat(yaml.safe_load(dump_recipe(recipe)))
+    if before:
         keys = [key for key in {**after, **before} if _counts(key, of_data=of_data, measures=measures)]
         changed = [key for key in keys if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
         shown = [f"{key} {_shown(before, key)} → {_shown(after, key)}" for key in changed[:_SHOWN]]
@@ -108,11 +108,13 @@ def _shown(settings: dict[str, Any], key: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _stage_settings(folder: Path) -> dict[str, Any] | None:
+def stage_recipe(folder: Path) -> dict[str, Any]:
+    """Return the recipe that a stage keeps, as plain data; {} if it is missing or unreadable."""
     try:
-        return _flat(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")))
+        found = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _flat(value: Any) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _flat(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def add(key: str, part: Any) -> None:
-        if isinstance(part, dict) and part:
+        if isinstance(part, dict) and (part or not key):
             for name, inner in part.items():
                 add(f"{key}.{name}" if key else str(name), inner)
         else:
