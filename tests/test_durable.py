@@ -15,7 +15,8 @@ import pytest
 from prealign.durable import inside, make_folder, remove, remove_stale, rename, replacing, sync_tree, temporary
 from prealign.errors import DiskError, RunFolderError
 from prealign.files import write_json, write_lines, write_text
-from prealign.run.folder import RunFolder, alone_in, begin_stage, end_stage, run_stage, share_stage
+from prealign.run.folder import RunFolder, begin_stage, end_stage, run_stage, share_stage
+from prealign.run.locks import alone_in
 from prealign.seals import WHOLE
 from prealign.training.checkpoints import keep_last, newest, seal_checkpoint
 
@@ -126,7 +127,7 @@ def test_a_shared_stage_is_on_disk_before_it_has_its_name(disk: Disk) -> None:
     run_stage(disk.root / "a" / "align", "m", stage_work)
     (disk.root / "b").mkdir()
     disk.log.clear()
-    share_stage(disk.root / "b" / "align", disk.root / "a" / "align")
+    share_stage(disk.root / "b" / "align", disk.root / "a" / "align", "m")
     final = places(disk.log, "rename", "b/align.shared > b/align")[0]
     assert places(disk.log, "sync", "b/align.shared/sub/rows")[0] < final
     assert disk.log[final + 1] == ("sync", "b")
@@ -197,7 +198,7 @@ def test_a_link_in_place_of_a_stage_is_refused_and_not_followed(tmp_path: Path, 
         lambda: begin_stage(stage, "m"),
         lambda: begin_stage(stage, "other", anew=True),
         lambda: end_stage(stage, "new", {}),
-        lambda: share_stage(stage, other),
+        lambda: share_stage(stage, other, "m"),
     ):
         try:
             work()
@@ -311,7 +312,7 @@ def claimed(run: RunFolder) -> bool:
 def test_a_run_folder_is_known_without_its_recipe(tmp_path: Path, recipe: str | None, stage: str) -> None:
     run = RunFolder(tmp_path / "run")
     run.root.mkdir()
-    write_json(run.provenance, {})
+    write_json(run.hub, {})
     if stage == "begun":
         begin_stage(run.data / "tokens", "m")
     elif stage != "none":
