@@ -69,7 +69,8 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     recipe, _, _, results = done
     assert results.keys() == {
         "schema", "arms", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
-        "families", "comparisons", "history", "dynamics", "switching", "mixture", "lexicon", "corpus", "tokenizer",
+        "families", "comparisons", "history", "dynamics", "alignment", "switching", "mixture", "lexicon", "corpus",
+        "tokenizer",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (2, "toy", "prealign run toy.yaml")
     assert Recipe.model_validate(results["recipe"]) == recipe
@@ -87,6 +88,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
             "primary", "unit", "scale", "ratio", "stage", "split", "layer", "condition",
         },
         "history": {"arm", "seed", "stage", "points"},
+        "alignment": {"arm", "seed", "stage", "language", "value", "n", "layers", "until", "most"},
         "switching": {
             "arm", "seed", "ratio", "mode", "coverage", "expected", "realised", "realised_tokens", "source_words",
             "independent", "switched_words", "source_tokens", "switched_tokens", "switched",

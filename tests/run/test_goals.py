@@ -86,8 +86,18 @@ def test_what_was_saved_trains_stage_2_and_its_blocks(done: Run) -> None:
     steps = record(arm, "pretrain")["steps"]
     assert arm.main_phase.steps == 6 == fixed.main_phase.steps == record(fixed, "pretrain")["steps"] < steps
     assert record(arm, "blocks")["blocks"] == 4 * steps
+    assert [record(arm, "align")["lm_tokens"], record(arm, "pretrain")["lm_tokens"]] == [28 * 2 * 24, steps * 4 * 24]
     assert list(arm.marks())[:3] == ["align", "blocks", "pretrain"]
     assert list(fixed.marks())[:3] == ["blocks", "align", "pretrain"]
+
+
+def test_passes_are_those_of_the_steps_that_are_trained(done: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path, mixture__passes={"en-clone": 0.5}, arms=["prealign"])
+    arm = run.arms["prealign"]
+    arm.execute(last="blocks")
+    read = record(arm, "blocks")["languages"]["en-clone"]
+    assert record(arm, "align")["steps"] == 28 and record(arm, "blocks")["blocks"] > 4 * arm.main_phase.steps
+    assert read["passes"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_measurements_are_part_of_the_record(done: Run) -> None:
@@ -160,7 +170,7 @@ def test_a_resumed_stage_ends_at_the_same_step_with_the_same_weights(done: Run, 
     again.execute(last="pretrain")
     for stage in ("align", "pretrain"):
         own, other = record(again, stage), record(whole, stage)
-        assert {k: v for k, v in own.items() if k != "seconds"} == {k: v for k, v in other.items() if k != "seconds"}
+        assert own | dict.fromkeys(("seconds", "origin")) == other | dict.fromkeys(("seconds", "origin"))
         assert (again.folder(stage) / "model.safetensors").read_bytes() == (
             whole.folder(stage) / "model.safetensors"
         ).read_bytes()

@@ -60,6 +60,7 @@ def test_stage_1_costs_text_at_every_second_step(arms: dict[str, ArmRun]) -> Non
     arm = arms["prealign"]
     words = WordFormAlignment(arm.words, groups=16).cost(arm._shapes).flops
     assert record(arm, "align")["flops"] == pytest.approx(5 * (training_flops(arm._shapes, 2 * 24, 24) / 2 + words))
+    assert record(arm, "align")["lm_tokens"] == 3 * 2 * 24, "steps 1, 3 and 5"
     points = record(arm, "align")["history"]
     assert [("lm_loss" in point, "align_loss" in point) for point in points[:5]] == [
         (True, True), (False, True), (True, True), (False, True), (True, True),

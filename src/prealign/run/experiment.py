@@ -69,7 +69,11 @@ def run_experiment(
 
     def tell() -> None:
         readings = {arm.arm: arm.reading for arm in arms if arm.seed == recipe.seeds[0]}
-        for line in reading_lines(readings):
+        early = [
+            arm.arm for arm in arms if arm.seed == recipe.seeds[0] and any(phase.ends_early for phase in arm.phases)
+        ]
+        least = [f"{', '.join(early)}: at least; what stage 1 saves by align.until is read as well"] if early else []
+        for line in (*reading_lines(readings), *least):
             on_event(Event(ALL_ARMS, 0, Progress("stage 2 reads", 0, 1, note=line)))
 
     # Compute the fingerprints of all arms first: an error in the last arm then shows before the first one trains.

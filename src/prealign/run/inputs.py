@@ -164,15 +164,22 @@ class ArmInputs:
 
     @cached_property
     def reading(self) -> dict[str, Reading]:
-        """What the main phase reads of each language. RecipeError if `mixture.passes` need more than it reads."""
-        return main_reading(self.recipe, self.prepared.training_sizes, text_tokens(self.phase(MAIN), self.devices))
+        """What the main phase reads of each language, if no phase ends early. RecipeError if `mixture.passes` need more."""
+        return self._reading_of(self.phase(MAIN))
+
+    def _reading_of(self, main: Phase) -> dict[str, Reading]:
+        return main_reading(self.recipe, self.prepared.training_sizes, text_tokens(main, self.devices))
 
     @property
     def shares(self) -> dict[str, float] | None:
         """The shares of tokens of all phases, by language; None: every document equally often."""
+        return self.shares_of(self.phase(MAIN))
+
+    def shares_of(self, main: Phase) -> dict[str, float] | None:
+        """Return the shares of tokens for a main phase with these steps, which decide the share that `passes` make."""
         if balance(self.recipe.mixture) == Balance():
             return None
-        return {language: own.share for language, own in self.reading.items()}
+        return {language: own.share for language, own in self._reading_of(main).items()}
 
     def dynamics(self) -> list[Dynamics]:
         """Return the callbacks that measure alignment during a stage.

@@ -188,7 +188,8 @@ class ArmRun(ArmStages):
     def _make_blocks(self, phase: Phase, folder: Path) -> MadeBlocks:
         with Pool(self.recipe.processes, folder) as pool:
             sizes: dict[str, Any] = {"seed": self.seed, "devices": self.devices, "spread": pool.map}
-            return make_blocks(self.prepared, self.recipe, phase, folder, shares=self.shares, **sizes)
+            shares = self.shares_of(phase if phase.name == MAIN else self.main_phase)
+            return make_blocks(self.prepared, self.recipe, phase, folder, shares=shares, **sizes)
 
     def _blocks_of(self, phase: Phase, scratch: Path) -> Dataset:
         """Return the blocks of a phase: from the stage `blocks` for the main phase, else written into `scratch`."""

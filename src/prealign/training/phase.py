@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def train(
         callbacks=callbacks,
         checkpoint=checkpoint,
     )
-    text = phase.steps * phase.text_tokens * launch.count()
+    text_steps = replace(phase, steps=record["steps"]).text_steps  # a phase may end early
+    text = text_steps * phase.text_tokens * launch.count()
     return record | {"flops": record["flops"] + launch.count() * start, "lm_tokens": text}
 
 
