@@ -47,7 +47,7 @@ def results(
     base = {"prealign": 75.6, "joint": 76.2, "target_only": 2900.0}
     english = {arm: base.get(arm, 75.9) for arm in arms}
     made: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "name": "demo",
         "version": "0.1.0",
         "created": "2026-11-22",
@@ -168,7 +168,7 @@ def _applied_comparison(arm: str, row: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: row[key] for key in ("task", "language", "metric", "condition", "layer", "stage", "split")},
         "arm": arm, "baseline": "joint", "difference": 0.125, "low": 0.025, "high": 0.225, "p": 0.013, "p_holm": 0.039,
-        "unit": "seeds", "ratio": 1.25,
+        "unit": "seeds", "scale": "linear", "primary": False, "ratio": 1.25,
     }  # fmt: skip
 
 
@@ -268,17 +268,27 @@ def _budget(arm: str, seed: int) -> list[dict[str, Any]]:
                 **shared,
                 "stage": "pretrain",
                 "tokens": 5_734_400,
+                "lm_tokens": 5_734_400,
                 "flops": 2.06e13,
                 "seconds": 158.4,
                 "steps": 2800,
             }
         ]
     return [
-        {**shared, "stage": "align", "tokens": 819_200, "flops": 5.9e12, "seconds": 48.2, "steps": 400},
+        {
+            **shared,
+            "stage": "align",
+            "tokens": 819_200,
+            "lm_tokens": 512_000,
+            "flops": 5.9e12,
+            "seconds": 48.2,
+            "steps": 400,
+        },
         {
             **shared,
             "stage": "pretrain",
             "tokens": 4_096_000,
+            "lm_tokens": 4_096_000,
             "flops": 1.472e13,
             "seconds": 113.9,
             "steps": 2000,
@@ -318,13 +328,15 @@ def _comparison(made: dict[str, Any], arm: str, language: str, seeds: list[int])
         for row in made["scores"]
         if row["metric"] == "perplexity" and row["language"] == language
     }
-    own, joint = (sum(value[name, seed] for seed in seeds) / len(seeds) for name in (arm, "joint"))
-    half = max(0.35 * abs(own - joint), 0.02 * joint)
+    own, joint = (sum(math.log(value[name, seed]) for seed in seeds) / len(seeds) for name in (arm, "joint"))
+    half = max(0.35 * abs(own - joint), 0.02)
     return {
         "arm": arm, "baseline": "joint", "task": "lm", "language": language, "metric": "perplexity",
         "difference": own - joint, "low": own - joint - half, "high": own - joint + half,
-        "p": 0.0004 if half < abs(own - joint) else 0.41, "unit": "seeds" if len(seeds) > 1 else "documents",
-        "ratio": own / joint, "stage": "pretrain", "split": "test", "layer": None,
+        "p": None if len(seeds) == 1 else 0.0004 if half < abs(own - joint) else 0.41,
+        "unit": "seeds" if len(seeds) > 1 else "documents", "scale": "log",
+        "primary": arm == "prealign" and language != "en", "ratio": math.exp(own - joint),
+        "stage": "pretrain", "split": "test", "layer": None,
     }  # fmt: skip
 
 

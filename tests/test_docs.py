@@ -21,8 +21,9 @@ from prealign.recipe.file import load_recipe
 from prealign.recipe.registry import METHODS, load_method
 from prealign.recipe.sections import Recipe
 from prealign.recipe.validate import fields_at
+from prealign.report.formats import times
 from prealign.report.page import write_markdown
-from prealign.report.results import Results
+from prealign.report.results import Results, language_label
 from prealign.report.results_file import read_results
 from prealign.report.tables.budget import standard_errors
 from prealign.report.tables.language_modelling import language_modelling
@@ -87,13 +88,10 @@ def test_the_results_page_lists_every_committed_result_with_its_seeds() -> None:
 
 
 def ratios(name: str) -> dict[tuple[str, str], str]:
-    """Arm and language to the ratio of its perplexity to joint training's, as the table prints it."""
-    (table,) = language_modelling(Results(read_results(ROOT / f"docs/results/{name}/results.json")))
-    found, language = {}, ""
-    for row in table.rows:
-        language = row[0] or language
-        found[row[1], language] = row[table.columns.index("Ratio")]
-    return found
+    """Labels of arm and language to the ratio of its perplexity to joint training's, to two decimals."""
+    results = Results(read_results(ROOT / f"docs/results/{name}/results.json"))
+    rows = results.compared()["ratio"]
+    return {(results.label(arm), language_label(tag)): times(ratio) for (tag, arm), ratio in rows.items()}
 
 
 def test_the_readme_shows_rows_of_the_committed_results() -> None:
@@ -310,7 +308,7 @@ def test_the_command_line_knows_what_your_own_language_types(tmp_path: Path) -> 
     assert not ineffective(recipe) and recipe.arms == ["joint", *RECOMMENDED]
     for verb in (["lexicon", "build"], ["run"]):
         assert "RECIPE" in terminal.invoke(app, [*verb, "--help"]).output
-    assert terminal.invoke(app, ["validate", str(ROOT / "recipes/en-cs.yaml")]).exit_code == 0
+    assert load_recipe(ROOT / "recipes/en-cs.yaml").name == "en-cs"
 
 
 def test_your_own_language_shows_the_numbers_of_its_results() -> None:

@@ -25,7 +25,7 @@ SCORE_KEYS = """
     arm seed task language metric condition layer value low high n chance signature stage split
 """
 COMPARISON_KEYS = """
-    arm baseline task language metric difference low high p p_holm unit ratio stage split layer condition
+    arm baseline task language metric difference low high p p_holm primary unit scale ratio stage split layer condition
 """
 
 

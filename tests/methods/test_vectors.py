@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
+import prealign.methods.vocabulary.vectors as vectors_module
 from prealign.methods.vocabulary.crosslingual import common_space, identical_seeds
 from prealign.methods.vocabulary.vectors import (
     LanguageVectors,
@@ -76,10 +77,10 @@ def test_vectors_give_back_the_matrix_and_are_the_same_again() -> None:
     generator = np.random.default_rng(0)
     half = generator.normal(size=(30, 4))
     matrix = sparse.csr_matrix(half @ half.T)
-    found = singular_vectors(matrix, 6, seed=3)
+    found = singular_vectors(matrix, 6)
     np.testing.assert_allclose(found @ found.T, half @ half.T, atol=1e-6)
-    np.testing.assert_array_equal(found, singular_vectors(matrix, 6, seed=3))
-    assert not singular_vectors(matrix[:3, :3], 6, seed=3)[:, 2:].any(), "three tokens have at most two vectors"
+    np.testing.assert_array_equal(found, singular_vectors(matrix, 6))
+    assert not singular_vectors(matrix[:3, :3], 6)[:, 2:].any(), "three tokens have at most two vectors"
 
 
 def test_the_map_is_the_rotation_of_the_pairs() -> None:
@@ -124,7 +125,7 @@ def test_twins_of_disjoint_texts_meet_in_one_space() -> None:
     topics = generator.dirichlet(np.full(40, 0.1), 12)
     texts = [generator.choice(40, 60, p=topics[generator.integers(12)]) for _ in range(600)]
     made: dict[str, Any] = {
-        language: language_vectors(own, 80, 10, window=3, minimum_count=5, tokens=10**6, seed=0)
+        language: language_vectors(own, 80, 10, window=3, minimum_count=5, tokens=10**6)
         for language, own in {"en": texts[:300], "en-clone": [text + 40 for text in texts[300:]]}.items()
     }
     place = {token: i for i, token in enumerate(made["en-clone"].tokens)}
@@ -156,7 +157,7 @@ def test_a_word_is_the_mean_of_its_tokens() -> None:
 
 def test_reads_so_many_tokens_and_keeps_the_frequent() -> None:
     texts = [np.array([1, 2, 1, 3]), np.array([2, 1, 2, 4, 4, 4])]
-    found = language_vectors(texts, 6, 2, window=2, minimum_count=2, tokens=7, seed=0)
+    found = language_vectors(texts, 6, 2, window=2, minimum_count=2, tokens=7)
     assert found.tokens.tolist() == [1, 2] and found.counts.tolist() == [3, 3], "4 is beyond the seventh token"
 
 
@@ -174,3 +175,26 @@ def test_the_estimate_is_an_upper_one(size: int, width: int) -> None:
     svds(counted, width, v0=generator.normal(size=size))
     spent = len(products) * 2 * matrix.nnz
     assert spent < making_flops(20_000, size, width, 4) < 20 * spent
+
+
+def test_equal_text_has_its_vectors_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds and arms that read the same text share the work; other text, or another setting, is other work."""
+    made: list[int] = []
+    once = vectors_module.singular_vectors
+
+    def counted(matrix: Any, width: int) -> np.ndarray:
+        made.append(width)
+        return once(matrix, width)
+
+    monkeypatch.setattr(vectors_module, "singular_vectors", counted)
+    generator = np.random.default_rng(5)
+    texts = [generator.integers(0, 9, 30) for _ in range(6)]
+
+    def vectors(read: list[np.ndarray], width: int = 3) -> np.ndarray:
+        return language_vectors(iter(read), 9, width, window=2, minimum_count=1, tokens=1000).vectors
+
+    first = vectors(texts)
+    assert vectors([ids.copy() for ids in texts]) is first and made == [3]
+    vectors(texts, 4)
+    vectors([np.concatenate(texts[:2]), *texts[2:]])
+    assert made == [3, 4, 3], "documents that end elsewhere are another text"

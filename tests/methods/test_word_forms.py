@@ -161,5 +161,38 @@ def test_forms_without_tokens_are_left_out_and_lonely_groups_with_them(byte_bpe:
         encode_words(tokenizer, ["river"], "en")[0].tolist(),
         encode_words(tokenizer, ["河"], "zh")[0].tolist(),
     ]
-    with pytest.raises(LexiconError, match="no word with a translation"):
+    with pytest.raises(LexiconError, match="none has a translation"):
         word_forms(Lexicon(groups[:1], source="en"), tokenizer)
+
+
+ALIKE = toys.forms(
+    *([[number, 5], [100 + number]] for number in (9, 3, 3, 7, 1, 8, 2, 6))
+)  # their order: 4 6 1 2 7 3 5 0
+
+
+@given(st.integers(0, 50), st.integers(0, 5), st.integers(1, 9), st.sampled_from([1, 2, 3, 8, 20]))
+def test_a_pass_with_neighbours_reads_every_group_once(seed: int, lap: int, size: int, together: int) -> None:
+    batches = range(lap * 8, lap * 8 + 8)
+    read = [ALIKE.numbered_groups(number, 1, seed, together)[0].item() for number in batches]
+    assert sorted(read) == list(range(8))
+    joined = np.concatenate([ALIKE.numbered_groups(n, size, seed, together)[0] for n in range(-(-8 // size))])
+    first = [ALIKE.numbered_groups(number, 1, seed, together)[0].item() for number in range(len(range(0, 8)))]
+    assert set(joined) >= set(first), "any batch size"
+
+
+@given(st.integers(0, 50), st.integers(0, 5), st.sampled_from([2, 3]))
+def test_neighbours_by_their_tokens_come_one_after_another(seed: int, lap: int, together: int) -> None:
+    read = [ALIKE.numbered_groups(number, 1, seed, together)[0].item() for number in range(lap * 8, lap * 8 + 8)]
+    place = [[4, 6, 1, 2, 7, 3, 5, 0].index(group) for group in read]
+    runs = np.split(place, np.flatnonzero(np.diff(place) != 1) + 1)
+    # Chunks of `together`, but for the first and the last; two that happen to follow each other look like one.
+    assert sum(len(run) % together for run in runs if 0 not in run and 7 not in run) == 0
+    cut = [min(run) % together for run in runs if min(run)]
+    assert len(set(cut)) <= 1, "one cut a pass"
+
+
+def test_the_cut_and_the_order_change_with_the_pass() -> None:
+    passes = {
+        tuple(ALIKE.numbered_groups(n, 1, 0, 3)[0].item() for n in range(lap * 8, lap * 8 + 8)) for lap in range(6)
+    }
+    assert len(passes) == 6

@@ -55,6 +55,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "prealign_sustained_anchored": {"sustain.weight": 0.1, "anchor.enabled": True},
     "joint_next_word": {**NO_SWITCH_NO_ALIGN, **NEXT_WORD},
     "joint_twin_mask": {**NO_SWITCH_NO_ALIGN, **TWIN_MASK},
+    "joint_twin_adam": {**NO_SWITCH_NO_ALIGN, "twin_adam": {}},
     "merged_ids": {**NO_SWITCH_NO_ALIGN, "mixture.clone_ids": "merged"},
     "target_only": {**NO_SWITCH_NO_ALIGN, "mixture.languages": "targets"},
 }
@@ -103,10 +104,10 @@ LOADED = {
 
 
 def test_prealign_stays_the_papers_in_a_recipe_that_sets_otherwise() -> None:
-    loaded = recipe(**LOADED, next_word={"weight": 0.5}, twin_mask={})
+    loaded = recipe(**LOADED, next_word={"weight": 0.5}, twin_mask={}, twin_adam={})
     arm = resolve_arm(loaded, "prealign")
     assert {key if key in PAPER else key.split(".")[0] for key in difference(loaded, arm)} == set(PAPER)
-    assert arm.next_word is None and arm.twin_mask is None
+    assert arm.next_word is None and arm.twin_mask is None and arm.twin_adam is None
     assert (arm.align.layers, arm.switch.mode, arm.sustain.weight) == ("all", "input_only", 0)
     assert (arm.align.steps, arm.align.lm_weight, arm.switch.ratio, arm.sustain.groups) == (70, 0.5, 0.2, 8)
 

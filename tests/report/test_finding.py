@@ -28,14 +28,20 @@ def with_difference(
 
 
 def test_a_gain_is_told_with_its_size_and_its_cost() -> None:
-    made = synthetic.results()
+    made = synthetic.results(seeds=[0, 1, 2])
     values = {"joint": 400.0, "prealign": 300.0}
     for row in made["scores"]:
         if (row["language"], row["metric"]) == ("en-clone", "perplexity"):
             row["value"] = values[row["arm"]]
     for row in made["comparisons"]:
         if row["language"] == "en-clone":
-            row |= {"difference": -100.0, "low": -120.0, "high": -80.0, "ratio": 0.75, "p": 0.002}
+            row |= {
+                "difference": math.log(0.75),
+                "low": math.log(0.7),
+                "high": math.log(0.8),
+                "ratio": 0.75,
+                "p": 0.002,
+            }
     found = finding(made)
     assert found.verdict == "better"
     assert found.headline.startswith(
@@ -43,7 +49,9 @@ def test_a_gain_is_told_with_its_size_and_its_cost() -> None:
         "against Joint training at 1.00× its training FLOPs; "
     )
     assert "English shows no clear change" in found.headline
-    assert "English-Clone: difference −100.0 [−120.0, −80.00], p = 0.002, paired over documents." in found.details
+    said = "English-Clone: ratio 0.750 [0.700, 0.800], the primary comparison, p = 0.002, paired over seeds."
+    assert said in found.details
+    assert any(line.startswith("English-Clone: language-specific gain 0.7") for line in found.details)
 
 
 def test_harm_is_called_harm() -> None:
@@ -54,7 +62,7 @@ def test_harm_is_called_harm() -> None:
 
 
 def test_an_interval_with_zero_in_it_is_no_gain() -> None:
-    found = finding(with_difference("en-clone", -90.0, 1.0))
+    found = finding(with_difference("en-clone", -0.9, 0.1))
     assert found.verdict == "unclear"
     assert "no clear difference to English-Clone perplexity" in found.headline
 
@@ -109,7 +117,7 @@ def test_the_best_method_is_named_with_the_gap_it_closes() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [(0.025, 0.225, "better"), (-0.3, -0.1, "worse"), (-0.1, 0.2, "no clear difference"), (None, None, "no interval")],
+    [(0.025, 0.225, "better"), (-0.3, -0.1, "worse"), (-0.1, 0.2, "no clear difference"), (None, None, "not tested")],
 )
 def test_transfer_and_knowledge_have_a_line_each(low: float | None, high: float | None, says: str) -> None:
     made = synthetic.whole()
@@ -133,7 +141,22 @@ def test_limits_are_told() -> None:
     text = " ".join(finding(made).details)
     assert "PreAlign (seed 2)" in text
     assert "summaries (1 scores)" in text
-    assert any("One seed" in line for line in finding(synthetic.results()).details)
+
+
+def test_one_seed_tests_nothing_and_ends_with_the_command_that_adds_two() -> None:
+    made = synthetic.results()
+    made["command"] = "prealign run recipes/demo.yaml 'seeds=[0]' --force"
+    found = finding(made)
+    assert found.verdict == "untested"
+    assert "English-Clone perplexity by" in found.headline and found.headline.count("one seed") == 2
+    assert "English-Clone: ratio 0.8" in found.details[0] and "one seed, interval over documents" in found.details[0]
+    # 158.4 + 48.2 + 113.9 = 320.5 s, twice
+    assert found.details[-1] == (
+        "One seed: intervals are over test items, and another seed may give another result. "
+        "`prealign run recipes/demo.yaml 'seeds=[0,1,2]'` adds two, 10 min 41 s of training here."
+    )
+    made["command"] = "prealign merge a b"
+    assert finding(made).details[-1].endswith("another seed may give another result.")
 
 
 def test_two_targets_both_get_their_clause() -> None:

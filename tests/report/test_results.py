@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pandas import DataFrame
 
 import synthetic_results as synthetic
-from prealign.errors import PrealignError
+from prealign.errors import PrealignError, ResultsError
 from prealign.recipe.arms import ARMS
 from prealign.report.estimates import Estimate, estimate, estimates
 from prealign.report.results import Results, language_label, select
@@ -25,7 +26,7 @@ def score(arm: str, seed: int, value: float | None, language: str = "en-clone", 
 
 
 def small(*scores: dict[str, object], **sections: object) -> dict[str, object]:
-    return {"schema": 1, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
+    return {"schema": 2, "name": "t", "recipe": {"arms": [], "seeds": []}, "scores": list(scores), **sections}
 
 
 def scores(*rows: dict[str, object]) -> DataFrame:
@@ -42,16 +43,16 @@ def test_a_written_file_reads_back_unchanged(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (None, "cannot be read"),
-        (b'{"schema": 1,\n oops}', "results.json:2: not JSON"),
+        (b'{"schema": 2,\n oops}', "results.json:2: not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[]", "a list"),
         (b'{"schema": 7}', "`schema` is 7"),
-        (b'{"schema": 1, "name": "x", "scores": []}', "`recipe` is missing"),
+        (b'{"schema": 2, "name": "x", "scores": []}', "`recipe` is missing"),
         (
-            b'{"schema": 1, "name": "x", "recipe": {}, "scores": [{"arm": "joint"}]}',
+            b'{"schema": 2, "name": "x", "recipe": {}, "scores": [{"arm": "joint"}]}',
             "scores[0]: `seed` is missing",
         ),
-        (b'{"schema": 1, "name": "x", "recipe": {}, "scores": {}}', "`scores` is not a list"),
+        (b'{"schema": 2, "name": "x", "recipe": {}, "scores": {}}', "`scores` is not a list"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: bytes | None, says: str) -> None:
@@ -182,3 +183,50 @@ def test_the_main_arm_is_not_the_best_but_the_one_asked_about() -> None:
 def test_targets_come_before_the_source_and_have_names() -> None:
     assert Results(synthetic.results()).languages == ["en-clone", "en"]
     assert [language_label(tag) for tag in ("en-clone", "de", "xx")] == ["English-Clone", "German", "xx"]
+
+
+WRONG: list[tuple[tuple[str | int, ...], object]] = [
+    (("name",), 5),
+    (("recipe",), []),
+    (("recipe", "arms"), "joint"),
+    (("recipe", "seeds"), ["0"]),
+    (("environment",), "cpu"),
+    (("arms",), ["joint"]),
+    (("scores", 0, "arm"), None),
+    (("scores", 0, "seed"), "0"),
+    (("scores", 0, "value"), "12.5"),
+    (("scores", 0, "layer"), 1.5),
+    (("budget", 0, "flops"), None),
+    (("history", 0, "points"), {}),
+    (("history", 0, "points", 0), None),
+    (("history", 0, "points", 0, "validation"), [1.0]),
+    (("corpus",), {"en": {"train": 3}}),
+    (("lexicon",), {"reading": [{"target": 3}]}),
+    (("tokenizer",), {"held_out": {"en": {"bytes": "x"}}}),
+    (("tests",), {"dictionaries": [{"dropped": []}]}),
+    (("parts",), [{"environment": None}]),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG, ids=lambda part: str(part)[:40])
+def test_a_value_of_another_type_is_named_with_its_place(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    content: Any = json.loads(json.dumps(synthetic.whole()))
+    inside: Any = content
+    for part in place[:-1]:
+        inside = inside[part]
+    inside[place[-1]] = value
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+    with pytest.raises(ResultsError, match=r"results\.json: not a results\.json of schema") as error:
+        read_results(tmp_path / "results.json")
+    assert shown.split("[")[0].split(".")[0] in str(error.value)
+
+
+def test_what_prealign_writes_has_the_types_of_the_schema(tmp_path: Path) -> None:
+    for path in sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/results.json")):
+        assert path.parent.name == "performance" or read_results(path)["scores"] is not None
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ResultsError, match=r"deep\.json"):
+        read_results(tmp_path / "deep.json")

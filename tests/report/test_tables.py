@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -62,8 +63,8 @@ def one_seed() -> dict[str, object]:
     made["comparisons"] = [
         {
             "arm": "prealign", "baseline": "joint", "task": "lm", "language": "en-clone",
-            "metric": "perplexity", "difference": -81.5, "low": -95.0, "high": -60.25, "p": 0.0123,
-            "unit": "documents", "ratio": 0.8025,
+            "metric": "perplexity", "difference": math.log(0.8), "low": math.log(0.75), "high": math.log(0.86),
+            "p": 0.0123, "unit": "seeds", "scale": "log", "primary": False, "ratio": 0.8,
         }
     ]  # fmt: skip
     return made
@@ -75,8 +76,8 @@ def test_language_modelling_row() -> None:
     assert cells["Language"] == "English-Clone"
     assert cells["Arm"] == "PreAlign"
     assert cells["Perplexity"] == "331.3 [320.0, 342.5]"
-    assert cells["Difference to Joint training"] == "−81.50 [−95.00, −60.25]"
-    assert (cells["Ratio"], cells["p"]) == ("0.80×", "0.012")
+    assert (cells["Ratio to Joint training"], cells["p"]) == ("0.800 [0.750, 0.860]", "0.012")
+    assert (cells["Updates"], cells["LM tokens"]) == ("2.40 k", "4.61 M")
     assert table.rows[0][4] == "–"
     assert "interval over documents" in table.note
     assert "Gap closed" not in table.columns
@@ -91,7 +92,7 @@ def test_every_perplexity_in_the_table_is_a_mean_of_the_file() -> None:
             rows = [
                 r for r in made["scores"] if (r["arm"], r["language"], r["metric"]) == (arm, language, "perplexity")
             ]
-            wanted.append(sum(row["value"] for row in rows) / 3)
+            wanted.append(math.exp(sum(math.log(row["value"]) for row in rows) / 3))
     shown = [float(row[2].split(" ")[0].replace(",", "")) for row in table.rows]
     assert shown == pytest.approx(wanted, rel=5.1e-4)
     assert "over 3 seeds" in table.note
@@ -157,12 +158,12 @@ def test_the_last_layer_is_the_output_embedding_only_where_it_is_known_to_be() -
 def test_budget_adds_stages_and_compares_totals() -> None:
     (table,) = budget.budget(Results(synthetic.results()))
     assert table.rows == (
-        ("Joint training", "2 · pretrain", "2,800", "5.73 M", "20.6 T", "2 min 38 s", ""),
-        ("Joint training", "total", "2,800", "5.73 M", "20.6 T", "2 min 38 s", "1.00×"),
-        ("PreAlign", "1 · align", "400", "819 k", "5.90 T", "48.2 s", ""),
-        ("PreAlign", "2 · pretrain", "2,000", "4.10 M", "14.7 T", "1 min 54 s", ""),
+        ("Joint training", "2 · pretrain", "2,800", "5.73 M", "5.73 M", "20.6 T", "2 min 38 s", ""),
+        ("Joint training", "total", "2,800", "5.73 M", "5.73 M", "20.6 T", "2 min 38 s", "1.00×"),
+        ("PreAlign", "1 · align", "400", "819 k", "512 k", "5.90 T", "48.2 s", ""),
+        ("PreAlign", "2 · pretrain", "2,000", "4.10 M", "4.10 M", "14.7 T", "1 min 54 s", ""),
         # 5.9 + 14.72 = 20.62 T, 48.2 + 113.9 = 162.1 s, 819,200 + 4,096,000 = 4,915,200
-        ("PreAlign", "total", "2,400", "4.92 M", "20.6 T", "2 min 42 s", "1.00×"),
+        ("PreAlign", "total", "2,400", "4.92 M", "4.61 M", "20.6 T", "2 min 42 s", "1.00×"),
     )
 
 
@@ -215,7 +216,7 @@ def test_the_tokenizer_takes_tokens_for_words_and_bytes() -> None:
 
 
 def test_what_the_file_does_not_have_gives_no_table() -> None:
-    empty = {"schema": 1, "name": "t", "recipe": {}, "scores": []}
+    empty = {"schema": 2, "name": "t", "recipe": {}, "scores": []}
     makers = (
         language_modelling.language_modelling,
         retrieval.retrieval,
@@ -253,7 +254,7 @@ def test_transfer_by_hand() -> None:
     made["comparisons"] = [{
         "arm": "prealign", "baseline": "joint", "task": "transfer", "language": "en-clone", "metric": "accuracy",
         "condition": condition, "difference": difference, "low": 0.01, "high": 0.39, "p": 0.04, "p_holm": 0.08,
-        "unit": "seeds",
+        "unit": "seeds", "scale": "linear", "primary": False,
     } for condition, difference in (("xnli", 0.9), ("era", 0.2))]  # fmt: skip
     (table,) = tasks.transfer(Results(made))
     cells = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
@@ -358,10 +359,12 @@ def test_tokens_to_parity_count_stage_1_and_the_seeds_that_never_get_there() -> 
         None,
     ]
     (table,) = parity.tokens_to_parity(Results(made))
-    # t(0.975, 1) = 12.706 times 0.1
+    # On the log scale: the mean of log .6 and log .4 is log .49, and t(0.975, 1) = 12.706 times half their distance.
+    reach = math.exp(12.7062 * math.log(0.6 / 0.4) / 2)
+    low, high = math.sqrt(0.24) / reach, math.sqrt(0.24) * reach
     assert table.rows == (
         ("English-Clone", "Joint training", "1.000 [1.000, 1.000]", "0 of 3", "3"),
-        ("English-Clone", "PreAlign", "0.500 [−0.771, 1.771]", "1 of 3", "2"),
+        ("English-Clone", "PreAlign", f"0.490 [{low:.3f}, {high:.3f}]", "1 of 3", "2"),
         ("English-Clone", "Merged ids (upper bound)", "≤0.250 [0.250, 0.250]", "0 of 3", "3"),
     )
     assert "upper bound" in table.note
@@ -377,14 +380,14 @@ def test_words_inside_and_outside_the_lexicon() -> None:
     }
     made["comparisons"].append({
         "arm": "prealign", "baseline": "joint", "task": "lm", "language": "en-clone", "metric": "perplexity_outside",
-        "difference": -9.0, "low": None, "high": None, "p": None, "ratio": 0.75,
+        "difference": math.log(0.75), "low": None, "high": None, "p": None, "ratio": 0.75, "scale": "log",
     })  # fmt: skip
     (table,) = language_modelling.inside_outside(Results(made))
     assert [row[1] for row in table.rows] == ["Joint training", "PreAlign"]
     shown = dict(zip(table.columns, table.rows[1], strict=True))
     for name in ("Inside", "Outside"):
         assert shown[name].startswith(formats.number(value[f"perplexity_{name.lower()}"]))
-    assert (shown["Inside / Joint training"], shown["Outside / Joint training"]) == ("–", "0.75×")
+    assert (shown["Inside / Joint training"], shown["Outside / Joint training"]) == ("–", "0.750")
 
 
 def test_holm_is_a_column_where_the_file_has_it() -> None:
@@ -394,6 +397,34 @@ def test_holm_is_a_column_where_the_file_has_it() -> None:
     (table,) = language_modelling.language_modelling(Results(made))
     assert dict(zip(table.columns, table.rows[1], strict=True))["Holm p"] == "0.025"
     assert "Holm" in table.note
+    made["comparisons"][0]["primary"] = True
+    (table,) = language_modelling.language_modelling(Results(made))
+    assert dict(zip(table.columns, table.rows[1], strict=True))["Holm p"] == "primary"
+
+
+def test_the_language_specific_gain_by_hand() -> None:
+    """Seed 0: German 0.8, English 1.0; seed 1: 0.9 and 1.2. Ratios 0.8 and 0.75; the mean is geometric."""
+    values = {("joint", 0): (100, 50), ("prealign", 0): (80, 50), ("joint", 1): (200, 40), ("prealign", 1): (180, 48)}
+    rows = [
+        score(arm, seed, "lm", language, "perplexity", None, value)
+        for (arm, seed), pair in values.items()
+        for language, value in zip(("de", "en"), pair, strict=True)
+    ]
+    results = Results({"recipe": {"arms": ["joint", "prealign"]}, "scores": rows})
+    found = results.specific_gain("prealign", "de")
+    assert found is not None and found.value == pytest.approx(math.sqrt(0.8 * 0.75)) and found.seeds == 2
+    assert results.specific_gain("prealign", "en") is None and results.specific_gain("joint", "de") is None
+    (table,) = language_modelling.language_modelling(results)
+    cells = {row[1]: row[table.columns.index("Specific gain")] for row in table.rows if row[0] == "German"}
+    assert cells["Joint training"] == "–" and cells["PreAlign"].startswith("0.775 [")
+
+
+def test_no_interval_of_a_perplexity_is_below_0() -> None:
+    rows = [score("joint", seed, "lm", "de", "perplexity", None, value) for seed, value in enumerate((10.0, 1000.0))]
+    found = Results({"recipe": {"arms": ["joint"]}, "scores": rows}).perplexity("joint", "de")
+    assert found is not None and found.low is not None and found.high is not None
+    assert found.value == pytest.approx(100) and 0 < found.low < found.value
+    assert found.value / found.low == pytest.approx(found.high / found.value)
 
 
 def test_points_of_a_sweep_are_in_no_main_table() -> None:

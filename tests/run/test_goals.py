@@ -16,7 +16,7 @@ from prealign.report.results import Results
 from prealign.report.tables.established import established, not_established
 from prealign.run import launch_checks
 from prealign.run.folder import RunFolder
-from prealign.run.goals import notes
+from prealign.run.goals import few_words, notes
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
 from prealign.training import launch
@@ -116,7 +116,6 @@ def test_the_user_is_told_what_was_reached_and_its_price(done: Run) -> None:
 def test_results_and_page_tell_it(done: Run) -> None:
     done.recipe = done.recipe.model_copy(update={"seeds": [0]})
     marks = {(name, 0): arm.marks() for name, arm in done.arms.items()}
-    (done.run.root / "provenance.json").write_text('{"created": "", "command": "", "environment": {}}')
     content = collect_results(done.recipe, done.data, done.run, marks)
     rows = {row["arm"]: row for row in content["alignment"]}
     assert rows.keys() == {"prealign", "fixed"} and rows["prealign"]["value"] >= 0.8
@@ -181,6 +180,16 @@ def test_notes_by_hand() -> None:
     assert missed.startswith("align.until 0.9 was not reached within align.steps 400")
     assert len(notes(rows(0.3, 0.9), 400, 0.1, missed=True)) == 2, "said once"
     assert "pairs_per_batch" not in notes(rows(0.3, layers="output"), 400, 0.1, missed=False)[1]
+
+
+def test_a_lexicon_too_small_for_a_step_is_told_with_its_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path, align__steps=2, align__until=None, align__pairs_per_batch=100, arms=["prealign"])
+    run.arms["prealign"].execute(last="align")
+    groups = run.arms["prealign"].words.groups
+    assert run.told["prealign"][0].startswith(
+        f"a step of align.pairs_per_batch 100 needs 100 words with a translation; the training lexicon has {groups}"
+    )
+    assert not few_words(512, 256, 2) and "256 × 2 devices needs 512 words" in few_words(511, 256, 2)
 
 
 def test_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import synthetic_results as synthetic
 import toy_experiment
 from prealign.cli.main import app
 from prealign.errors import ResultsError
+from prealign.events import silent
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings
 from prealign.report.page import write_markdown
@@ -22,6 +23,8 @@ from prealign.report.results_file import Content, read_results
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 from prealign.run.merging import merge_results
+from prealign.run.results import collect_results
+from prealign.run.stages import ArmRun
 
 Collect = Callable[..., tuple[Path, Content]]
 
@@ -30,22 +33,27 @@ Collect = Callable[..., tuple[Path, Content]]
 def collect(tmp_path_factory: pytest.TempPathFactory) -> Collect:
     """Results of some arms and seeds of one run folder, which is trained once."""
     folder = tmp_path_factory.mktemp("merging")
-    whole = {"arms": ["joint", "prealign", "merged_ids"], "seeds": [0, 1]}
+    whole: dict[str, Any] = {"arms": ["joint", "prealign", "merged_ids"], "seeds": [0, 1]}
+    whole["family"] = whole["arms"]
     recipe = toy_experiment.recipe(folder, **whole)
 
-    def results(**settings: Any) -> tuple[Path, Content]:
-        command = f"prealign run toy.yaml {settings}"
-        chosen = with_settings(recipe, whole | settings)
-        run = RunFolder(folder / "run")
-        run_experiment(chosen, run, lambda _: None, command=command)
-        return folder / f"{len(list(folder.iterdir()))}.json", read_results(run.results)
+    run_experiment(recipe, RunFolder(folder / "run"), lambda _: None, command="prealign run toy.yaml")
 
-    results()
+    def results(**settings: Any) -> tuple[Path, Content]:
+        chosen = with_settings(recipe, whole | settings)
+        prepared, run = toy_experiment.prepared(chosen, folder / "run")
+        arms = [ArmRun(arm, seed, chosen, prepared, run, silent) for seed in chosen.seeds for arm in chosen.arms]
+        content = collect_results(chosen, prepared, run, {(arm.arm, arm.seed): arm.marks() for arm in arms})
+        path = folder / f"{len(list(folder.iterdir()))}.json"
+        write_json(path, content | {"command": f"prealign run toy.yaml {settings}"})
+        return path, read_results(path)
+
     return results
 
 
 def without_origin(results: Content) -> Content:
-    return {key: part for key, part in results.items() if key not in ("created", "command", "environment", "parts")}
+    origin = ("created", "command", "environment", "parts")
+    return {key: part for key, part in results.items() if key not in origin}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def test_parts_add_up_to_what_one_command_would_have_written(collect: Collect, p
     assert merged["environment"] == made[0][1]["environment"]
 
 
-def test_one_common_seed_keeps_its_interval_over_documents_and_holm_counts_all_arms(collect: Collect) -> None:
+def test_one_common_seed_keeps_its_interval_over_documents(collect: Collect) -> None:
     def perplexities(results: Content) -> list[dict[str, Any]]:
         return synthetic.matching(results["comparisons"], metric="perplexity", language="en-clone")
 
@@ -81,6 +89,19 @@ def test_one_common_seed_keeps_its_interval_over_documents_and_holm_counts_all_a
     (row,) = perplexities(lonely)
     assert (row["low"], row["high"], row["p"]) == (None, None, None), "no file has the items of both arms"
     assert row["difference"] == perplexities(whole)[0]["difference"]
+
+
+def test_an_arm_that_is_merged_later_leaves_the_p_of_the_others(collect: Collect) -> None:
+    """Without `family`, the arms of a part are corrected together, and those that another part adds apart."""
+    pair, more = collect(arms=["joint", "prealign"], family=[]), collect(arms=["joint", "merged_ids"], family=[])
+    merged = merge_results([pair, more], "")
+    assert merged["families"] == [["joint", "prealign"], ["merged_ids"]]
+    before = [row for row in pair[1]["comparisons"] if row["arm"] == "prealign"]
+    assert [row for row in merged["comparisons"] if row["arm"] == "prealign"] == before
+    (own,) = synthetic.matching(
+        merged["comparisons"], arm="merged_ids", metric="bits_per_byte", language="en-clone", condition=None
+    )
+    assert own["p"] == own["p_holm"]
 
 
 def test_merged_results_merge_again_and_their_page_names_every_command(collect: Collect, tmp_path: Path) -> None:
@@ -113,7 +134,10 @@ def test_diverged_runs_merge_and_are_no_part_of_the_family(collect: Collect) -> 
     merged = merge_results([(path, own), other, (path, own)], "")
     rows = synthetic.matching(merged["comparisons"], metric="perplexity", language="en-clone")
     whole = synthetic.matching(other[1]["comparisons"], metric="perplexity", language="en-clone")
-    assert {row["arm"]: row["p_holm"] for row in rows} == {"prealign": whole[0]["p"], "merged_ids": None}
+    assert {row["arm"]: row["p"] for row in rows if row["arm"] == "prealign"} == {"prealign": whole[0]["p"]}
+    assert {row["arm"]: row["p_holm"] for row in rows} == {"prealign": None, "merged_ids": None}, (
+        "primary, and diverged"
+    )
 
 
 def test_variants_and_settings_that_decide_nothing_may_differ(collect: Collect) -> None:

@@ -17,7 +17,7 @@ import toys
 from prealign.errors import RecipeError
 from prealign.methods.alignment import states
 from prealign.methods.alignment.loss import ExcludedPairs, WordAlignmentLoss
-from prealign.methods.alignment.objective import WordFormAlignment, layer_slice
+from prealign.methods.alignment.objective import WordFormAlignment, selected
 from prealign.methods.alignment.words import WordForms
 from prealign.methods.phase import Phase, Term
 from prealign.methods.vocabulary.anchored import anchor_vocabulary
@@ -106,7 +106,7 @@ def test_the_loss_of_a_step_is_the_weighted_sum(weight: float, lm_weight: float,
     model, blocks = toys.llama(), toys.blocks(4, CONTEXT, vocabulary=5)
     assert any(EOS in labels[1:] for labels in blocks["labels"])
     phase = aligned(weight=weight, lm_weight=lm_weight, layers=layers, temperature=0.2)
-    chosen = layer_slice(layers, model)
+    chosen = selected(layers, model)
     with torch.no_grad():
         batch = PhaseSteps(blocks, phase)[0]
         expected = [toys.lm_loss(model, batch["input_ids"], batch["labels"]), align_loss(model, batch, chosen, tau=0.2)]
@@ -251,9 +251,9 @@ def test_gradient_accumulation_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_output_layer_of_a_tied_model_is_refused() -> None:
-    assert layer_slice("output", toys.llama()) == slice(-1, None)
+    assert selected("output", toys.llama()) == slice(-1, None)
     with pytest.raises(RecipeError, match="model ties its embeddings"):
-        layer_slice("output", toys.llama(tied=True))
+        selected("output", toys.llama(tied=True))
 
 
 @pytest.mark.parametrize(("layers", "rows"), [("embedding", "model.embed_tokens.weight"), ("output", "lm_head.weight")])

@@ -11,6 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from prealign import __version__
 
+SCHEMA = 2
+"""The schema of results.json."""
+
 Stage = str
 """init: before any training; the name of a phase: after it. The final model has "pretrain" in every arm, also if a phase
 follows the main one; the model before that phase is then "pretrain_alone"."""
@@ -46,10 +49,13 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """An arm against a baseline on one number: `difference` = arm - baseline, `ratio` = arm / baseline.
+    """An arm against a baseline on one number, over paired seeds.
 
-    `ratio` is None where the baseline is 0. `unit`: interval and p-value are over paired seeds, or over the documents or
-    items of a single seed. `p_holm` is p corrected for all arms compared on this number (Holm 1979).
+    `difference` = arm - baseline, of logarithms (in nats) where `scale` is "log"; `low` and `high` are its 95 % interval.
+    `ratio` = arm / baseline, geometric means on the log scale, None where the baseline is 0. `unit`: interval and p are over
+    paired seeds; of a single seed the interval is over its documents or items, and there is no p. `primary`: the one
+    comparison that the recipe names before the run, whose p is not corrected. `p_holm`: p of the others, corrected for their
+    family (`Design`).
     """
 
     arm: str
@@ -62,7 +68,9 @@ class Comparison:
     high: float | None
     p: float | None
     p_holm: float | None = None
+    primary: bool = False
     unit: Unit
+    scale: Literal["log", "linear"] = "linear"
     ratio: float | None
     stage: Stage
     split: Split

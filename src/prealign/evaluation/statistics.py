@@ -1,9 +1,10 @@
-"""Confidence intervals at 95 % and two-sided paired tests.
+"""Confidence intervals at 95 %, and two-sided paired tests over seeds.
 
 1. A ratio of sums over documents (perplexity, bits per byte): percentile bootstrap over documents.
-2. Two arms on the same documents: the same bootstrap, with both arms resampled together.
-3. A share of hits: Wilson's interval. Two arms on the same items: McNemar's exact test, and an interval by bootstrap.
-   Items of documents: bootstrap over documents, as in 2.
+2. Two arms of one seed on the same documents: the same bootstrap, with both arms resampled together. It has no p-value: it
+   says nothing about other seeds, and two runs that differ by rounding alone differ by several per cent.
+3. A share of hits: Wilson's interval. Two arms of one seed on the same items: an interval by bootstrap. Items that share a
+   document or a premise are drawn together.
 4. Several seeds: Student's t over seeds, paired where two arms are compared.
 5. Several p-values: Holm's step-down correction.
 6. Two shares of hits on different items: the combination of their intervals.
@@ -66,27 +67,26 @@ def paired_bootstrap(
     numerators: FloatArray,
     baseline_numerators: FloatArray,
     denominators: FloatArray,
-    transform: Transform,
     resamples: int = 10_000,
     seed: int = 0,
-) -> Difference:
-    """Return arm minus baseline in transform(ratio of sums), the same items (N,) drawn for both arms.
+) -> Interval:
+    """Return arm minus baseline of a ratio of sums, and its interval, the same items (N,) drawn for both arms.
 
-    Both arms share the denominators: perplexities over different tokens are not comparable. p inverts the interval: twice
-    the smaller share of draws on either side of 0, with the observed sample as a draw on both sides (Davison & Hinkley 1997,
-    4.2). It is at least 2 / (1 + resamples).
+    Both arms share the denominators: perplexities over different tokens are not comparable. For nats over tokens this is
+    the difference of log perplexities.
     """
     columns = _columns(numerators, baseline_numerators, denominators)  # (N, 3)
     total = columns.sum(axis=0, keepdims=True)
-    difference = (_ratio(total, transform, 0) - _ratio(total, transform, 1)).item()
+    difference = (_ratio(total, _same, 0) - _ratio(total, _same, 1)).item()
     if len(columns) == 1:
-        return Difference(difference, None, None, None)
+        return Interval(difference, None, None)
     sums = _resampled_sums(columns, resamples, seed)  # (R, 3)
-    draws = _ratio(sums, transform, 0) - _ratio(sums, transform, 1)
-    low, high = np.quantile(draws, TAILS)
-    rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p = min(1.0, 2 * (1 + rarer) / (1 + resamples))
-    return Difference(difference, float(low), float(high), p)
+    low, high = np.quantile(_ratio(sums, _same, 0) - _ratio(sums, _same, 1), TAILS)
+    return Interval(difference, float(low), float(high))
+
+
+def _same(ratio: FloatArray) -> FloatArray:
+    return ratio
 
 
 def wilson(hits: float, n: int) -> Interval:
@@ -112,27 +112,23 @@ def paired_items(
     documents: Sequence[Hashable] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
-) -> Difference:
-    """Return the accuracy of the arm minus that of the baseline, on the same items (N,).
+) -> Interval:
+    """Return the accuracy of the arm minus that of the baseline, on the same items (N,), and a bootstrap interval.
 
-    Items without documents: the interval is a percentile bootstrap over items; p is McNemar's (1947) exact test, the sign
-    test on the items that only one arm gets right. With documents, items of one document are drawn together, and p is that
-    of the bootstrap.
+    documents: of each item; items of one document are drawn together. None: items are independent.
     """
     ours, theirs = np.asarray(correct, dtype=np.float64), np.asarray(baseline_correct, dtype=np.float64)
     assert len(ours) == len(theirs) > 0, "both arms answer the same items"
     if documents is not None:
         own, base, sizes = (sums_by(documents, column) for column in (ours, theirs, np.ones_like(ours)))
-        return paired_bootstrap(own, base, sizes, lambda share: share, resamples, seed)
+        return paired_bootstrap(own, base, sizes, resamples, seed)
     gaps = ours - theirs
-    wins, losses = int((gaps > 0).sum()), int((gaps < 0).sum())
-    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     # A gap has few values (-1, 0, 1): a resample is the number of draws of each.
     values, counts = np.unique(gaps, return_counts=True)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(gaps), counts / len(gaps), size=resamples) @ values / len(gaps)
     low, high = np.quantile(draws, TAILS)
-    return Difference(float(gaps.mean()), float(low), float(high), p)
+    return Interval(float(gaps.mean()), float(low), float(high))
 
 
 def independent_difference(one: Interval, other: Interval) -> Interval:
@@ -171,6 +167,11 @@ def paired_seeds(arm: Sequence[float], baseline: Sequence[float]) -> Difference:
     if error <= 1e-9 * max(1.0, abs(mean)):
         return Difference(mean, None, None, None if mean else 1.0)
     return Difference(mean, low, high, float(2 * stats.t.sf(abs(mean) / error, len(gaps) - 1)))
+
+
+def on_log_scale(metric: str) -> bool:
+    """Whether means, intervals and differences of a metric are those of its logarithm: perplexities and their factors."""
+    return metric.startswith("perplexity") or metric == "language_factor"
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

@@ -18,13 +18,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
+from prealign.methods.alignment.layers import layer_count
 from prealign.methods.alignment.words import WordSizes
 from prealign.methods.cost import Cost
 from prealign.methods.flops import forward_flops_per_token
-
-Layers = Literal["all", "embedding", "output"]
+from prealign.recipe.methods import Layers
 
 PAIRS = 500
 """Word pairs of the sample, per target language: P@1 of both directions has a standard error of 0.01 at 0.9."""
@@ -59,7 +59,7 @@ class Goal:
         groups = min(PAIRS, words.groups)
         length = words.mean_tokens_per_group / words.mean_forms_per_group
         tokens = groups * length * (words.mean_forms_per_group + self.targets - 1)
-        layers = config.num_hidden_layers if self.layers == "all" else 1
+        layers = layer_count(measured_layers(self.layers), config.num_hidden_layers)
         similarities = 4 * groups**2 * (words.mean_forms_per_group - 1) * config.hidden_size * layers
         encode = tokens * forward_flops_per_token(model, length, logits=False)
         return Cost(encode + similarities, tokens, similarities)
@@ -67,6 +67,11 @@ class Goal:
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values; empty without `until`, which changes nothing in training."""
         return {} if self.until is None else {"until": self.until, "pairs": PAIRS}
+
+
+def measured_layers(layers: Layers) -> Layers:
+    """Return the layers that a goal is measured at: the blocks, if all layers are aligned, else the aligned ones."""
+    return "blocks" if layers == "all" else layers
 
 
 def measured_steps(most: int) -> list[int]:

@@ -12,6 +12,7 @@ docs/extending.md shows step by step how to add a method.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.bitext_share import BitextShare as BitextShare
 from prealign.methods.cost import Cost as Cost
+from prealign.methods.coupling import Coupling as Coupling
 from prealign.methods.flops import training_flops
 from prealign.methods.goal import Goal
 from prealign.methods.schedule import Schedule
@@ -93,8 +95,11 @@ class Objective(Protocol):
 class Initialisation(Protocol):
     """A change of the weights before a phase; `export` turns them back into plain weights after it.
 
-    Subclasses inherit the defaults of `export`, `cost`, `step_cost`, `memory` and `unshardable`.
+    Subclasses inherit the defaults of `export`, `record`, `cost`, `step_cost`, `memory` and `unshardable`. changed: the
+    number of embedding rows that `apply` has set; None if it sets no rows.
     """
+
+    changed: int | None = None
 
     @abstractmethod
     def apply(self, model: Any, *, fresh: bool) -> None:
@@ -110,6 +115,11 @@ class Initialisation(Protocol):
     def export(self, model: Any) -> None:
         """Turn the weights into plain weights of the model's class, in place. The outputs do not change."""
         return
+
+    def record(self) -> dict[str, Any]:
+        """Return what `apply` has done, for the results: the initialisation's name and its rows; {} if it sets no rows."""
+        name = self.describe()["initialisation"]
+        return {} if self.changed is None else {"initialisation": name, "rows": self.changed}
 
     def cost(self, model: Any) -> Cost:
         """Return the cost of `apply` on one device. `model` may be on the meta device."""
@@ -167,7 +177,9 @@ class Phase:
 
     name: of the stage and its checkpoint folder, unique within the arm; the main phase is called "pretrain". steps:
     None in the main phase, where the budget decides. batch_size: blocks of `context` tokens in a step. warmup: share of
-    the steps. goal: what an aligning phase is to reach; it may end the phase before `steps`.
+    the steps. embedding_rate: factor on the learning rate of the input and the output embedding. lm_every: L_LM is part of
+    the loss at every `lm_every`-th step, and the others read no text. goal: what an aligning phase is to reach; it may end
+    the phase before `steps`. coupling: of the optimiser, for the embeddings.
     """
 
     name: str
@@ -178,12 +190,15 @@ class Phase:
     weight_decay: float = 0.1
     warmup: float = 0.05
     lm_weight: float = 1.0
+    embedding_rate: float = 1.0
+    lm_every: int = 1
     terms: tuple[Term, ...] = ()
     rewriting: Rewriting | None = None
     bitext: BitextShare | None = None
     initialisations: tuple[Initialisation, ...] = ()
     freeze_body: bool = False
     goal: Goal | None = None
+    coupling: Coupling | None = None
 
     @property
     def ends_early(self) -> bool:
@@ -192,13 +207,19 @@ class Phase:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens of text that one device reads in a step; 0 without L_LM."""
+        """Tokens of text that one device reads in a step with text; 0 without L_LM."""
         return self.batch_size * self.context if self.lm_weight else 0
+
+    @property
+    def text_steps(self) -> int:
+        """Number of steps that read text; blocks are made for these."""
+        assert self.steps, "call `settled` first: the phase has no number of steps"
+        return math.ceil(self.steps / self.lm_every)
 
     def cost(self, model: Any, devices: int = 1) -> Cost:
         """Return the mean cost of a step on one of `devices`. A term adds 1 / `every` of its objective's cost."""
         flops = training_flops(model, self.text_tokens, self.context, freeze_body=self.freeze_body)
-        total = Cost(flops, self.text_tokens)
+        total = Cost(flops, self.text_tokens) / self.lm_every
         for term in self.terms:
             total += term.objective.cost(model, devices, freeze_body=self.freeze_body) / term.every
         for initialisation in self.initialisations:
@@ -227,17 +248,23 @@ class Phase:
     @property
     def unshardable(self) -> str | None:
         """Why FSDP cannot shard the model of this phase. None if it can."""
-        return next((why for initialisation in self.initialisations if (why := initialisation.unshardable)), None)
+        coupled = (
+            "couples the optimiser's moments of rows, which FSDP would spread over devices" if self.coupling else None
+        )
+        return next((why for initialisation in self.initialisations if (why := initialisation.unshardable)), coupled)
 
     def describe(self) -> dict[str, Any]:
         """Return every setting that decides the trained weights, except data and model, as JSON values."""
         plain = ("name", "steps", "batch_size", "context", "learning_rate", "weight_decay", "warmup", "lm_weight")
+        factors = {key: getattr(self, key) for key in ("embedding_rate", "lm_every") if getattr(self, key) != 1}
         return {
             **{key: getattr(self, key) for key in (*plain, "freeze_body")},
+            **factors,
             "objectives": [term.describe() for term in self.terms],
             "rewriting": self.rewriting.describe() if self.rewriting else None,
             "initialisations": [initialisation.describe() for initialisation in self.initialisations],
             **({"bitext": asdict(self.bitext)} if self.bitext else {}),
+            **({"coupling": self.coupling.describe()} if self.coupling else {}),
             **({"goal": self.goal.describe()} if self.goal and self.ends_early else {}),
         }
 
@@ -252,6 +279,7 @@ def main_phase(section: PretrainSection, **more: Any) -> Phase:
         learning_rate=section.learning_rate,
         weight_decay=section.weight_decay,
         warmup=section.warmup,
+        embedding_rate=section.embedding_rate,
         freeze_body=section.freeze_body,
         **more,
     )

@@ -4,7 +4,7 @@
    model. With `align.until` it ends as soon as the words are aligned (`prealign.methods.goal`).
 2. Stage 2: train L_LM on code-switched text. `sustain.weight` above 0 keeps the alignment loss on (an addition).
 3. `next_word`: stage 2 also predicts translations of the next word. `twin_mask`: translations of a label do not count as
-   wrong answers (additions).
+   wrong answers. `twin_adam`: translations share the second moment of AdamW (additions).
 4. `anchor.enabled` ties target embedding rows to source rows in both stages (an addition).
 
 Joint training is this method without stage 1 and without switching.
@@ -12,23 +12,27 @@ Joint training is this method without stage 1 and without switching.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.alignment.states import bos_id
 from prealign.methods.goal import Goal
+from prealign.methods.peers.copy_rows import CopiedRows
 from prealign.methods.peers.next_word import NextWord
+from prealign.methods.peers.twin_adam import TwinCoupling
 from prealign.methods.peers.twin_mask import TwinMask
 from prealign.methods.phase import Initialisation, Inputs, Method, Phase, Term, main_phase
 from prealign.methods.schedule import Schedule
 from prealign.methods.switching.rewriting import CodeSwitching
-from prealign.methods.vocabulary.anchored import AnchoredVocabulary
+from prealign.methods.vocabulary.anchored import AnchoredVocabulary, LexiconAnchors
 from prealign.recipe.methods import (
     AlignSection,
+    AnchorEstimate,
     AnchorSection,
     NextWordSection,
     SustainSection,
     SwitchSection,
+    TwinAdamSection,
     TwinMaskSection,
 )
 from prealign.recipe.section import Section
@@ -56,6 +60,7 @@ class PreAlign(Method):
         lexicon: LexiconSection
         next_word: NextWordSection | None = None
         twin_mask: TwinMaskSection | None = None
+        twin_adam: TwinAdamSection | None = None
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return stage 1 (if `align.steps` is above 0) and stage 2."""
@@ -65,6 +70,7 @@ class PreAlign(Method):
             terms=(*_sustained(settings, inputs), *_of_text(settings, inputs)),
             rewriting=_switching(settings, inputs),
             initialisations=initialisations,
+            coupling=None if settings.twin_adam is None else TwinCoupling(inputs, settings.anchor),
         )
         align = settings.align
         if not align.steps:
@@ -78,33 +84,36 @@ class PreAlign(Method):
             weight_decay=align.weight_decay,
             warmup=align.warmup,
             lm_weight=align.lm_weight,
+            lm_every=align.lm_every,
+            embedding_rate=align.embedding_rate,
             terms=(Term(_alignment(settings, inputs, align.pairs_per_batch), align.weight),),
-            initialisations=initialisations,
+            initialisations=(*_start(settings, inputs), *initialisations),
             freeze_body=align.freeze_body,
             goal=Goal(align.until, inputs.words, len(inputs.languages) - 1, align.layers),
         )
         return [stage_1, stage_2]
 
 
-def _alignment(settings: PreAlign.Settings, inputs: Inputs, groups: int) -> WordFormAlignment:
+def _alignment(settings: PreAlign.Settings, inputs: Inputs, groups: int, **more: Any) -> WordFormAlignment:
     align = settings.align
-    return WordFormAlignment(
-        inputs.words,
-        groups=groups,
-        temperature=align.temperature,
-        layers=align.layers,
-        bos=bos_id(inputs.tokenizer) if align.bos and inputs.tokenizer else None,
-        micro_pairs=align.micro_pairs,
-        senses=align.senses,
-        seed=inputs.seed,
-    )
+    shared: dict[str, Any] = {
+        "temperature": align.temperature,
+        "layers": align.layers,
+        "bos": bos_id(inputs.tokenizer) if align.bos and inputs.tokenizer else None,
+        "micro_pairs": align.micro_pairs,
+        "senses": align.senses,
+        "neighbours": align.neighbours,
+        "seed": inputs.seed,
+    }
+    return WordFormAlignment(inputs.words, groups=groups, **shared | more)
 
 
 def _sustained(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Term, ...]:
     sustain = settings.sustain
     if not sustain.weight:
         return ()
-    objective = _alignment(settings, inputs, sustain.groups)
+    layers = sustain.layers or settings.align.layers
+    objective = _alignment(settings, inputs, sustain.groups, layers=layers, one_way=sustain.one_way)
     return (Term(objective, sustain.weight, sustain.every, Schedule.of(sustain.schedule)),)
 
 
@@ -125,6 +134,14 @@ def _switching(settings: PreAlign.Settings, inputs: Inputs) -> CodeSwitching | N
     if not settings.switch.ratio:
         return None
     return CodeSwitching(settings.switch, inputs, maximum_senses=settings.lexicon.maximum_senses)
+
+
+def _start(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Initialisation, ...]:
+    """Return what stage 1 does to the rows before its first step, and stage 2 does not."""
+    if settings.align.start is None:
+        return ()
+    estimate = settings.anchor.model_dump(include=set(AnchorEstimate.model_fields))
+    return (CopiedRows(LexiconAnchors(inputs.words, inputs.token_counts, inputs.languages, **estimate)),)
 
 
 def _initialisations(settings: PreAlign.Settings, inputs: Inputs) -> tuple[Initialisation, ...]:

@@ -8,8 +8,8 @@
    0, else 0.1. An amount of 0 in the recipe, such as `switch.ratio: 0`, turns the mechanism off in every arm;
    `prealign.recipe.effects.ineffective` reports arms that become equal in this way.
 4. For a variant of the recipe, resolve the arm (or variant) that it `extends`, then apply the settings of the variant.
-5. Pin the optional sections (`next_word`, `twin_mask`) to None: an absent section is off. Arms and variants that turn
-   one on start from the recipe's section, then apply their settings.
+5. Pin the optional sections (`OPTIONAL`) to None: an absent section is off. Arms and variants that turn one on start from
+   the recipe's section, then apply their settings.
 6. Validate the result like a recipe from a file.
 """
 
@@ -33,12 +33,13 @@ PAPER: Mapping[str, Any] = {
     "anchor.enabled": False,
     "next_word": None,
     "twin_mask": None,
+    "twin_adam": None,
     "mixture.languages": "all",
     "mixture.clone_ids": "twin",
 }
 """Settings that every arm pins, unless `Arm.set` changes them."""
 
-OPTIONAL = ("next_word", "twin_mask")
+OPTIONAL = ("next_word", "twin_mask", "twin_adam")
 """Optional sections: the mechanism is on if the section is present."""
 
 
@@ -123,6 +124,13 @@ _DEFINED: tuple[tuple[Any, ...], ...] = (
         {**_JOINT, "twin_mask": {}},
     ),
     (
+        "joint_twin_adam",
+        "Joint + twin-coupled AdamW",
+        "joint training in which translations share the second moment of AdamW",
+        {**_JOINT, "twin_adam": {}},
+        "Stollenwerk, Stollenwerk: Better Embeddings with Coupled Adam. arXiv:2502.08441",
+    ),
+    (
         "merged_ids",
         "Merged ids (upper bound)",
         "the upper bound: a clone with source ids",
@@ -137,7 +145,9 @@ _DEFINED: tuple[tuple[Any, ...], ...] = (
 )
 ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
-_WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "transfer", "checkpoint", "variants")
+_WHOLE_EXPERIMENT = (
+    "name", "seeds", "arms", "baseline", "primary", "family", "jobs", "processes", "transfer", "checkpoint", "variants",
+)  # fmt: skip
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
@@ -263,13 +273,13 @@ def _built_in(recipe: Recipe, name: str) -> Mapping[str, Any]:
 
 
 def arm_problems(recipe: Recipe) -> list[Problem]:
-    """Return the problems of the names in `arms`, `baseline` and `variants`, and of `seeds`."""
+    """Return the problems of the names in `arms`, `family`, `baseline` and `variants`, and of `seeds`."""
     problems: list[Problem] = []
-    for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms)):
+    for key, values in (("seeds", recipe.seeds), ("arms", recipe.arms), ("family", recipe.family)):
         problems += [((key, i), f"{values[i]!r} is named twice") for i in repeated(values)]
-    for i, name in enumerate(recipe.arms):
-        if not is_built_in(name) and name not in recipe.variants:
-            problems.append((("arms", i), _unknown_arm(recipe, name)))
+    for key, names in (("arms", recipe.arms), ("family", recipe.family)):
+        unknown = ((i, name) for i, name in enumerate(names) if not is_built_in(name) and name not in recipe.variants)
+        problems += [((key, i), _unknown_arm(recipe, name)) for i, name in unknown]
     if not is_built_in(recipe.baseline) and recipe.baseline not in recipe.variants:
         problems.append((("baseline",), _unknown_arm(recipe, recipe.baseline)))
     for name in recipe.variants:
@@ -322,7 +332,7 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
     elif dotted == "pretrain.steps":
         yield "the steps of stage 2 follow from the budget that all arms share; write a separate recipe"
     elif (section in _SHARED and dotted != section and dotted not in _OWN) or dotted.startswith(
-        "evaluate.dictionaries"
+        ("evaluate.dictionaries", "evaluate.strict")
     ):
         yield f"all arms share `{section}`, or they would not be comparable; write a separate recipe"
     elif keys := fields_at((dotted,)):

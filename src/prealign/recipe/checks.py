@@ -95,6 +95,18 @@ def _shares(recipe: Recipe) -> Iterator[Problem]:
         yield ("switch", "targets"), "every target has the weight 0: set switch.ratio to 0 for no switching"
 
 
+def _primary(recipe: Recipe) -> Iterator[Problem]:
+    """Check that the primary comparison is one of an arm of the recipe with the baseline, in a target language."""
+    section, targets = recipe.primary, [target.language for target in recipe.targets]
+    others = [arm for arm in recipe.arms if arm != recipe.baseline]
+    if "arm" in section.model_fields_set and section.arm not in others:
+        why = "is the baseline" if section.arm == recipe.baseline else "is not in `arms`"
+        yield ("primary", "arm"), f"{section.arm!r} {why}{did_you_mean(section.arm, others)}"
+    if section.language is not None and section.language not in targets:
+        hint = did_you_mean(section.language, targets)
+        yield ("primary", "language"), f"{section.language!r} is not a language of `targets`{hint}"
+
+
 def _one_model(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
     sources = [key for key in ("preset", "config", "pretrained") if getattr(model, key) is not None]
@@ -120,6 +132,10 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
     stride, context = recipe.evaluate.stride, recipe.pretrain.context
     if stride is not None and stride > context:
         yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
+    mixing = recipe.evaluate.mixing
+    if mixing is not None and mixing.prompt + mixing.tokens >= context:
+        read = f"1 + {mixing.prompt} + {mixing.tokens}"
+        yield ("evaluate", "mixing"), f"a separator, prompt and tokens are {read}, above pretrain.context, {context}"
 
 
 def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:
@@ -255,12 +271,13 @@ def _transfer_lengths(recipe: Recipe, task: TransferTask, key: Key) -> Iterator[
 
 _Check = Callable[[Recipe], Iterable[Problem]]
 _CHECKS: tuple[tuple[tuple[str, ...], _Check], ...] = (
-    (("seeds", "arms", "baseline", "variants"), arm_problems),
+    (("seeds", "arms", "family", "baseline", "variants"), arm_problems),
     (("source", "targets", "lexicon", "arms"), _languages),
     (("model", "tokenizer"), _one_model),
     (("tokenizer", "targets"), _learned_tokens),
     (("pretrain", "evaluate"), _window),
     (("source", "targets", "mixture", "switch"), _shares),
+    (("arms", "baseline", "primary", "targets"), _primary),
     (("source", "targets", "lexicon", "evaluate"), _parallel),
     (("source", "targets", "bitext", "pretrain"), _bitext),
     (("trainer",), _trainer),

@@ -10,6 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from prealign.recipe.section import Count, Name, Positive, Rate, Section, Seed, Share
 
 
+class PrimarySection(Section):
+    """The primary comparison: the one test that is named before the run, and whose p is not corrected. It compares test
+    perplexities of an arm and the baseline. All other comparisons are corrected for their number."""
+
+    arm: str = "prealign"
+    """The arm. Without it in `arms` there is no primary comparison."""
+    language: str | None = None
+    """The target language. null: the first of `targets`."""
+
+
 class KnowledgeSection(Section):
     """Cross-lingual knowledge: made-up facts are written in source text and asked in every language with templates."""
 
@@ -65,6 +75,19 @@ class SentenceSet(Section):
     numbers only. null: all lines."""
 
 
+class MixingSection(Section):
+    """Mixing of languages: probability of other languages' tokens, and written words of the wrong language."""
+
+    prompts: Positive = 64
+    """Test documents of each language that the model continues."""
+    prompt: Positive = 16
+    """Tokens of a document that it continues from. Shorter documents are left out."""
+    tokens: Positive = 32
+    """Tokens that it writes."""
+    seed: Seed = 0
+    """Seed of the drawn tokens."""
+
+
 class EvaluateSection(Section):
     """Measures on held-out data: perplexity and retrieval."""
 
@@ -92,6 +115,8 @@ class EvaluateSection(Section):
     plus the queries. Words rarer than `lexicon.minimum_count` are no candidates."""
     sentences: list[SentenceSet] = Field(default=[])
     """Parallel sentences for sentence retrieval, per layer."""
+    mixing: MixingSection | None = None
+    """Mixing of languages, in language modelling and in writing. null: not measured."""
 
 
 class PassagesSection(Section):

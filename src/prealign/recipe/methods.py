@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share
+from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share, Temperature
+
+Layers = Literal["all", "embedding", "blocks", "lower_blocks", "output"]
+"""Layers of words' states: all, the input embedding, the blocks, the lower half of the blocks, the output embedding."""
 
 ESTABLISHED = 0.8
 """P@1 of seen word pairs after stage 1 below which the alignment is not established (docs/method.md)."""
@@ -18,8 +21,8 @@ class AlignSection(Section):
     steps: Count = 5000
     """Number of optimiser steps; with `until`, their maximum. 0 leaves stage 1 out, as in joint training."""
     until: Annotated[float, Field(gt=0, le=1)] | None = None
-    """P@1 at which stage 1 ends, for example 0.9: that of seen word pairs in every target language, at the blocks (at the
-    one layer of `layers`, if it is not all). It is measured on a sample of 500 pairs, and its cost is part of the budget.
+    """P@1 at which stage 1 ends, for example 0.9: that of seen word pairs in every target language, at the blocks, or at
+    the layers of `layers` if these are not all. It is measured on a sample of 500 pairs, and its cost is part of the budget.
     The learning rate then stays at its peak until this is reached, and falls to 0 over a tenth as many steps. What stage 1
     saves of its `steps` goes to stage 2. null: all `steps` are trained."""
     pairs_per_batch: Positive = 256
@@ -31,18 +34,30 @@ class AlignSection(Section):
     senses: Literal["all", "one"] = "all"
     """Translations of a word in a batch, in stage 1 and in sustained alignment. `all`: every one that the lexicon keeps.
     `one`: one per target language, drawn in each pass over the lexicon anew; a step then costs a fraction."""
-    temperature: Rate = 0.1
-    """Temperature tau of the contrastive loss L_align."""
+    neighbours: Positive = 1
+    """Words that come into a batch together because they are neighbours in the order of their tokens, in stage 1 and in
+    sustained alignment: words that begin alike are hard negatives of each other. 1: words in random order."""
+    temperature: Temperature = 0.1
+    """Temperature tau of the contrastive loss L_align, 0.001 to 1000."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of L_align."""
     lm_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of L_LM. 0 leaves language modelling out of stage 1."""
     lm_batch_size: Positive = 16
     """Blocks of text per device and step for L_LM."""
-    layers: Literal["all", "embedding", "output"] = "all"
-    """Layers that L_align averages over: all layers, the input embedding only, or the output embedding only."""
+    lm_every: Positive = 1
+    """L_LM is part of the loss at every `lm_every`-th step. The other steps read no text, and cost the words alone."""
+    layers: Layers = "all"
+    """Layers that L_align averages over: `all`, `embedding` (the input embedding), `blocks`, `lower_blocks` (the first
+    half of them, rounded up) or `output` (the output embedding)."""
+    start: Literal["translations"] | None = None
+    """Rows of target tokens before the first step. `translations`: the weighted means of their translations' rows, as far
+    as the lexicon links them; `anchor.frequency_ratio`, `anchor.em_rounds` and `anchor.sources_per_row` decide the links.
+    null: those of the initial model."""
     learning_rate: Rate = 5e-4
     """Peak learning rate of AdamW; it decays by a cosine schedule."""
+    embedding_rate: Rate = 1.0
+    """Factor on the learning rate of the input and the output embedding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Weight decay of AdamW."""
     warmup: Share = 0.05
@@ -81,6 +96,10 @@ class SustainSection(Section):
     """Translation groups per device in each step with L_align."""
     every: Positive = 1
     """L_align is added at every `every`-th step. 1: at every step."""
+    layers: Layers | None = None
+    """Layers that L_align averages over in stage 2. null: those of `align.layers`."""
+    one_way: bool = False
+    """Whether L_align moves target words only. The states of source words are then constants, and cost no backward."""
     schedule: SchedulePoints = Field(default=[])
     """Factor on the weight over the course of the stage, as points [[progress, factor], …]. Empty: the factor is 1."""
 
@@ -141,3 +160,12 @@ class TwinMaskSection(Section):
     schedule: SchedulePoints = Field(default=[])
     """Factor on the correction of L_LM over the course of the stage, as points [[progress, factor], …]. For example
     [[0.9, 1], [1, 0]] ends with the plain softmax. Empty: the factor is 1."""
+
+
+class TwinAdamSection(Section):
+    """Twin-coupled AdamW: in stage 2, rows of tokens that translate each other share their second moment. Without the
+    section it is off; it has no settings of its own (`twin_adam: {}`).
+
+    `anchor.frequency_ratio` decides which tokens belong to a target language, `anchor.em_rounds` how links are
+    estimated.
+    """

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prealign.languages import CLONE_SUFFIX
-from prealign.recipe.measures import EvaluateSection, KnowledgeSection, TransferTask
+from prealign.recipe.measures import EvaluateSection, KnowledgeSection, PrimarySection, TransferTask
 from prealign.recipe.methods import (
     AlignSection,
     AnchorSection,
     NextWordSection,
     SustainSection,
     SwitchSection,
+    TwinAdamSection,
     TwinMaskSection,
 )
 from prealign.recipe.presets import PRESET_SETTINGS
@@ -33,8 +34,8 @@ class SourceText(Section):
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
     """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
-    gzipped), `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see
-    `prealign.text.hub`)."""
+    gzipped; links are followed, and each folder is read once), `package:NAME` (the .txt files of a Python package), or
+    `hub:OWNER/NAME` (a dataset, see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """Whether each text or HTML file is one document, or each line of it (in HTML: each paragraph)."""
 
@@ -87,6 +88,8 @@ class TokenizerSection(Section):
 
     path: str | None = None
     """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id `path`. null: main. A run records and keeps its commit."""
     vocab_size: Positive = 4000
     """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
     bos: bool | None = None
@@ -205,6 +208,8 @@ class ModelSection(Section):
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
     """Folder or hub id of a pretrained checkpoint. It also needs `tokenizer.path`."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id in `config` or `pretrained`. null: main. A run records and keeps its commit."""
     tie_embeddings: bool = False
     """Whether input and output embedding share one matrix. Presets only; other models follow their config."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
@@ -256,6 +261,8 @@ class PretrainSection(Section):
     """Length of a block in tokens, in both stages."""
     learning_rate: Rate = 3e-4
     """Peak learning rate of AdamW; it decays by a cosine schedule."""
+    embedding_rate: Rate = 1.0
+    """Factor on the learning rate of the input and the output embedding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Weight decay of AdamW."""
     warmup: Share = 0.05
@@ -298,6 +305,10 @@ class Recipe(Section):
     """Arms to train and compare: built-in arms (`prealign.recipe.arms`), methods, or names of `variants`."""
     baseline: str = "joint"
     """Arm that all other arms are compared with."""
+    primary: PrimarySection = PrimarySection()
+    family: list[str] = Field(default=[])
+    """Arms whose comparisons are corrected together for their number (Holm). Name it where arms are run apart and merged.
+    Empty: `arms`; arms that are merged later are then corrected apart."""
     jobs: Positive = 1
     """Number of arms trained at the same time. Each gets an equal share of the CPU cores."""
     processes: Positive = 1
@@ -315,6 +326,7 @@ class Recipe(Section):
     anchor: AnchorSection = AnchorSection()
     next_word: NextWordSection | None = None
     twin_mask: TwinMaskSection | None = None
+    twin_adam: TwinAdamSection | None = None
     mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     knowledge: KnowledgeSection | None = None

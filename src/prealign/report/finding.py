@@ -1,28 +1,42 @@
 """The finding: one sentence on what the main arm does to perplexity, and the details that support or limit it.
 
 1. The subject is the main arm (`Results.main_arm`), fixed before the numbers are seen, against the baseline.
-2. A language counts as better or worse only if the 95 % interval of the paired difference excludes 0.
-3. Details follow: the differences, the gap closed, the best method, transfer and knowledge, and the limits of the results.
+2. A language counts as better or worse only if the 95 % interval of the difference, paired over seeds, excludes 0. One seed
+   tests nothing.
+3. Details follow: the ratios, the language-specific gain, the gap closed, the best method, transfer and knowledge, and the
+   limits of the results; for one seed, the command that adds two.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from prealign.report.estimates import Estimate, estimates
-from prealign.report.formats import interval, is_number, number, p_value, times, with_interval
+from prealign.report.formats import (
+    duration,
+    interval,
+    is_number,
+    number,
+    p_value,
+    ratio,
+    ratio_of,
+    times,
+    with_interval,
+)
 from prealign.report.results import REFERENCES, Results, language_label, select
 from prealign.report.tables.established import not_established
+from prealign.report.tables.table import exponential
 from prealign.report.tables.tasks import knowledge_scores, most_taught, transfer_tasks
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
 
 _SHOWN_TASKS = ("lm", "retrieval", "sentence_retrieval", "transfer", "knowledge")
 _WORDS: dict[Verdict, str] = {
-    "better": "better", "worse": "worse", "unclear": "no clear difference", "untested": "with no interval to test it",
+    "better": "better", "worse": "worse", "unclear": "no clear difference", "untested": "not tested",
 }  # fmt: skip
 
 
@@ -53,6 +67,7 @@ def finding(results: Results) -> Finding:
     clauses[0] += f" at {times(ratio)} its training FLOPs" if is_number(ratio) else ""
     details = (
         *(f"{language_label(tag)}: {_difference(row)}." for tag, row in rows.items() if row),
+        *_specific(results, arm, both),
         *_gaps(results, arm, both),
         *_best(results, arm, both[0]),
         *_tasks(results, arm),
@@ -68,7 +83,7 @@ def _row(results: Results, arm: str, language: str, **keys: Any) -> Mapping[str,
 
 
 def _verdict(row: Mapping[str, Any], *, lower_is_better: bool) -> Verdict:
-    if not (is_number(row.get("low")) and is_number(row.get("high"))):
+    if row.get("unit") != "seeds" or not (is_number(row.get("low")) and is_number(row.get("high"))):
         return "untested"
     below: Verdict = "better" if lower_is_better else "worse"
     above: Verdict = "worse" if lower_is_better else "better"
@@ -86,15 +101,20 @@ def _nothing_to_compare(results: Results, tags: list[str]) -> str:
     return f"There is no pair of a method and {results.label(results.baseline)} to compare: {numbers}."
 
 
-def _change(results: Results, arm: str, language: str, row: Mapping[str, Any]) -> tuple[str, str]:
-    """(change in percent without sign, `408.7 → 333.7`); both arms have a perplexity."""
+def _change(results: Results, arm: str, language: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """(change in percent without sign, `408.7 → 333.7`, why there is no test); both arms have a perplexity."""
     before, after = (results.lm["perplexity", language, name].value for name in (results.baseline, arm))
     ratio = row["ratio"] if is_number(row.get("ratio")) else after / before
-    return f"{100 * abs(ratio - 1):.1f} %", f"{number(before)} → {number(after)}"
+    why = (
+        "with no interval to test it"
+        if row.get("unit") == "seeds" and results.scores["seed"].nunique() > 1
+        else "one seed"
+    )
+    return f"{100 * abs(ratio - 1):.1f} %", f"{number(before)} → {number(after)}", why
 
 
-def _clause(results: Results, language: str, verdicts: Mapping[str, Verdict], change: tuple[str, str]) -> str:
-    by, values = change
+def _clause(results: Results, language: str, verdicts: Mapping[str, Verdict], change: tuple[str, str, str]) -> str:
+    by, values, why = change
     name, verdict = language_label(language), verdicts[language]
     if language == results.source:
         too = "too, " if any(other == "better" for tag, other in verdicts.items() if tag != language) else ""
@@ -102,22 +122,35 @@ def _clause(results: Results, language: str, verdicts: Mapping[str, Verdict], ch
             "better": f"{name} perplexity falls {too}by {by} ({values})",
             "worse": f"{name} pays for it: perplexity rises by {by} ({values})",
             "unclear": f"{name} shows no clear change ({values})",
-            "untested": f"{name} changes by {by} ({values}), with no interval to test it",
+            "untested": f"{name} changes by {by} ({values}), {why}",
         }[verdict]
     return {
         "better": f"lowers {name} perplexity by {by} ({values})",
         "worse": f"does not help: it raises {name} perplexity by {by} ({values})",
         "unclear": f"makes no clear difference to {name} perplexity ({values}; the 95 % interval includes 0)",
-        "untested": f"changes {name} perplexity by {by} ({values}), with no interval to test it",
+        "untested": f"changes {name} perplexity by {by} ({values}), {why}",
     }[verdict]
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    size = f"difference {number(row['difference'])}{interval(row['low'], row['high'])}"
+    if row["scale"] == "log":
+        size = f"ratio {ratio_of(*map(exponential, (row['difference'], row['low'], row['high'])))}"
+    else:
+        size = f"difference {number(row['difference'])}{interval(row['low'], row['high'])}"
     if not is_number(row["p"]):
-        return size
+        return f"{size}, one seed, interval over {row['unit']}" if row["unit"] != "seeds" else size
     p = p_value(row["p"])
-    return f"{size}, p {p if p.startswith('<') else f'= {p}'}, paired over {row['unit']}"
+    which = "the primary comparison, " if row["primary"] is True else ""
+    return f"{size}, {which}p {p if p.startswith('<') else f'= {p}'}, paired over {row['unit']}"
+
+
+def _specific(results: Results, arm: str, tags: list[str]) -> list[str]:
+    found = {tag: results.specific_gain(arm, tag) for tag in tags}
+    return [
+        f"{language_label(tag)}: language-specific gain {ratio(gain)}, the ratio beyond that of the source."
+        for tag, gain in found.items()
+        if gain
+    ]
 
 
 def _gaps(results: Results, arm: str, tags: list[str]) -> list[str]:
@@ -164,8 +197,6 @@ def _tasks(results: Results, arm: str) -> Iterator[str]:
 def _limits(results: Results) -> Iterator[str]:
     """What limits the conclusions: no alignment, one seed, unfinished runs, scores that the page does not show."""
     yield from not_established(results)
-    if results.scores["seed"].nunique() == 1:
-        yield "One seed: the intervals are over test items, and another seed may give another result."
     if results.unfinished_runs:
         runs = ", ".join(f"{results.label(arm)} (seed {seed})" for arm, seed in results.unfinished_runs)
         yield f"Runs without a complete set of finite scores: {runs}. The numbers are over the other runs."
@@ -173,3 +204,20 @@ def _limits(results: Results) -> Iterator[str]:
     if other:
         tasks = ", ".join(f"{task} ({count} scores)" for task, count in other.items())
         yield f"In results.json but not on this page: {tasks}."
+    if results.scores["seed"].nunique() == 1:
+        yield from _more_seeds(results)
+
+
+def _more_seeds(results: Results) -> Iterator[str]:
+    """Say that there is one seed, and the command that adds two with the minutes of their training."""
+    said = "One seed: intervals are over test items, and another seed may give another result."
+    command = results.content.get("command")
+    words = shlex.split(command) if isinstance(command, str) else []
+    if words[:2] != ["prealign", "run"]:
+        yield said
+        return
+    seed = int(results.scores["seed"].iloc[0])
+    kept = [word for word in words if not word.startswith("seeds=") and word != "--force"]
+    seconds = 2 * sum(row["seconds"] for row in results.section("budget"))
+    more = shlex.join([*kept, f"seeds=[{seed},{seed + 1},{seed + 2}]"])
+    yield f"{said} `{more}` adds two, {duration(seconds)} of training here."

@@ -38,6 +38,19 @@ def interval(low: float | None, high: float | None) -> str:
     return f" [{number(low)}, {number(high)}]" if is_number(low) and is_number(high) else ""
 
 
+def ratio_of(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.870 [0.845, 0.896]`: a ratio near 1 with its interval, three decimals."""
+    if not is_number(value):
+        return NONE
+    ends = f" [{low:.3f}, {high:.3f}]" if is_number(low) and is_number(high) else ""
+    return f"{value:.3f}{ends}"
+
+
+def ratio(estimate: Estimate | None) -> str:
+    """An estimate of a ratio near 1, as `ratio_of`."""
+    return ratio_of(estimate.value, estimate.low, estimate.high) if isinstance(estimate, Estimate) else NONE
+
+
 def quantity(value: float | None) -> str:
     """Three significant digits with an SI prefix: 1.23e13 -> `12.3 T`."""
     if not is_number(value):

@@ -27,7 +27,7 @@ STAGES = {"init": "at start", "align": "after stage 1", "pretrain": "after stage
 SPLITS = {"seen": "seen", "held_out": "held-out"}
 REFERENCES = ("merged_ids", "target_only")
 """Bounds for comparison, not methods: never the subject of the finding."""
-AMOUNTS = ["steps", "tokens", "flops", "seconds"]
+AMOUNTS = ["steps", "tokens", "lm_tokens", "flops", "seconds"]
 """What a stage consumes: the number columns of `budget`."""
 
 _NUMBERS = {
@@ -48,7 +48,19 @@ _NUMBERS = {
 _KEYS = ["task", "metric", "condition", "arm", "language"]
 _COLUMNS = {
     "scores": [*_KEYS, "seed", "stage", "split", "layer", "value", "low", "high", "n", "chance", "signature"],
-    "comparisons": [*_KEYS, "baseline", "difference", "low", "high", "p", "p_holm", "unit", "ratio"],
+    "comparisons": [
+        *_KEYS,
+        "baseline",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "unit",
+        "ratio",
+        "scale",
+        "primary",
+    ],
     "budget": ["arm", "seed", "stage", "frozen", *AMOUNTS],
 }
 
@@ -113,12 +125,13 @@ class Results:
 
     @cached_property
     def main_arm(self) -> str | None:
-        """The arm that the finding is about: prealign, else the recipe's first that is neither baseline nor a bound.
+        """The arm of the finding: that of the primary comparison, else the first that is neither baseline nor bound.
 
         Not the best arm: choosing it after seeing the numbers would be biased.
         """
         candidates = [arm for arm in self.arms if arm not in (self.baseline, *REFERENCES)]
-        return "prealign" if "prealign" in candidates else next(iter(candidates), None)
+        primary = self.recipe.get("primary", {}).get("arm", "prealign")
+        return primary if primary in candidates else next(iter(candidates), None)
 
     @cached_property
     def languages(self) -> list[str]:
@@ -263,6 +276,28 @@ class Results:
 
         rows = select(self.scores, task="lm", metric="perplexity", condition=None, language=language)
         return by_seed(rows, ("joint", arm, "merged_ids"), closed)
+
+    def specific_gain(self, arm: str, language: str) -> Estimate | None:
+        """Language-specific gain: how much the arm changes a target's perplexity beyond the source's, as a ratio paired by
+        seed: (arm / baseline in the target) / (arm / baseline in the source). Below 1 the target gained more.
+
+        None in the source language, of the baseline, and without both perplexities of both arms in some seed.
+        """
+        if language == self.source or arm == self.baseline:
+            return None
+        rows = select(self.scores, task="lm", metric="perplexity", condition=None, arm=[arm, self.baseline])
+        rows = select(rows, language=[language, self.source])
+        names = rows["arm"].astype(str) + "/" + rows["language"].astype(str)
+        order = [f"{name}/{tag}" for tag in (language, self.source) for name in (arm, self.baseline)]
+        return by_seed(
+            rows.assign(arm=names), order, lambda own, base, src, src_base: own * src_base / (base * src), log=True
+        )
+
+    def consumed(self, arms: Sequence[str]) -> dict[str, list[float]]:
+        """Updates and tokens of text of each arm over all its stages, means over seeds; NaN if unknown."""
+        totals = select(self.budget, stage="total").groupby("arm", observed=True)[["steps", "lm_tokens"]].mean()
+        found = totals.reindex(list(arms))
+        return {"Updates": [*found["steps"]], "LM tokens": [*found["lm_tokens"]]}
 
     def mean_p_at_1(self, arm: str, language: str, stage: str, split: str) -> float | None:
         """P@1 of word retrieval, mean over layers (and over seeds in each layer)."""

@@ -58,7 +58,7 @@ def make_blocks(
     """Write the blocks of a phase, whose steps are known, to the folder of a stage. shares: of tokens, by language."""
     assert phase.steps is not None
     per_step = phase.batch_size * devices
-    blocks = phase.steps * per_step
+    blocks = phase.text_steps * per_step
     settings: dict[str, Any] = {"context": phase.context, "seed": seed, "spread": spread}
     mixture, known = rewritten_mixture(prepared.mixture(recipe, shares), phase.rewriting, spread)
     if phase.bitext is None:

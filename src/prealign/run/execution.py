@@ -100,8 +100,8 @@ def _in_processes(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[
         pool.shutdown()
     except BrokenProcessPool:
         raise RankError(
-            "a process that ran an arm was ended from outside, perhaps for lack of memory. Finished stages and checkpoints are "
-            "kept: run the same command to go on, with fewer `jobs` or smaller batches if memory is short."
+            "a process that ran an arm was ended from outside, perhaps for lack of memory. Finished stages and checkpoints "
+            "are kept: run the same command to go on, with fewer `jobs` or smaller batches if memory is short."
         ) from None
     finally:
         with uninterrupted():

@@ -33,13 +33,18 @@ class GoalWatch:
     callback: UntilEstablished | None
 
     @classmethod
-    def of(cls, inputs: ArmInputs, phase: Phase) -> GoalWatch | None:
-        """Return None if the phase has no goal, or the clone has the ids of its source and its words are the same."""
+    def of(cls, inputs: ArmInputs, phase: Phase, on_progress: OnProgress) -> GoalWatch | None:
+        """Return None if the phase has no goal, or the clone has the ids of its source and its words are the same.
+
+        Tells the user if the lexicon has too few words for full batches.
+        """
         if phase.goal is None or inputs.recipe.mixture.clone_in_source_ids:
             return None
         settings: dict[str, Any] = {"layers": phase.goal.layers, "bos": inputs.recipe.align.bos}
         sample = PairSample.draw(inputs.tokenizer, inputs.training_lexicon, inputs.seed, **settings)
         until = phase.goal.until
+        if note := few_words(inputs.words.groups, inputs.recipe.align.pairs_per_batch, inputs.devices):
+            on_progress(Progress(phase.name, 0, phase.steps or 0, note=note))
         return cls(inputs, phase, sample, None if until is None else UntilEstablished(sample, until))
 
     @property
@@ -73,6 +78,18 @@ class GoalWatch:
         for note in notes(rows, steps, share, missed=missed) if rows else ():
             on_progress(Progress(self.phase.name, steps, steps, note=note))
         return {**record, "flops": flops, "alignment": rows}
+
+
+def few_words(groups: int, pairs: int, devices: int) -> str:
+    """Return what the user is told if a step of `devices` batches of `pairs` groups holds the whole lexicon; else ""."""
+    needed = pairs * devices
+    if groups >= needed:
+        return ""
+    of = f"{pairs} × {devices} devices" if devices > 1 else f"{pairs}"
+    return (
+        f"a step of align.pairs_per_batch {of} needs {needed:,} words with a translation; the training lexicon has "
+        f"{groups:,}, so every step holds all of them; lower it, or add a dictionary"
+    )
 
 
 def notes(rows: Sequence[Mapping[str, Any]], steps: int, share: float, *, missed: bool) -> list[str]:

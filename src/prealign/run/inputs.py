@@ -203,6 +203,12 @@ class ArmInputs:
             return None
         return new_rows(word_pairs(self.words), pieces, len(self.tokenizer) - len(pieces))
 
+    def start_record(self, phase: Phase) -> dict[str, Any]:
+        """Return what was done to the embeddings before a phase, as entries of its record."""
+        done = [record for initialisation in phase.initialisations if (record := initialisation.record())]
+        new = {"new_rows": self.new_rows.as_dict()} if self.new_rows and phase.name == MAIN else {}
+        return new | ({"initialisations": done} if done else {})
+
     def model_before(self, phase: Phase, folder: Path | None) -> Any:
         """Return the model at the start of a phase: loaded from `folder` of the previous phase, or the initial model."""
         if folder is not None:

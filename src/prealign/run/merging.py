@@ -3,8 +3,8 @@
 1. Check that the parts agree in recipe (except arms, seeds and settings that change no number), version, devices,
    precision, text sizes, and size and coverage of the lexicon. Facts that a file lacks are not compared.
 2. If several parts have the same arm and seed, check that their scores are equal, and take them once.
-3. Join the rows in the order of seeds and arms, and compute the comparisons again. The result equals that of one
-   command.
+3. Join the rows in the order of seeds and arms, and compute the comparisons again. Seeds of the same arms give the result of
+   one command. Arms outside the family of the first part are corrected apart, so the p of its arms stay.
 4. Record the origin of each part in `parts`: command, time, version, environment, arms and seeds.
 """
 
@@ -23,17 +23,31 @@ from pydantic import ValidationError
 from prealign.errors import ResultsError
 from prealign.evaluation.comparisons import NUMBER, OneSeed, compare
 from prealign.evaluation.score import Unit
-from prealign.evaluation.statistics import Difference
+from prealign.evaluation.statistics import Interval
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
+from prealign.run.provenance import common_facts
+from prealign.run.results import design_of, disjoint
 
-_RUN_SECTIONS = ("scores", "budget", "history", "dynamics", "alignment", "switching", "mixture", "transfer", "new_rows")
+_RUN_SECTIONS = (
+    "scores",
+    "budget",
+    "history",
+    "dynamics",
+    "alignment",
+    "switching",
+    "mixture",
+    "transfer",
+    "new_rows",
+    "initialisations",
+    "bitext",
+)
 """Sections with rows of one arm and seed."""
 _UNFINISHED = "unfinished"
 """Section with the reasons of runs that ended early. A run that another part has finished is not unfinished."""
 _SHARED_SECTIONS = ("corpus", "tokenizer", "knowledge", "tests")
 """Sections that all arms and seeds share."""
-_MAY_DIFFER = {"arms", "seeds", "jobs", "processes", "checkpoint", "variants", "trainer"}
+_MAY_DIFFER = {"arms", "family", "seeds", "jobs", "processes", "checkpoint", "variants", "trainer"}
 """Recipe keys in which parts may differ: variants if their names differ, trainer in settings that change no number."""
 _REQUIRED_KEYS = {"scores": (*NUMBER, "signature"), "comparisons": ("unit", *NUMBER)}
 
@@ -68,6 +82,8 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
     others = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in finished]
     unfinished = [row for run in others for row in _rows(parts, _UNFINISHED, run)]
     baseline = str(recipes[0]["baseline"])
+    families = disjoint(family for _, part in parts for family in part["families"])
+    design = design_of(Recipe.model_validate(recipes[0] | {"arms": arms, "variants": variants}), families)
     numbers = [row | {"value": math.nan} if row["value"] is None else row for row in joined["scores"]]
     origins = [origin for _, part in parts for origin in part.get("parts", [_origin(part)])]
     about = {arm: card for _, part in reversed(parts) for arm, card in part.get("arms", {}).items()}
@@ -82,8 +98,9 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         "parts": origins,
         **({"arms": about} if about else {}),
         **joined,
-        "comparisons": compare(arms, seeds, baseline, numbers, _one_seed(parts, baseline)),
-        "lexicon": _lexicon(parts, seeds[0]),
+        "families": families,
+        "comparisons": compare(design, seeds, numbers, _one_seed(parts, baseline)),
+        "lexicon": _lexicon(parts, recipes, seeds[0]),
         **shared,
         **({_UNFINISHED: unfinished} if unfinished else {}),
     }
@@ -138,6 +155,8 @@ def _checked(parts: Sequence[Part], recipes: Sequence[dict[str, Any]]) -> tuple[
 
 
 def _check_keys(path: Path, part: Content) -> None:
+    if "families" not in part:
+        raise ResultsError(f"{path}: `families` is missing. It is of another version of prealign; run it again.")
     for section, keys in _REQUIRED_KEYS.items():
         for i, row in enumerate(part.get(section, [])):
             if missing := [key for key in keys if key not in row]:
@@ -180,18 +199,19 @@ def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
             if row["baseline"] == baseline and row["unit"] != "seeds" and len(common) == 1:
                 known.setdefault((row["arm"], common.pop()), []).append(row)
 
-    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
+    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Interval, Unit] | None:
         for row in known.get((arm, seed), []):
             if number.items() <= row.items():
-                return Difference(*(row[key] for key in Difference._fields)), row["unit"]
+                return Interval(*(row[key] for key in ("difference", "low", "high"))), row["unit"]
         return None
 
     return compared
 
 
-def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
+def _lexicon(parts: Sequence[Part], recipes: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     """Return the lexicon of a part whose first seed is `seed`; else any lexicon, without the count of held-out words."""
-    lexicons = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
+    own = zip(parts, recipes, strict=True)
+    lexicons = [(recipe["seeds"][0], part["lexicon"]) for (_, part), recipe in own if part.get("lexicon")]
     for first_seed, lexicon in lexicons:
         if first_seed == seed:
             return dict(lexicon)
@@ -206,9 +226,3 @@ def _origin(part: Content) -> dict[str, Any]:
         **{key: part.get(key) for key in ("command", "created", "version")},
         "environment": part.get("environment") or {},
     }
-
-
-def common_facts(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts that are equal in all environments (one or more)."""
-    first, *others = environments
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

@@ -27,6 +27,11 @@ class AssumedWords:
     mean_tokens_per_group: float
     groups: float = math.inf
 
+    @property
+    def source_tokens_per_group(self) -> float:
+        """The tokens of one form."""
+        return self.mean_tokens_per_group / self.mean_forms_per_group
+
     def one_sense(self) -> AssumedWords:
         """Return itself: one form per language is assumed."""
         return self

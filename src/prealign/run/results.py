@@ -1,23 +1,25 @@
-"""Collection of results.json from the finished stages of all arms and seeds.
+"""Collection of results.json from the finished stages of all arms and seeds in a run folder.
 
-1. Take the records of each arm and seed whose stages are all fresh.
-2. Gather their scores, budgets, histories, and rates of switching and mixture.
-3. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`).
+1. Take the records of each arm and seed whose stages are all fresh and undamaged.
+2. Gather their origins (`prealign.run.provenance`). With several, each is an entry of `parts`, as in merged results.
+3. Gather their scores, budgets, histories, and rates of switching and mixture.
+4. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`). What is tested
+   how is fixed by the recipe (`design_of`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from prealign import __version__
-from prealign.evaluation.comparisons import OneSeed, compare
+from prealign.evaluation.comparisons import Design, OneSeed, compare
 from prealign.evaluation.lm.coverage import KINDS
-from prealign.evaluation.score import Unit
-from prealign.evaluation.statistics import Difference, paired_bootstrap, paired_items
+from prealign.evaluation.score import SCHEMA, Unit
+from prealign.evaluation.statistics import Interval, paired_bootstrap, paired_items
 from prealign.files import read_json
 from prealign.lexicon.forms import INFLECTED, RESPELLED
 from prealign.recipe.arms import arm_card, resolve_arm
@@ -25,6 +27,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, finished
 from prealign.run.planned import planned_phases
+from prealign.run.provenance import ORIGIN, common_facts, origins
 
 Marks = dict[tuple[str, int], dict[str, str]]
 """(arm, seed) -> fingerprint of each stage."""
@@ -37,42 +40,51 @@ def collect_results(
 
     unfinished: arm, seed and reason of the runs that ended early.
     """
-    origin = read_json(run.provenance)
+    made: list[tuple[tuple[str, int], dict[str, Any]]] = []
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
-    for (arm, seed), stages in _fresh_records(run, marks):
+    initialisations: list[dict[str, Any]] = []
+    parallel: list[dict[str, Any]] = []
+    for (arm, seed), stages in fresh_records(run, marks):
+        made += [((arm, seed), record[ORIGIN]) for record in stages.values()]
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
             if "history" in record:  # a phase
                 name = {"arm": arm, "seed": seed, "stage": stage}
-                kept = ("tokens", "flops", "seconds", "steps", "frozen")
+                kept = ("tokens", "lm_tokens", "flops", "seconds", "steps", "frozen")
                 budget.append(name | {k: record[k] for k in kept if k in record})
                 history.append(name | {"points": record["history"]})
                 dynamics += [name | entry for entry in record["dynamics"]]
                 alignment += [name | entry for entry in record.get("alignment", [])]
+                initialisations += [name | entry for entry in record.get("initialisations", [])]
         if stages["blocks"]["coverage"] is not None:
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
+        for language, read in stages["blocks"].get("bitext", {}).get("languages", {}).items():
+            parallel.append({"arm": arm, "seed": seed, "language": language} | read)
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
         for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
             sizes = ("train_examples", "tested", "truncated")
             examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
+    parts = origins(made)
+    design = design_of(recipe, disjoint([recipe.family, recipe.arms]))
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "name": recipe.name,
         "version": __version__,
-        "created": origin["created"],
-        "command": origin["command"],
+        **{key: parts[-1][key] if parts else "" for key in ("created", "command")},
         "recipe": recipe.model_dump(),
         "arms": {arm: arm_card(recipe, arm) | {"phases": _phases(recipe, arm)} for arm in recipe.arms},
-        "environment": origin["environment"],
+        "environment": common_facts([part["environment"] for part in parts]),
+        **({"parts": parts} if len(parts) > 1 else {}),
         "scores": scores,
         "budget": budget,
-        "comparisons": compare(recipe.arms, recipe.seeds, recipe.baseline, scores, over_items(run, recipe.baseline)),
+        "families": design.families,
+        "comparisons": compare(design, recipe.seeds, scores, over_items(run, recipe.baseline)),
         "history": history,
         "dynamics": dynamics,
         "alignment": alignment,
@@ -84,13 +96,39 @@ def collect_results(
         **({"transfer": transfer} if recipe.transfer else {}),
         **({"new_rows": rows} if rows else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
+        **({"initialisations": initialisations} if initialisations else {}),
+        **({"bitext": parallel} if parallel else {}),
     }
 
 
-def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
-    """Yield (arm, seed) and the records of its stages if all are fresh: results of other settings must not mix in."""
+def design_of(recipe: Recipe, families: list[list[str]]) -> Design:
+    """Return what the recipe fixes before the run. families: lists of arms that are corrected together."""
+    section = recipe.primary
+    language = section.language or recipe.targets[0].language
+    known = any(section.arm in family for family in families) and section.arm != recipe.baseline
+    return Design(recipe.baseline, families, (section.arm, language) if known else None)
+
+
+def disjoint(families: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return the families with each arm once, in the first that has it; none is empty."""
+    found: list[list[str]] = []
+    for family in families:
+        known = {arm for other in found for arm in other}
+        if new := [arm for arm in family if arm not in known]:
+            found.append(new)
+    return found
+
+
+def fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
+    """Yield (arm, seed) and the records of its stages if all are fresh: results of other settings must not mix in.
+
+    A damaged stage is not fresh. The contents of files are compared where items of them are read.
+    """
     for pair, expected in marks.items():
-        records = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
+        records = {}
+        for stage, mark in expected.items():
+            items = None if stage in _ITEMS.values() else ()
+            records[stage] = finished(run.stage(*pair, stage), mark, read=items)
         fresh = {stage: record for stage, record in records.items() if record is not None}
         if len(fresh) == len(expected):
             yield pair, fresh
@@ -119,7 +157,8 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
+_PARTS = {f"perplexity_{kind}": kind for kind in (*KINDS, "within")}
+"""Perplexities of a part of the tokens, which has its own nats in lm.json."""
 
 
 _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
@@ -133,7 +172,7 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
     """
     read = cache(read_json)  # one file of items serves many scores
 
-    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Difference, Unit] | None:
+    def compared(arm: str, seed: int, number: dict[str, Any]) -> tuple[Interval, Unit] | None:
         task, metric = number["task"], number["metric"]
         paths = [run.stage(name, seed, _ITEMS.get(task, "")) / f"{task}.json" for name in (arm, baseline)]
         if task not in _ITEMS or not all(path.exists() for path in paths):
@@ -141,10 +180,12 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
         ours, theirs = (read(path) for path in paths)
         if task == "lm":
             sides = [side.get(number["language"]) for side in (ours, theirs)]
-            if kind := _OF_WORDS.get(metric):
-                sides = [side and side.get(kind) for side in sides]
-            perplexity = metric != "bits_per_byte"
-            return (_over_documents(*sides, perplexity=perplexity), "documents") if all(sides) else None
+            if metric in _PARTS:
+                sides = [side and side.get(_PARTS[metric]) for side in sides]
+            elif metric not in ("perplexity", "bits_per_byte"):
+                return None
+            per_byte = metric == "bits_per_byte"
+            return (_over_documents(*sides, per_byte=per_byte), "documents") if all(sides) else None
         ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))
         correct, base = (side.get("correct") or [] for side in (ours, theirs))
         if metric != "accuracy" or not correct or len(correct) != len(base):
@@ -155,9 +196,9 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
     return compared
 
 
-def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, perplexity: bool) -> Difference:
-    sizes = np.array(ours["tokens" if perplexity else "bytes"], dtype=np.float64)
-    transform = np.exp if perplexity else (lambda nats_per_byte: nats_per_byte / np.log(2))
+def _over_documents(ours: dict[str, Any], theirs: dict[str, Any], *, per_byte: bool) -> Interval:
+    """Return the difference of log perplexities in nats, or of bits per byte."""
+    sizes = np.array(ours["bytes" if per_byte else "tokens"], dtype=np.float64) * (np.log(2) if per_byte else 1)
     scored = np.array(ours["tokens"]) > 0
     nats, baseline_nats = (np.array(side["nats"])[scored] for side in (ours, theirs))
-    return paired_bootstrap(nats, baseline_nats, sizes[scored], transform)
+    return paired_bootstrap(nats, baseline_nats, sizes[scored])

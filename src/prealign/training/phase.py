@@ -1,9 +1,10 @@
 """Train one phase of an arm: from a model, objectives and blocks of text to a trained model and its record.
 
 1. Freeze the body if the phase asks for it, and install the training forward (`prealign.training.forward`).
-2. Without objectives, train with the stock `transformers.Trainer` on the blocks: their input_ids and labels already
+2. Without objectives, train with the stock loss of `transformers.Trainer` on the blocks: their input_ids and labels already
    hold the work of the rewriter. With objectives, train with `PhaseTrainer`, where an example is a whole step.
-3. Return the record. Its steps, tokens and FLOPs count all devices; the FLOPs include those of the initialisations.
+3. Return the record. Its steps, tokens, tokens of text (`lm_tokens`) and FLOPs count all devices; the FLOPs include those of
+   the initialisations.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from prealign.training.finite import Remedies
 from prealign.training.forward import check_fused_loss, training_forward, with_objectives
 from prealign.training.loop import run_trainer, training_arguments
 from prealign.training.models import freeze_body
+from prealign.training.optimiser import OptimisedTrainer
 from prealign.training.trainer import PhaseSteps, PhaseTrainer, collate
 
 
@@ -44,7 +46,7 @@ def train(
 ) -> dict[str, Any]:
     """Train `model` in place for one phase and return the record (see `run_trainer`).
 
-    blocks: steps · batch_size · devices rows of input_ids and labels (context,), in reading order. validation: blocks
+    blocks: text_steps · batch_size · devices rows of input_ids and labels (context,), in reading order. validation: blocks
     by language, measured `validations` times. folder: scratch folder; a whole checkpoint of this training in it is
     resumed. trainer: further arguments of `transformers.TrainingArguments`. at_start: what to do if numbers are not
     finite before the first update. Raises RecipeError if an objective cannot train this model, DivergedError at the
@@ -63,7 +65,7 @@ def train(
         eval_batch_size=eval_batch_size,
         validations=validations,
         # Objectives alone leave some weights without a gradient, for example the bias of an output embedding.
-        every_weight_used=bool(phase.lm_weight),
+        every_weight_used=bool(phase.lm_weight) and phase.lm_every == 1,
     )
     if phase.freeze_body:
         freeze_body(model)
@@ -83,16 +85,18 @@ def train(
         callbacks=callbacks,
         checkpoint=checkpoint,
     )
-    return record | {"flops": record["flops"] + launch.count() * start}
+    text = phase.steps * phase.text_tokens * launch.count()
+    return record | {"flops": record["flops"] + launch.count() * start, "lm_tokens": text}
 
 
 def _trainer(
     phase: Phase, model: Any, arguments: TrainingArguments, blocks: Dataset, validation: dict[str, Dataset]
 ) -> Trainer:
-    """Return the Trainer of a phase; without objectives it is the stock one."""
+    """Return the Trainer of a phase; without objectives, optimiser and learning rate are all that may be its own."""
     if not phase.terms:
         # As numpy arrays: Python lists would be collated number by number.
-        return Trainer(model, arguments, train_dataset=blocks.with_format("numpy"), eval_dataset=validation)
+        read = blocks.with_format("numpy")
+        return OptimisedTrainer(model, arguments, phase=phase, train_dataset=read, eval_dataset=validation)
     objectives = {term.objective.name: term.objective for term in phase.terms}
     return PhaseTrainer(
         with_objectives(model, objectives),

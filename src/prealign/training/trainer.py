@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, default_data_collator
+from transformers import default_data_collator
 
 from prealign.errors import RecipeError
-from prealign.methods.goal import rate_factor
 from prealign.methods.phase import Phase
+from prealign.training.optimiser import OptimisedTrainer
 
 OBJECTIVES = "objectives"
 """Key of {name: batch} in an example, and of {name: encoded batch} in the output of the forward."""
@@ -28,20 +27,24 @@ OBJECTIVES = "objectives"
 class PhaseSteps(torch.utils.data.Dataset[dict[str, Any]]):
     """Example e of a phase: blocks e·B .. e·B+B-1 (B = batch_size), and a batch for each objective of its step.
 
-    At step s, rank r of `ranks` reads example s·ranks + r. All ranks therefore have the same objectives in a step.
+    At step s, rank r of `ranks` reads example s·ranks + r. All ranks therefore have the same objectives in a step. With
+    `lm_every` k, only steps 0, k, 2k, … have text: step s reads the blocks of example (s / k)·ranks + r.
     """
 
     def __init__(self, blocks: Dataset, phase: Phase, *, ranks: int = 1) -> None:
+        assert phase.lm_every == 1 or any(term.every == 1 for term in phase.terms), "a step would read nothing"
         self.blocks, self.phase, self.ranks = blocks.with_format("torch"), phase, ranks
 
     def __len__(self) -> int:
-        return len(self.blocks) // self.phase.batch_size
+        return len(self.blocks) // self.phase.batch_size * self.phase.lm_every
 
     def __getitem__(self, example: int) -> dict[str, Any]:
-        size = self.phase.batch_size
-        rows = self.blocks[example * size : (example + 1) * size]
-        item: dict[str, Any] = {"input_ids": rows["input_ids"].long(), "labels": rows["labels"].long()}
         step, rank = divmod(example, self.ranks)
+        item: dict[str, Any] = {}
+        if step % self.phase.lm_every == 0:
+            first = (step // self.phase.lm_every * self.ranks + rank) * self.phase.batch_size
+            rows = self.blocks[first : first + self.phase.batch_size]
+            item = {"input_ids": rows["input_ids"].long(), "labels": rows["labels"].long()}
         batches: dict[str, dict[str, Tensor]] = {}
         for term in self.phase.terms:
             if step % term.every == 0:
@@ -54,19 +57,19 @@ class PhaseSteps(torch.utils.data.Dataset[dict[str, Any]]):
 
 def collate(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the single training example unchanged: it is a whole batch. Stack validation blocks."""
-    if torch.as_tensor(examples[0]["input_ids"]).ndim == 2:
+    if "input_ids" not in examples[0] or torch.as_tensor(examples[0]["input_ids"]).ndim == 2:
         (step,) = examples
         return step
     return default_data_collator(list(examples))
 
 
-class PhaseTrainer(Trainer):
-    """The stock Trainer with the loss of the module. `train_dataset` is a `PhaseSteps`; evaluation is unchanged.
+class PhaseTrainer(OptimisedTrainer):
+    """The Trainer with the loss of the module. `train_dataset` is a `PhaseSteps`; evaluation is unchanged.
 
     Gradient accumulation is a RecipeError: in-batch negatives are not additive.
     """
 
-    def __init__(self, *args: Any, phase: Phase, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.args.gradient_accumulation_steps > 1:
             raise RecipeError(
@@ -74,7 +77,6 @@ class PhaseTrainer(Trainer):
                 "Set trainer.gradient_accumulation_steps to 1 and raise align.pairs_per_batch instead; "
                 "align.micro_pairs bounds the memory it takes."
             )
-        self.phase = phase
         self._parts: dict[str, list[Tensor]] = {}
 
     def compute_loss(
@@ -85,12 +87,12 @@ class PhaseTrainer(Trainer):
         if batches is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return loss if return_outputs or not model.training else self.phase.lm_weight * loss
-        if self.phase.lm_weight:
-            lm_loss, output = super().compute_loss(model, inputs, True, num_items_in_batch)
+        parts: dict[str, Tensor] = {}
+        if self.phase.lm_weight and "input_ids" in inputs:
+            parts["lm"], output = super().compute_loss(model, inputs, True, num_items_in_batch)
         else:
             output = model(**{OBJECTIVES: batches})
-            lm_loss = torch.zeros((), device=self.args.device)
-        parts, total = {"lm": lm_loss}, self.phase.lm_weight * lm_loss
+        total = self.phase.lm_weight * parts.get("lm", torch.zeros((), device=self.args.device))
         progress = self.state.global_step / max(1, self.state.max_steps)
         for term in self.phase.terms:
             name = term.objective.name
@@ -100,20 +102,6 @@ class PhaseTrainer(Trainer):
                 total = total + term.weight_at(progress) * sum(losses.values())
         self._keep_for_log(parts)
         return (total, output) if return_outputs else total
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the stock schedule; for a phase that may end early, that of `prealign.methods.goal`.
-
-        Its last step is that of the Trainer's state, which whoever ends the phase moves forward.
-        """
-        if not self.phase.ends_early:
-            return super().create_scheduler(num_training_steps, optimizer)
-        warmup = self.args.get_warmup_steps(num_training_steps)
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer, lambda step: rate_factor(step, self.state.max_steps, warmup)
-        )
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
 
     @property
     def parts(self) -> dict[str, Tensor]:

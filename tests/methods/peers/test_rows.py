@@ -12,9 +12,12 @@ import toy_experiment
 from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.files import read_json
 from prealign.recipe.arms import with_settings
+from prealign.report.results import Results
+from prealign.report.tables.budget import initial_rows
 from prealign.run.folder import STAGE_FILE
 from prealign.run.plan import plan_recipe, use_devices
 from prealign.run.stages import ArmRun
+from prealign.training.models import build_model
 
 ARMS = ("copy_rows", "tied_ids", "graph", "lexical", "lexical_held")
 ONE_DEVICE = use_devices("cpu", 1, 0.5, 1e9)
@@ -102,3 +105,30 @@ def test_methods_are_given_the_text_that_their_arm_reads(run: Any) -> None:
         run[0], {"variants": {"target": {"extends": "lexical", "set": {"mixture.languages": "targets"}}}}
     )
     assert not [*ArmRun("target", 0, alone, *run[1:], lambda _: None).training_ids("en")]
+
+
+def test_the_record_of_a_stage_and_the_report_say_how_many_rows_were_set(run: Any) -> None:
+    sections: dict[str, list[dict[str, Any]]] = {"scores": [], "budget": [], "initialisations": []}
+    for name in ARMS:
+        own = arm(run, name)
+        own.execute(last="pretrain")
+        (told,) = read_json(own.folder("pretrain") / STAGE_FILE)["initialisations"]
+        model = arm(run, "joint").model_before(own.main_phase, None)
+        plain = model.get_input_embeddings().weight.detach()
+        start = build_model(run[0].model, seed=0, **own._model_needs).get_input_embeddings().weight.detach()
+        if name in ("copy_rows", "lexical"):
+            assert told["rows"] == int((plain != start).any(1).sum()), name
+        assert 0 < told["rows"] < len(start)
+        sections["initialisations"].append({"arm": name, "seed": 0, "stage": "pretrain"} | told)
+        lm = {
+            "task": "lm",
+            "language": "en",
+            "metric": "perplexity",
+            "value": 9.0,
+            "stage": "pretrain",
+            "split": "test",
+        }
+        sections["scores"].append({"arm": name, "seed": 0, **lm})
+    results = Results({"recipe": run[0].model_dump(), "comparisons": [], **sections})
+    (table,) = initial_rows(results)
+    assert [row[1] for row in table.rows] == ["copied rows", "tied ids", "graph", "lexical", "lexical"]

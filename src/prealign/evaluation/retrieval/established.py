@@ -2,7 +2,7 @@
 
 1. `PairSample` has at most `goal.PAIRS` groups of each target language, drawn by seed from the training lexicon.
 2. A measurement is P@1 by cosine, both directions pooled, among the forms of the sample; its mean over the layers that
-   the phase aligns. These are the blocks 1..L if it aligns all layers, else the one embedding that it aligns.
+   the phase aligns (the blocks 1..L, if it aligns all layers).
 3. `UntilEstablished` measures at `goal.measured_steps` while the phase trains. When every language has reached the goal,
    it moves the Trainer's last step to the end of the decay of the learning rate.
 
@@ -22,14 +22,22 @@ from transformers import TrainerCallback
 from prealign.evaluation.retrieval.nearest import two_way_precision
 from prealign.evaluation.retrieval.pairs import WordPairs, draw_pairs
 from prealign.lexicon import Lexicon
+from prealign.methods.alignment.layers import layer_slice
 from prealign.methods.alignment.states import word_states
-from prealign.methods.goal import PAIRS, Layers, last_step, measured_steps
+from prealign.methods.goal import PAIRS, last_step, measured_layers, measured_steps
+from prealign.recipe.methods import Layers
 from prealign.text.words import Tokenizer
 from prealign.training import ranks
 
 _KEY = "established"
 
-LAYERS: dict[Layers, str] = {"all": "the blocks", "embedding": "the input embedding", "output": "the output embedding"}
+LAYERS: dict[Layers, str] = {
+    "all": "the blocks",
+    "embedding": "the input embedding",
+    "blocks": "the blocks",
+    "lower_blocks": "the lower blocks",
+    "output": "the output embedding",
+}
 """The measured layers in words."""
 
 
@@ -61,14 +69,10 @@ class PairSample:
                 word_states(model, self.tokenizer, words, language=language, bos=self.bos)
                 for words, language in ((pairs.sources, pairs.source_language), (pairs.targets, pairs.language))
             )
-            layers = self._measured(model)
+            layers = layer_slice(measured_layers(self.layers), model.config.num_hidden_layers)
             metrics = two_way_precision(source[layers], target[layers], torch.from_numpy(pairs.gold), {_KEY: None})
             found[pairs.language] = float(metrics[_KEY].hits.mean())
         return found
-
-    def _measured(self, model: Any) -> slice:
-        blocks = model.config.num_hidden_layers
-        return {"all": slice(1, blocks + 1), "embedding": slice(0, 1), "output": slice(-1, None)}[self.layers]
 
 
 class UntilEstablished(TrainerCallback):

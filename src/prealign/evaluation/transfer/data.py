@@ -5,7 +5,8 @@
 2. Mixed test sets, of pairs whose rows are the same items: `en>de` has its first sentences in en, its second in de.
 3. Passages: training and test documents of the run (`prealign.evaluation.transfer.passages`).
 4. Leave out and count the training rows whose texts are in a test set.
-5. Cut texts longer than `max_tokens` at the end, pairs at the longer text first, and count them.
+5. Pairs that share their first text (the premise) are no independent items: they get its number as their document.
+6. Cut texts longer than `max_tokens` at the end, pairs at the longer text first, and count them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Texts = list[tuple[IntArray, ...]]
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids (T,), the number of the class, and the document they are from (None: items are independent)."""
+    """Token ids (T,), the number of the class, and the document or premise that the item shares with others (None: items are
+    independent)."""
 
     ids: IntArray
     label: int
@@ -88,14 +90,27 @@ def labelled_data(
                     [(a, b) for (a, _), (_, b) in sides],
                     rows[source],
                 )
+    aligned = {*paired, *(name for name in texts if ">" in name)}  # their rows are the items of the source's
     examples, truncated = {}, {}
     for name in ("train", *texts):
         labelled, ids = (train, _encode(train, tokenizer)) if name == "train" else (rows[name], texts[name])
         joined = [join(example, tokenizer.eos_token_id, max_tokens) for example in ids]
         truncated[name] = sum(cut for _, cut in joined)
-        examples[name] = [Example(one, number[row.label]) for row, (one, _) in zip(labelled, joined, strict=True)]
+        shared = None if task.pair is None or name == "train" else _premises(rows[source if name in aligned else name])
+        documents: Sequence[str | None] = shared or [None] * len(labelled)
+        examples[name] = [
+            Example(one, number[row.label], document)
+            for row, (one, _), document in zip(labelled, joined, documents, strict=True)
+        ]
     left_out = len(files.train) - len(untested)
     return TaskData(files.classes, examples.pop("train"), examples, paired, max_tokens, truncated, left_out)
+
+
+def _premises(rows: Sequence[Row]) -> list[str] | None:
+    """Return a name for the first text of each pair, equal where pairs share it; None if no two pairs do."""
+    places: dict[str, int] = {}
+    found = [places.setdefault(row.texts[0], len(places)) for row in rows]
+    return [f"premise {place}" for place in found] if len(places) < len(rows) else None
 
 
 def passage_data(

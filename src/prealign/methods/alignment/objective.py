@@ -19,30 +19,37 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
-from prealign.errors import RecipeError
+from prealign.errors import LexiconError, RecipeError
 from prealign.lexicon import Lexicon
+from prealign.methods.alignment.layers import layer_count, layer_slice
 from prealign.methods.alignment.loss import TILE, ExcludedPairs, WordAlignmentLoss
 from prealign.methods.alignment.states import ROW, bos_id, encoded_word_states, tied
 from prealign.methods.alignment.words import OneSense, WordForms, WordSizes, word_forms
-from prealign.methods.flops import BACKWARD, training_flops
-from prealign.methods.goal import Layers
+from prealign.methods.flops import BACKWARD, forward_flops_per_token, training_flops
 from prealign.methods.memory import words_memory
 from prealign.methods.phase import Cost, Objective
+from prealign.recipe.methods import Layers
 from prealign.text.words import Tokenizer
 
 # L layers, W word forms, D width
 
 Senses = Literal["all", "one"]
 
+LEAST_GROUPS = 2
+"""Translation groups that the loss needs: with one, no word has a negative."""
+
 
 class WordFormAlignment(Objective):
     """L_align of a batch of translation groups, for word forms in token ids.
 
     words: the forms; `cost` and `memory` work with their sizes alone. groups: translation groups in a batch on one
-    device. temperature: tau. layers: all L + 2, only the input embedding, or only the output embedding. bos: token id
-    placed before each word; None for no token. micro_pairs: groups whose activations are in memory at once, None for
-    all; it does not change the gradient. senses: all translations of a group, or one per target language, drawn in each
-    pass anew. seed: decides the order of the groups and the draws.
+    device. temperature: tau. layers: those that the loss averages over. bos: token id placed before each word; None for no
+    token. micro_pairs: groups whose activations are in memory at once, None for all; it does not change the gradient.
+    senses: all translations of a group, or one per target language, drawn in each pass anew. one_way: the states of source
+    words are constants, so the loss moves target words only. neighbours: groups that come together in a batch, since
+    their source words begin alike. seed: decides the order of the groups and the draws.
+
+    Raises LexiconError for words of fewer than `LEAST_GROUPS` groups.
     """
 
     name = "words"
@@ -58,9 +65,18 @@ class WordFormAlignment(Objective):
         bos: int | None = None,
         micro_pairs: int | None = None,
         senses: Senses = "all",
+        one_way: bool = False,
+        neighbours: int = 1,
         seed: int = 0,
     ) -> None:
+        if isinstance(words, WordForms) and words.groups < LEAST_GROUPS:
+            raise LexiconError(
+                f"alignment needs at least {LEAST_GROUPS} words with a translation that the tokenizer can write, since the "
+                f"negatives of a word are other words; the training lexicon has {words.groups}. Add a dictionary, or lower "
+                "lexicon.minimum_count or lexicon.held_out."
+            )
         self.words = words.one_sense() if senses == "one" else words
+        self.one_way, self.neighbours = one_way, neighbours
         self.groups, self.layers, self.bos = groups, layers, bos
         self.micro_pairs, self.senses, self.seed = micro_pairs, senses, seed
         self.score = WordAlignmentLoss(temperature)
@@ -71,20 +87,31 @@ class WordFormAlignment(Objective):
         With one sense also member_groups and member_surfaces (M,), those of all forms of the groups.
         """
         assert isinstance(self.words, WordForms | OneSense), "a batch needs word forms, not their sizes alone"
-        return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed)
+        return self.words.numbered_batch(step * ranks + rank, self.groups, self.seed, self.neighbours)
 
     # Word batches have many shapes, and torch.compile would compile each; text batches have one shape.
     @torch.compiler.disable
     def encode(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return "states" (L', W, D): the states of the layers selected by `layers`."""
-        groups = batch["word_groups"]
+        if not self.one_way:
+            return {"states": self._states(model, batch)[selected(self.layers, model)]}
+        source = batch["word_source"]
+        with torch.no_grad():
+            constant = self._states(model, batch, source)
+        moved = self._states(model, batch, ~source)
+        order = torch.cat([source.nonzero()[:, 0], (~source).nonzero()[:, 0]]).argsort()
+        states = torch.cat([constant, moved], dim=1).index_select(1, order)
+        return {"states": states[selected(self.layers, model)]}
+
+    def _states(self, model: Any, batch: Mapping[str, Tensor], chosen: Tensor | None = None) -> Tensor:
+        """Return the states (L', W', D) of all forms, or of those that a mask (W,) chooses. Every rank has some."""
+        keys = ("word_groups", "word_ids", "word_lengths")
+        groups, ids, lengths = (batch[key] if chosen is None else batch[key][chosen] for key in keys)
         forms, pairs = maxima_over_ranks(len(groups), len(groups.unique()), device=groups.device)
         micro = None
         if self.micro_pairs is not None and self.micro_pairs < pairs:
             micro = math.ceil(self.micro_pairs * forms / pairs)
-        ids, lengths = batch["word_ids"], batch["word_lengths"]
-        states = encoded_word_states(model, ids, lengths, self.bos, micro, forms)
-        return {"states": states[layer_slice(self.layers, model)]}
+        return encoded_word_states(model, ids, lengths, self.bos, micro, forms)
 
     def loss(self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return "align": L_align over the words of all ranks, a scalar."""
@@ -95,14 +122,18 @@ class WordFormAlignment(Objective):
     def cost(self, model: Any, devices: int = 1, *, freeze_body: bool = False) -> Cost:
         """Return the cost of the forward of the words, the similarities and the backward. A batch holds a group once.
 
+        Constant states cost no backward; their similarities count as those of others.
+
         Each form counts as a sequence of its own tokens. Masked attention between the forms of a row and padding do not
         count.
         """
         groups, words = min(self.groups, self.words.groups), self.words
         length = words.mean_tokens_per_group / words.mean_forms_per_group
         tokens = groups * words.mean_tokens_per_group
-        encode = training_flops(model, tokens, length, logits=False, freeze_body=freeze_body)
-        similarities = similarity_flops(model, groups, words, devices)
+        constant = groups * words.source_tokens_per_group if self.one_way else 0.0
+        encode = training_flops(model, tokens - constant, length, logits=False, freeze_body=freeze_body)
+        encode += constant * forward_flops_per_token(model, length, logits=False)
+        similarities = similarity_flops(model, groups, words, devices, self.layers)
         return Cost(encode + similarities, tokens, similarities)
 
     def memory(self, model: Any, devices: int = 1, *, bf16: bool = False) -> float:
@@ -113,7 +144,7 @@ class WordFormAlignment(Objective):
             model,
             min(self.groups, words.groups) * words.mean_forms_per_group,
             words.mean_tokens_per_group / words.mean_forms_per_group,
-            layers=len(layers[layer_slice(self.layers, model)]),
+            layers=len(layers[selected(self.layers, model)]),
             ranks=devices,
             bf16=bf16,
             tile=TILE,
@@ -123,18 +154,23 @@ class WordFormAlignment(Objective):
 
     def check(self, model: Any) -> None:
         """Raise RecipeError for `layers="output"` if the model ties its embeddings."""
-        layer_slice(self.layers, model)
+        selected(self.layers, model)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return {
-            "objective": "word alignment",
-            "groups": self.groups,
-            "temperature": self.score.temperature,
-            "layers": self.layers,
-            "bos": self.bos is not None,
-            "micro_pairs": self.micro_pairs,
-        } | ({} if self.senses == "all" else {"senses": self.senses})
+        return (
+            {
+                "objective": "word alignment",
+                "groups": self.groups,
+                "temperature": self.score.temperature,
+                "layers": self.layers,
+                "bos": self.bos is not None,
+                "micro_pairs": self.micro_pairs,
+            }
+            | ({} if self.senses == "all" else {"senses": self.senses})
+            | ({"one_way": True} if self.one_way else {})
+            | ({"neighbours": self.neighbours} if self.neighbours > 1 else {})
+        )
 
 
 class WordAlignment(WordFormAlignment):
@@ -153,24 +189,24 @@ class WordAlignment(WordFormAlignment):
         super().__init__(word_forms(lexicon, tokenizer), bos=bos_id(tokenizer) if bos else None, **settings)
 
 
-def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int = 1) -> float:
+def similarity_flops(model: Any, groups: float, words: WordSizes, devices: int = 1, layers: Layers = "all") -> float:
     """Return the FLOPs of a step's similarities on one device. They are float32 in any precision of the model.
 
     A layer takes 2 · W² · D, and its gradient twice as much (a batch in one tile saves half of that, which is not
-    subtracted). L + 2 layers are counted, also with tied embeddings. Each device scores the forms of all devices.
+    subtracted). All layers are L + 2, also with tied embeddings. Each device scores the forms of all devices.
     """
     forms, config = devices * min(groups, words.groups) * words.mean_forms_per_group, model.config
-    return (1 + BACKWARD) * (config.num_hidden_layers + 2) * 2 * forms**2 * config.hidden_size
+    return (1 + BACKWARD) * layer_count(layers, config.num_hidden_layers) * 2 * forms**2 * config.hidden_size
 
 
-def layer_slice(layers: str, model: Any) -> slice:
-    """Return the slice of layers that `align.layers` selects. "output" with tied embeddings is a RecipeError."""
+def selected(layers: Layers, model: Any) -> slice:
+    """Return the slice of layers of a model. "output" with tied embeddings is a RecipeError."""
     if layers == "output" and tied(model):
         raise RecipeError(
-            "align.layers is 'output', but the model ties its embeddings, so the output embedding is layer 0. "
-            "Use align.layers: embedding, or model.tie_embeddings: false."
+            "the alignment is of the output embedding alone (layers: output), but the model ties its embeddings, so the "
+            "output embedding is layer 0. Use layers: embedding, or model.tie_embeddings: false."
         )
-    return {"all": slice(None), "embedding": slice(0, 1), "output": slice(-1, None)}[layers]
+    return layer_slice(layers, model.config.num_hidden_layers)
 
 
 def _several_ranks() -> bool:

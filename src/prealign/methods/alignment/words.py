@@ -4,12 +4,15 @@
 2. Number the groups and the distinct surfaces (token sequences). Forms with equal surfaces are the same to the model.
 3. Batch s of a run takes `size` groups from position s · size of a random order. The order is a permutation of all
    groups for each pass, and depends on (seed, pass) alone. Resume, workers and ranks cannot change a batch.
+   With `together` above 1, groups that are next to each other by the tokens of their source words come together: words
+   that share their first subword are the negatives that are hardest to tell apart.
 4. With `one_sense`, a batch has one form per language of each group. (seed, pass) alone decides which.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +43,10 @@ class WordSizes(Protocol):
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
 
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+
     def one_sense(self) -> WordSizes:
         """Return the sizes of batches with one form per language."""
 
@@ -63,7 +70,11 @@ class WordForms:
         return len(self.first) - 1
 
     def batch(self, groups: np.ndarray) -> dict[str, Tensor]:
-        """Return the inputs of the given groups: word_ids (W, n), word_lengths, word_groups and word_surfaces (W,)."""
+        """Return the inputs of the given groups: word_ids (W, n), and word_lengths, word_groups, word_surfaces, word_source
+        (W,).
+
+        word_source: whether a form is the source word of its group.
+        """
         sizes = np.diff(self.first)[groups]
         return self.rows(spans(self.first[groups], sizes), np.repeat(groups, sizes))
 
@@ -75,27 +86,43 @@ class WordForms:
             "word_lengths": lengths,
             "word_groups": torch.from_numpy(groups),
             "word_surfaces": torch.from_numpy(self.surface[rows]),
+            "word_source": torch.from_numpy(self.language[rows] == 0),
         }
 
-    def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
-        """Return batch `number` of a run, with up to `size` groups. No group repeats before all groups were read."""
-        return self.batch(self.numbered_groups(number, size, seed)[0])
+    def numbered_batch(self, number: int, size: int, seed: int, together: int = 1) -> dict[str, Tensor]:
+        """Return batch `number` of a run, with up to `size` groups. No group repeats before all groups were read.
 
-    def numbered_groups(self, number: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        together: neighbours by their source words' tokens that come one after another.
+        """
+        return self.batch(self.numbered_groups(number, size, seed, together)[0])
+
+    def numbered_groups(self, number: int, size: int, seed: int, together: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Return the groups of batch `number`, ascending, without repetition, and the pass that each was taken from."""
         positions = np.arange(number * size, (number + 1) * size)
         groups = np.empty(size, dtype=np.int64)
         laps = positions // self.groups
         for lap in np.unique(laps):
             here = laps == lap
-            groups[here] = self._permutation(seed, int(lap))[positions[here] % self.groups]
+            groups[here] = self._permutation(seed, int(lap), together)[positions[here] % self.groups]
         # A batch that reaches into the next pass may draw a group twice, and its forms would be their own positives.
         groups, where = np.unique(groups, return_index=True)
         return groups, laps[where]
 
-    def _permutation(self, seed: int, lap: int) -> np.ndarray:
+    def _permutation(self, seed: int, lap: int, together: int = 1) -> np.ndarray:
+        """Return all groups in the order of a pass: chunks of `together` neighbours, cut anew and in random order."""
         key = [xxhash.xxh64_intdigest(b"alignment batches", seed=seed), lap]
-        return np.random.Generator(np.random.Philox(key=key)).permutation(self.groups)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        if together == 1:
+            return generator.permutation(self.groups)
+        chunk = (np.arange(self.groups) + generator.integers(together)) // together
+        place = generator.permutation(int(chunk[-1]) + 1)
+        return self._by_tokens[np.argsort(place[chunk], kind="stable")]
+
+    @cached_property
+    def _by_tokens(self) -> np.ndarray:
+        """All groups (G,), sorted by the tokens of their first forms."""
+        rows = [tuple(self.ids[row].tolist()) for row in self.first[:-1]]
+        return np.array(sorted(range(self.groups), key=rows.__getitem__), dtype=np.int64)
 
     @property
     def mean_tokens_per_group(self) -> float:
@@ -106,6 +133,11 @@ class WordForms:
     def mean_forms_per_group(self) -> float:
         """Mean number of word forms of a group."""
         return len(self.ids) / self.groups
+
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return float(self.ids.lengths[self.language == 0].sum()) / self.groups
 
     def one_sense(self) -> OneSense:
         """Return the same groups with one form per language in a batch."""
@@ -140,12 +172,17 @@ class OneSense:
         """Mean number of languages of a group."""
         return len(self._start) / self.groups
 
-    def numbered_batch(self, number: int, size: int, seed: int) -> dict[str, Tensor]:
+    @property
+    def source_tokens_per_group(self) -> float:
+        """Mean number of tokens of the source word of a group."""
+        return self.forms.source_tokens_per_group
+
+    def numbered_batch(self, number: int, size: int, seed: int, together: int = 1) -> dict[str, Tensor]:
         """Return batch `number` of a run: the groups of `WordForms.numbered_batch`, one form per language.
 
         Beside the keys of `WordForms.batch`: member_groups and member_surfaces (M,), those of all forms of the groups.
         """
-        groups, laps = self.forms.numbered_groups(number, size, seed)
+        groups, laps = self.forms.numbered_groups(number, size, seed, together)
         languages = self._first[groups + 1] - self._first[groups]
         sets, lap_of_set = spans(self._first[groups], languages), np.repeat(laps, languages)
         drawn = np.empty(len(sets), dtype=np.int64)
@@ -187,7 +224,10 @@ def word_forms(lexicon: Lexicon, tokenizer: Tokenizer) -> WordForms:
             rows.setdefault(number, []).append((numbers[language], ids))
     kept = {number: forms for number, forms in rows.items() if len(forms) > 1}
     if not kept:
-        raise LexiconError("the lexicon has no word with a translation that this tokenizer can write.")
+        raise LexiconError(
+            f"the training lexicon has {len(lexicon)} words, and none has a translation that this tokenizer can write; at "
+            "least one is needed."
+        )
     table = Ragged.of([form for forms in kept.values() for _, form in forms])
     return WordForms(
         ids=table,

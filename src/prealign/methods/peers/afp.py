@@ -26,7 +26,7 @@ from prealign.methods.peers.sentence_objective import SentenceObjective, contras
 from prealign.methods.peers.sentence_pairs import SentencePairs
 from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
-from prealign.recipe.section import Count, Rate
+from prealign.recipe.section import Count, Rate, Temperature
 
 # S pairs of a step, n tokens of the longest sentence, D width
 
@@ -74,7 +74,7 @@ class AlignAfterPretraining(Method):
         layer: Count | None = 1
         pooling: Pooling = "last"
         """State of a sentence: the mean over its tokens, or the state of its last token."""
-        temperature: Rate = 0.05
+        temperature: Temperature = 0.05
         """Temperature of the contrast."""
         weight: Rate = 1.0
         """Weight of the contrast."""

@@ -3,9 +3,9 @@
 1. Estimate M (target token <- source tokens) from the lexicon, as the anchored vocabulary does (expectation-maximisation of
    IBM model 1 over the subwords of translation pairs).
 2. Before pretraining, write E_t = M · E_s into the rows that M covers, in the input and the output embedding.
-3. Pretrain jointly: all rows are free, and nothing keeps the copied ones where they started.
+3. Pretrain jointly. All rows are free: nothing keeps the copied rows near their start.
 
-Joint training without alignment and without switching, so the arm shows what the start alone gives.
+There is no alignment and no switching, so the arm shows the effect of the start alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class CopiedRows(Initialisation):
         """Write the rows. LexiconError if no pair reaches a row of a target language."""
         shares, _ = self.anchors.estimate()
         rows = np.flatnonzero(np.diff(shares.indptr))
+        self.changed = len(rows)
         heads = model.get_input_embeddings(), model.get_output_embeddings()
         for weight in {id(head.weight): head.weight for head in heads}.values():  # one of tied embeddings
             means = shares[rows] @ weight[: shares.shape[1]].double().cpu().numpy()

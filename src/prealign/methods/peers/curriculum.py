@@ -2,18 +2,18 @@
 
 1. Word switching, for the first `words` of the phase: each known word of source text is replaced by a translation with
    probability `word_ratio`, as in code-switching.
-2. Sentence alternation, for the next `sentences` of the phase: with probability `sentence_ratio` a source document is
-   replaced by parallel text of at least as many tokens. It is consecutive pairs from a random place of the bitext, a line
-   each; every other sentence is in the target language, which is drawn for each document.
+2. Sentence alternation, for the next `sentences` of the phase: with probability `sentence_ratio`, parallel text of at
+   least as many tokens replaces a source document. It consists of consecutive pairs from a random place of the bitext,
+   one per line. Every other sentence is in the target language, which is drawn for each document.
 3. Monolingual text for the rest of the phase.
-4. Labels are the inputs (`vanilla`), as in the papers, or those of input-only switching. In step 2 these are the labels of
-   switching with sentences as words: the label at a target sentence's first token is the source sentence's first token,
-   its other tokens are ignored.
+4. Labels are the inputs (`vanilla`), as in the papers, or those of input-only switching. Sentence alternation then treats a
+   sentence as a word: the label at the first token of a target sentence is the first token of the source sentence, and its
+   other tokens are ignored.
 
-Without a bitext there is no step 2: its share of the phase is monolingual. Target text is never changed. Progress is counted
-in tokens of the text before it is changed: where translations have more tokens, the first steps last longer.
+Without parallel text there is no sentence alternation: its share of the phase is monolingual. Target text never changes.
+Progress is counted in tokens before the change, so the first two parts last longer where translations have more tokens.
 
-Shares and ratios are our choice: half of the phase is monolingual, and half of the source text is read in step 2.
+[choice] Shares and ratios: half of the phase is monolingual, and alternation replaces half of the source text.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """GraphMerge: embeddings mix with those of their translations, E' = W_n (G E) + W_s E a hop.
 
 1. Estimate M (target token <- source tokens) from the lexicon, as the anchored vocabulary does. The graph G has the rows of
-   M for target tokens and the columns of M, normalised to 1, for source tokens. A hop goes both ways [choice: the paper
-   aligns in both directions]. Tokens that no pair covers have no neighbours.
-2. A hop computes E' = W_n (G E) + W_s E. W_n and W_s are learned (D, D) matrices of the hop; they start as 0 and I, so
-   training starts from the model's own embeddings [choice]. The input and the output embedding have matrices of their own,
-   tied ones share them.
-3. Each step computes E' anew from the trained E. On export E' is written out, so the checkpoint is plain.
+   M for target tokens and the columns of M, normalised to 1, for source tokens. A hop goes in both directions [choice: the
+   paper aligns in both directions]. Tokens without a pair have no neighbours.
+2. A hop computes E' = W_n (G E) + W_s E. W_n and W_s are learned (D, D) matrices of the hop. They start as 0 and I, so
+   training starts from the model's embeddings [choice]. Input and output embedding have separate matrices; tied embeddings
+   share them.
+3. Each step computes E' from the trained E. `export` writes E' as plain weights.
 
-The hops cost FLOPs in each step, and these count in the arm's budget.
+The FLOPs of the hops count in the arm's budget.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class MergedVocabulary(ParametrisedVocabulary):
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Register the hops. LexiconError if no pair reaches a row of a target language."""
         graph = both_ways(self.anchors.estimate()[0])
+        self.changed = int((np.diff(graph.indptr) > 0).sum())
 
         def make(weight: Tensor) -> GraphMerge:
             graph.resize(len(weight), len(weight))

@@ -1,15 +1,18 @@
 """Lexical initialisation: the embeddings start as subword vectors of all languages in one space.
 
-1. For each language make vectors of the subwords of its training text, and of nothing else: PPMI-SVD, which needs counts and
-   linear algebra alone. The paper trains skip-gram vectors [choice].
-2. Map each target's vectors to the source's by an orthogonal matrix. Its seeds are the lexicon's pairs (`dictionary`; a word
-   is the mean of its subwords) or the tokens that both texts use (`identical`, as in the paper). Self-learning follows.
-3. A token of several languages has the mean of its vectors, weighted by how often each language uses it.
+1. Make vectors of the subwords of each language, from its training text alone, by PPMI-SVD: counts and linear algebra. The
+   paper trains skip-gram vectors [choice].
+2. Map the vectors of each target into the source's space by an orthogonal matrix. The seeds are the pairs of the lexicon
+   (`dictionary`; a word is the mean of its subwords) or the tokens that both texts use (`identical`, as in the paper).
+   Self-learning follows.
+3. A token of several languages gets the mean of its vectors, weighted by its frequency in each language.
 4. Write the vectors into the input and the output embedding, at the scale of the model's initial weights.
-5. Pretrain jointly. With `hold` the embedding of these rows is E = R + hold · W: R is the start and stays, W begins at 0 and
-   is learned, so rows leave their start as slowly as with a smaller learning rate. On export E is written out.
+5. Pretrain jointly. With `hold`, the embedding of these rows is E = R + hold · W. R, the start, is fixed; W starts at 0
+   and is learned. Rows then leave their start slowly, as with a smaller learning rate. `export` writes E as plain
+   weights.
 
-The estimated FLOPs of making and mapping vectors count in the arm's budget, on each device.
+The estimated FLOPs of vectors and mappings count in the arm's budget, on each device. Seeds and arms that read the same text
+share the work, but each counts it.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ class LexicalStart(StartedVocabulary):
     def vectors(self, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens (A,) of the run's text, and their vectors (A, D). LexiconError without a pair of seeds."""
         own, inputs = self.settings, self.inputs
-        settings = own.model_dump(include={"window", "minimum_count", "tokens"}) | {"seed": inputs.seed}
+        settings = own.model_dump(include={"window", "minimum_count", "tokens"})
         made = {
             language: language_vectors(inputs.training_ids(language), size, width, **settings)
             for language in inputs.languages

@@ -1,14 +1,15 @@
-"""Bilingual next word: predict the translation of the next word as well (METHOD.md; the causal form of WEAM).
+"""Bilingual next word: predict the translation of the next word as well (the causal form of WEAM).
 
 1. Find the labels of the text that have a translation, by tokens or by words (`translated_labels`). Keep a share of them.
-2. Score the logits that predict such a label on its translations t, which have shares q(t), too:
+2. Score the logits that predict such a label also on its translations t, with shares q(t):
        loss = -Σ_t q(t) · log softmax(logits within the translation's part of the vocabulary)(t)
    The part of a target language holds the tokens that its text has far more often than the source's. Labels of target
    text are scored within the rest.
 3. The loss of a step is the mean over the labels of all ranks.
 
-The ordinary softmax does not change: unlike vanilla code-switching, nothing teaches the model to mix languages. The logits
-are those of L_LM, so there is no further product of matrices. A draw depends on the seed and the tokens of its block alone.
+The ordinary softmax does not change, so the model does not learn to mix languages, as it does in vanilla code-switching.
+The logits are those of L_LM: there is no further matrix multiplication. A draw depends only on the seed and the tokens of
+its block.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Parallel text as documents, at the beginning, throughout or at the end of pretraining (Just Go Parallel).
 
-1. A document is a sentence, a newline and its translation. The source's sentence is first in every second document.
-2. `share` of the steps read blocks of such documents, the others read the mixture of joint training.
-3. `place` decides which steps these are: the first, the last, or blocks spread evenly over all steps (`spread`).
+1. A document is a sentence, a newline and its translation. The source sentence comes first in every second document.
+2. `share` of the steps read blocks of such documents. The other steps read the mixture of joint training.
+3. `place` decides which steps read them: the first, the last, or blocks spread evenly over all steps (`spread`).
 
-There is one training with one schedule of the learning rate. Arms that differ in `place` alone read the same blocks in
-another order. A step takes the FLOPs of joint training, so the arm has its number of steps.
+All steps share one learning-rate schedule. Arms that differ only in `place` read the same blocks in another order. A step
+has the FLOPs of joint training, so the arm has as many steps as joint training.
 
-[choice] `place: last`, as this was best in the paper; `share: 0.1`, as the paper's last tenth of the steps.
+[choice] `place: last` was best in the paper. `share: 0.1` is the paper's last tenth of the steps.
 """
 
 from __future__ import annotations

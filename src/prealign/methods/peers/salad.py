@@ -6,14 +6,14 @@
    word that it replaces. A word's translation is among them, with the probability 1 / number of words.
 3. Labels are those of code-switching in the same mode.
 
-So the dose and the share of each language are those of code-switching, and the translations carry no information: what
-code-switching gains over this control, it gains by translating. (Macaroni uses such a control.)
+The dose and the share of each language equal those of code-switching, but the substitutes carry no information. The
+difference between the two arms is the effect of translation. (Macaroni has this control.)
 
-A lexicon with exchanged translations (`lexicon.wrong: 1`) is another control: there each word always gets the same wrong
-translations, which a model can learn like right ones.
+A lexicon with exchanged translations (`lexicon.wrong: 1`) is another control. There a word always gets the same wrong
+translations, which a model can learn like correct ones.
 
-A number in 0..1 decides on a word, and what is left of it on the substitute (`prealign.methods.switching.switch`). It has
-24 bits: at ratio 0.05 the probabilities of 20,000 words differ by at most 3 %.
+One random number in 0..1 decides whether a word is replaced; its remainder selects the substitute
+(`prealign.methods.switching.switch`). It has 24 bits: at ratio 0.05 the probabilities of 20,000 words differ by at most 3 %.
 """
 
 from __future__ import annotations

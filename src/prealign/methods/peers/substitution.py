@@ -1,14 +1,14 @@
 """Dictionary substitution (LINK): a part of the source text has many of its words replaced by translations.
 
-1. A share of the source's documents, or of the sentences in each document, is drawn by (seed, epoch, document).
-2. In these, each word that the lexicon knows is replaced with probability `ratio`, as in code-switching
-   (`prealign.methods.switching.switch`). The rest of the text stays as it is.
+1. Draw a share of the source documents, or of the sentences of each document, by (seed, epoch, document).
+2. In the drawn text, replace each word of the lexicon with probability `ratio`, as code-switching does
+   (`prealign.methods.switching.switch`). The other text does not change.
 3. Labels are the inputs (`vanilla`), as in the paper, or those of input-only switching.
 
-A sentence ends with a full stop, a question mark, an exclamation mark or a line break, at the end of a token, and with the
-quotation marks and brackets that follow without a space.
+A sentence ends with a token that ends in a full stop, question mark, exclamation mark or line break. Quotation marks and
+brackets that follow without a space belong to it.
 
-The default share and ratio are our choice: together they have the dose of `switch.ratio`, 0.05.
+[choice] Share and ratio: their product is the default of `switch.ratio`, 0.05.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Losses of some rows of the text's logits, with their gradients, a few rows at a time.
 
-1. Take a part of the rows in float32. A score returns their losses and the gradients of these by the logits.
-2. Write the gradients into one tensor like the logits. The float32 tensors of the part are then released.
+1. Convert some of the rows to float32. The score returns their losses and the gradients of the losses by the logits.
+2. Write the gradients into one tensor of the logits' precision, then release the float32 tensors.
 3. The backward pass multiplies each row by the gradient of its loss.
 """
 

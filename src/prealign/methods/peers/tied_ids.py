@@ -1,13 +1,13 @@
 """Tied ids: a target token and its one translation share one row, E_t = E_s + v_lang.
 
-1. From the lexicon take the pairs of words that are one token each. A source token and a target token share a row if neither
-   has another partner: the source token none in the target's language, the target token none at all.
-2. Tie E_t = E_s + v_lang in the input and the output embedding, with v_lang one vector a language that starts at 0. This is
-   the anchored vocabulary with one source of weight 1 a row, and no residual.
-3. On export the shared rows are written out, so the checkpoint is plain.
+1. Take the pairs of the lexicon whose words are one token each. A source token and a target token share a row if neither has
+   another partner: the source token none in the target's language, the target token none at all.
+2. Tie E_t = E_s + v_lang in the input and the output embedding. v_lang is one vector per language and starts at 0. This
+   is the anchored vocabulary with a single source of weight 1 per row and without a residual.
+3. `export` writes the shared rows as plain weights.
 
-Parallel tokenizers learn vocabularies in which translations have the same number, and tell languages apart by a language
-vector. Here the tokenizer stays that of all arms [choice], and the ids are joined where the lexicon allows it.
+Parallel tokenizers learn vocabularies in which translations have the same id, and distinguish languages by a language
+vector. Here all arms keep one tokenizer [choice], and rows are shared where the lexicon is one-to-one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class TiedRows(ParametrisedVocabulary):
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Tie the rows. LexiconError if no pair is one-to-one."""
         language = self.anchors.row_languages()
-        anchor_vocabulary(model, one_to_one(self.anchors.pairs(), language), language, rate=0.0, fresh=fresh)
+        ties = one_to_one(self.anchors.pairs(), language)
+        self.changed = ties.nnz
+        anchor_vocabulary(model, ties, language, rate=0.0, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings."""

@@ -1,16 +1,16 @@
 """Translations of the labels of a text, by tokens or by words.
 
 By tokens, every label that has links (`prealign.methods.vocabulary.links`):
-1. One of the languages that it has links into is drawn, all alike.
+1. Draw one of the languages that it has links into, with equal probability.
 2. The translations are its heaviest links into that language, with their weights.
 
 By words, every label that begins a word of the lexicon:
-1. The words of the text are found as code-switching finds them, of all languages at once.
-2. One translation is drawn as code-switching draws it. Its first token is the translation of the label.
-3. Left out are words that two languages know, words that a block cuts or code-switching replaced, and translations whose
-   first token is not in their language's part of the vocabulary.
+1. Find the words of the text as code-switching does, for all languages at once.
+2. Draw one translation as code-switching does. Its first token is the translation of the label.
+3. Leave out words of two languages, words that a block cuts or code-switching replaced, and translations whose first
+   token is not in their language's part of the vocabulary.
 
-The first label of a block is predicted from nothing, and is left out.
+The first label of a block has no context and is left out.
 """
 
 from __future__ import annotations

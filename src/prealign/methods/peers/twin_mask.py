@@ -1,4 +1,4 @@
-"""Twin-masked softmax: the translations of a label do not count as wrong answers (METHOD.md).
+"""Twin-masked softmax: the translations of a label do not count as wrong answers.
 
 1. The *twins* of a token are the tokens that the lexicon links it to (`prealign.methods.vocabulary.links`), the heaviest
    `twins` of them. A token and its twins belong to different languages.
@@ -7,8 +7,8 @@
    This term is added to L_LM, and is at most 0. gamma 0 takes the twins out of the denominator; 1 is the plain softmax.
 3. The sum over the labels of all ranks is divided by the number that L_LM is divided by.
 
-Stage 1 excludes translations from the negatives; this is the same rule for L_LM, whose softmax pushes twins apart otherwise.
-The logits are those of L_LM, so there is no further product of matrices.
+Stage 1 excludes translations from the negatives. This is the same rule for L_LM, whose softmax would push twins apart. The
+logits are those of L_LM: there is no further matrix multiplication.
 """
 
 from __future__ import annotations

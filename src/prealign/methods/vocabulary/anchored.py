@@ -260,7 +260,9 @@ class AnchoredVocabulary(ParametrisedVocabulary):
 
         Raises LexiconError if no token can be tied.
         """
-        anchor_vocabulary(model, *self.anchors.estimate(), rate=self.residual_rate, fresh=fresh)
+        shares, language = self.anchors.estimate()
+        self.changed = int((np.diff(shares.indptr) > 0).sum())
+        anchor_vocabulary(model, shares, language, rate=self.residual_rate, fresh=fresh)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

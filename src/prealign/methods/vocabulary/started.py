@@ -54,7 +54,7 @@ class StartedVocabulary(ParametrisedVocabulary):
     def apply(self, model: Any, *, fresh: bool) -> None:
         """Write the vectors into the input and the output embedding; hold them there if `hold` says so."""
         numbers, vectors = self.vectors(*model.get_input_embeddings().weight.shape)
-        rows = torch.from_numpy(numbers)
+        self.changed, rows = len(numbers), torch.from_numpy(numbers)
 
         def start(weight: Tensor) -> Tensor:
             scale = weight.square().mean().sqrt() * weight.shape[1] ** 0.5  # the length of a row

@@ -13,9 +13,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
+import xxhash
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
@@ -27,6 +29,7 @@ _SMOOTHING = 0.75
 _PRODUCTS = 20  # of a matrix and a vector, for each of D singular vectors: 9 to 20 were measured
 _TOKENS_AT_ONCE = 2**20
 _ROWS_AT_ONCE = 1024
+_LANGUAGES_KEPT = 4  # languages whose vectors are kept; large, as is the text that they are made from
 
 
 def cooccurrences(documents: Iterable[np.ndarray], size: int, window: int) -> sparse.csr_matrix:
@@ -69,15 +72,15 @@ def ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix((information[positive], cells), shape=counts.shape)
 
 
-def singular_vectors(matrix: sparse.csr_matrix, width: int, seed: int) -> np.ndarray:
+def singular_vectors(matrix: sparse.csr_matrix, width: int) -> np.ndarray:
     """Return U · sqrt(S) (V, D) of the leading singular values of `matrix` (V, V); columns that it has no rank for are 0.
 
-    seed: of the iteration's start, so that the same matrix gives the same vectors.
+    The iteration has a fixed start, so the same matrix gives the same vectors.
     """
     kept = min(width, matrix.shape[0] - 1)
     vectors = np.zeros((matrix.shape[0], width))
     if kept > 0 and matrix.nnz:
-        start = np.random.default_rng(seed).normal(size=matrix.shape[0])
+        start = np.random.default_rng(0).normal(size=matrix.shape[0])
         left, values, _ = svds(matrix, kept, v0=start)
         vectors[:, :kept] = left * np.sqrt(np.maximum(values, 0))
     return vectors
@@ -112,20 +115,33 @@ class LanguageVectors:
 
 
 def language_vectors(
-    documents: Iterable[np.ndarray], size: int, width: int, *, window: int, minimum_count: int, tokens: int, seed: int
+    documents: Iterable[np.ndarray], size: int, width: int, *, window: int, minimum_count: int, tokens: int
 ) -> LanguageVectors:
     """Return vectors of width D of the tokens that occur at least `minimum_count` times in a language's documents.
 
-    size: V. tokens: reads at most so many.
+    size: V. tokens: reads at most so many. The vectors of equal text and settings are made once a process: seeds and arms
+    share them.
     """
-    read = [*_first(documents, tokens)]
-    frequency = np.zeros(size, dtype=np.int64)
-    for ids in read:
-        frequency += np.bincount(ids, minlength=size)
+    read = Ragged.of([*_first(documents, tokens)])
+    content = xxhash.xxh3_128_hexdigest(read.values.tobytes() + read.offsets.tobytes())
+    return _made(_Text(content, read), size, width, window, minimum_count)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """Documents, which are equal if their content is."""
+
+    content: str
+    documents: Ragged = field(compare=False)
+
+
+@lru_cache(maxsize=_LANGUAGES_KEPT)
+def _made(text: _Text, size: int, width: int, window: int, minimum_count: int) -> LanguageVectors:
+    frequency = np.bincount(text.documents.values, minlength=size)
     order = np.argsort(-frequency, kind="stable")
     kept = order[: int((frequency >= minimum_count).sum())]
-    counts = cooccurrences(read, size, window)[kept][:, kept]
-    return LanguageVectors(kept, frequency[kept], normalised(singular_vectors(ppmi(counts), width, seed)))
+    counts = cooccurrences(text.documents, size, window)[kept][:, kept]
+    return LanguageVectors(kept, frequency[kept], normalised(singular_vectors(ppmi(counts), width)))
 
 
 def making_flops(tokens: float, size: int, width: int, window: int) -> float:

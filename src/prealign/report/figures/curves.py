@@ -69,7 +69,7 @@ def curve(results: Results, arm: str, column: str) -> list[Point]:
     points = [
         Point(str(stage), float(own["tokens"].mean()), estimate)
         for (stage, _), own in rows.groupby(["stage", "step"], observed=True)
-        if len(own) == seeds and (estimate := over_seeds(list(own[column])))
+        if len(own) == seeds and (estimate := over_seeds(list(own[column]), log=column.startswith("validation.")))
     ]
     return sorted(points, key=lambda point: point.tokens)
 

@@ -28,7 +28,7 @@ def _picture(results: Results, language: str, found: Sequence[TestSet]) -> Pictu
         axes.set_title(f"{tests.title}: {tests.metrics[metric]}", pad=10)
         _lines(axes, results, tests, metric)
     label, name = language_label(language), f"unseen-{language}"
-    title = f"Alignment with {label} on words and sentences that were never trained on"
+    title = f"Alignment with {label} on external test sets"
     caption = "After stage 2, and before training (at start). Dotted horizontal line: chance. Bands are 95 % intervals."
     best = [_best_layers(results, own) for own in found]
     return draw.picture(figure, name, title, caption, f"Retrieval with {label} by layer. Best layer:", best)

@@ -1,4 +1,4 @@
-"""What training consumed: steps, tokens, FLOPs and time, switched words, and how much of each language stage 2 read."""
+"""What training consumed: steps, tokens, FLOPs and time, switched words, rows that were set, and text by language."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def budget(results: Results) -> list[Table]:
     columns = {
         "Steps": [NONE if math.isnan(steps) else f"{steps:,.0f}" for steps in means["steps"]],
         "Tokens": means["tokens"].map(quantity),
+        "LM tokens": means["lm_tokens"].map(quantity),
         "FLOPs": means["flops"].map(quantity),
         "Time": means["seconds"].map(duration),
         f"FLOPs / {results.label(results.baseline)}": [
@@ -34,8 +35,28 @@ def budget(results: Results) -> list[Table]:
     if len(set(seeds)) > 1:
         columns["Seeds"] = [str(count) for count in seeds]
     index = means.index.set_levels([_STAGES.get(stage, stage) for stage in means.index.levels[1]], level="stage")
-    note = ["Means over seeds.", *_frozen(results)]
+    note = [
+        "Means over seeds. LM tokens: tokens of text; the others are words of an auxiliary loss.",
+        *_frozen(results),
+    ]
     return [text_table(results, "Training budget", index.set_names(["arm", "Stage"]), columns, note)]
+
+
+def initial_rows(results: Results) -> list[Table]:
+    """Return how many rows of the vocabulary each arm's initialisation has set, means over seeds and stages."""
+    found = results.typed(
+        DataFrame(results.section("initialisations")).reindex(columns=["arm", "initialisation", "rows"])
+    )
+    rows = select(found, arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "initialisation"], observed=True)["rows"].mean()
+    columns = {"Rows": [f"{number:,.0f}" for number in means]}
+    note = (
+        "Embedding rows that start from other rows or vectors, or are computed from them. The others start at random."
+    )
+    index = means.index.set_names(["arm", "Initialisation"])
+    return [text_table(results, "Rows of the vocabulary", index, columns, [note])]
 
 
 def _frozen(results: Results) -> Iterator[str]:
@@ -133,19 +154,48 @@ def _words(row: Row) -> float:
 
 def mixture(results: Results) -> list[Table]:
     """Return what stage 2 read of each language, what was expected, and passes over the text; means over seeds."""
-    names = ["arm", "language", "tokens", "expected", "share", "passes"]
+    names = ["arm", "seed", "language", "tokens", "expected", "share", "passes"]
     rows = select(DataFrame(results.section("mixture")).reindex(columns=names), arm=results.arms)
     if rows.empty:
         return []
+    rows = _as_trained(results, rows)
     rows = rows.sort_values("arm", key=lambda arms: arms.map(results.arms.index), kind="stable")
-    means = rows.groupby(["arm", "language"], sort=False)[names[2:]].mean()
+    means = rows.groupby(["arm", "language"], sort=False)[names[3:]].mean()
     columns = {
         "Tokens read": means["tokens"].map(quantity),
         "Expected share": means["expected"].map(percent),
         "Share": means["share"].map(percent),
         "Passes over its text": [NONE if math.isnan(passes) else f"{passes:,.2f}" for passes in means["passes"]],
     }
-    note = (
-        "Counted to the end of the last stretch of blocks: up to four million tokens more than the arm was trained on."
-    )
+    note = "Of the blocks that the arm was trained on, by the shares of the text that was made into blocks."
     return [text_table(results, "What stage 2 read", means.index, columns, [note])]
+
+
+def parallel_text(results: Results) -> list[Table]:
+    """Return how much parallel text stage 2 read as documents, half of it in the source language; means over seeds."""
+    names = ["arm", "language", "documents", "tokens", "passes"]
+    rows = select(results.typed(DataFrame(results.section("bitext")).reindex(columns=names)), arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "language"], observed=True)[names[2:]].mean()
+    columns = {
+        "Pairs read": means["documents"].map(quantity),
+        "Tokens read": means["tokens"].map(quantity),
+        "Passes over its pairs": [f"{passes:,.2f}" for passes in means["passes"]],
+    }
+    note = "A pair is a document; its tokens are those of both languages. Pairs that a loss on sentences reads do not count."
+    return [text_table(results, "Parallel text read", means.index, columns, [note])]
+
+
+def _as_trained(results: Results, rows: DataFrame) -> DataFrame:
+    """Scale what was read to the blocks of stage 2. Text is counted in stretches, which reach up to four million tokens
+    further than the blocks."""
+    settings = results.content["recipe"]["pretrain"]
+    per_step = settings["batch_size"] * settings["context"] * (results.content["environment"].get("devices") or 1)
+    steps = {(row["arm"], row["seed"]): row["steps"] for row in results.section("budget") if row["stage"] == "pretrain"}
+    made = rows.groupby(["arm", "seed"])["tokens"].sum()
+    factors = [
+        min(1.0, per_step * steps[pair] / made[pair]) if pair in steps and made[pair] else 1.0
+        for pair in zip(rows["arm"], rows["seed"], strict=True)
+    ]
+    return rows.assign(tokens=rows["tokens"] * factors, passes=rows["passes"] * factors)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 from pandas import DataFrame, Series
 
 from prealign.recipe.arms import ARMS
@@ -77,6 +78,7 @@ def reached(results: Results) -> DataFrame:
         rows = _from_scores(results).assign(until=math.nan, most=math.nan)
     rows = results.typed(rows[["arm", "language", "value", "until", "most"]])
     rows = select(rows, arm=results.arms).astype({"until": float, "most": float})
+    rows = rows[np.isfinite(rows["value"])]
     return rows.groupby(["arm", "language"], observed=True)[["value", "until", "most"]].mean()
 
 
@@ -84,6 +86,8 @@ def _from_scores(results: Results) -> DataFrame:
     """Return the mean score over the aligned layers, a row for each arm, seed and language."""
     keys = {"task": "retrieval", "metric": "p_at_1", "condition": None, "stage": _STAGE, "split": "seen"}
     rows = select(results.scores, **keys)
+    if rows.empty:
+        return DataFrame(columns=["arm", "seed", "language", "value"])
     names = layer_names(set(rows["layer"].dropna()), results)
     wanted = {"embedding": ("emb",), "output": ("out",)}
     inner = tuple(name for name in names.values() if name not in ("emb", "out"))

@@ -1,4 +1,4 @@
-"""Retrieval on external test sets, which no arm was trained on: test dictionaries and parallel sentences.
+"""Retrieval on external test sets: test dictionaries and parallel sentences.
 
 1. A table for each set and language, a row for each arm and stage: P@1 beside CSLS P@1 (words) or MEXA (sentences) at
    every layer.

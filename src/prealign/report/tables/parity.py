@@ -72,7 +72,7 @@ def tokens_to_parity(results: Results) -> list[Table]:
     if all(arm == results.baseline for _, arm in found):
         return []
     reached = [[place for place in own if place] for own in found.values()]
-    estimates = [over_seeds([place.tokens for place in own]) for own in reached]
+    estimates = [over_seeds([place.tokens for place in own], log=True) for own in reached]
     bounds = ["≤" if any(place.at_most for place in own) else "" for own in reached]
     base = results.label(results.baseline)
     columns = {
@@ -83,7 +83,8 @@ def tokens_to_parity(results: Results) -> list[Table]:
         columns["Seeds"] = [span({len(own)}) for own in reached]
     note = [
         f"When an arm's validation perplexity first comes down to that of {base} at the end of its training, as a share of "
-        f"the tokens that {base} was trained on; stage 1 counts. Mean and 95 % t-interval over the seeds that reach it."
+        f"the tokens that {base} was trained on; stage 1 counts.",
+        "Geometric mean and 95 % t-interval over the seeds that reach it.",
     ]
     note += ["≤: the first validation is already below the goal, so the share is an upper bound."] * any(bounds)
     index: Index = MultiIndex.from_tuples(found, names=["language", "arm"])

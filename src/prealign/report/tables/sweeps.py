@@ -9,9 +9,9 @@ from pandas import DataFrame, MultiIndex
 
 from prealign.recipe.sweeps import Sweep, setting
 from prealign.report.estimates import estimates
-from prealign.report.formats import NONE, is_number, number
+from prealign.report.formats import NONE, is_number, number, ratio
 from prealign.report.results import SPLITS, Results, language_label, select
-from prealign.report.tables.table import Table, interval_note, seed_column, text_table
+from prealign.report.tables.table import Table, consumed_columns, interval_note, seed_column, text_table
 
 Points = Sequence[tuple[float, str]]
 """(value of the setting, arm), by value."""
@@ -39,18 +39,21 @@ def sweep_table(results: Results, sweep: Sweep, points: Points) -> Table:
     base, arms = results.baseline, [arm for _, arm in points]
     rows = [base, *arms] if base not in arms and base in results.all_arms else arms
     cells = _perplexities(results, sweep, rows)
-    columns = {name: [*column] for name, column in cells.dropna(axis=1, how="all").items()}
+    columns: dict[str, Any] = {name: [*column] for name, column in cells.dropna(axis=1, how="all").items()}
+    for tag in results.targets:
+        if any(specific := [results.specific_gain(arm, tag) for arm in rows]):
+            columns[f"Specific gain, {language_label(tag)}"] = [*map(ratio, specific)]
     for tag in results.targets:
         for split in SPLITS:
             means = [results.mean_p_at_1(arm, tag, "pretrain", split) for arm in rows]
             if any(mean is not None for mean in means):
                 columns[f"P@1 {SPLITS[split]}, {language_label(tag)}"] = [number(mean) for mean in means]
-    columns |= _accuracies(results, rows) | seed_column(cells)
+    columns |= _accuracies(results, rows) | consumed_columns(results, rows) | seed_column(cells)
     note = [
         "A language's column is its test perplexity; inside and outside: on words that the training lexicon has, or lacks. "
         "If the sweep varies the lexicon, these words differ from row to row, and the baseline has no value.",
         *interval_note(cells, "documents"),
-        "P@1: mean over layers after stage 2.",
+        "P@1: mean over layers after stage 2. Specific gain: the target's ratio to the baseline over the source's.",
     ]
     values = [NONE] * (len(rows) - len(arms)) + [f"{value:g}" for value, _ in points]
     title = f"{results.label(sweep.extends)} over {sweep.key}"

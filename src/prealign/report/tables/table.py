@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from pandas import DataFrame, Index
 
 from prealign.report.estimates import Cells, Estimate, known
-from prealign.report.formats import NONE, interval, number, p_value, span, times, with_interval
+from prealign.report.formats import NONE, interval, is_number, number, p_value, quantity, ratio_of, span, with_interval
 from prealign.report.results import STAGES, Results, language_label, select
 
 
@@ -75,24 +76,39 @@ def text_table(
     return Table(title, (*labels, *columns), rows, " ".join(note), len(labels))
 
 
-def differences(
-    compared: DataFrame, index: Index, base: str, *, of: str = "", ratio: bool = False
-) -> dict[str, list[str]]:
+def differences(compared: DataFrame, index: Index, base: str, *, of: str = "") -> dict[str, list[str]]:
     """Return columns of the difference to the baseline, its p and, where the file has it, Holm's p; {} without any row.
 
-    compared: rows of `Results.compared`; index: (language, arm) of each row of the table.
+    On the log scale the difference is a ratio. compared: rows of `Results.compared`; index: (language, arm) of each row of
+    the table.
     """
     rows = compared.reindex(index)
     if rows["difference"].isna().all():
         return {}
+    log = (rows["scale"].dropna() == "log").all()
     bounds = zip(rows["difference"], rows["low"], rows["high"], strict=True)
-    columns = {f"{of}Difference to {base}": [number(value) + interval(low, high) for value, low, high in bounds]}
-    if ratio:
-        columns["Ratio"] = [*rows["ratio"].map(times)]
-    columns[f"{of}p"] = [*rows["p"].map(p_value)]
+    if log:
+        columns = {f"{of}Ratio to {base}": [ratio_of(*map(exponential, ends)) for ends in bounds]}
+    else:
+        columns = {f"{of}Difference to {base}": [number(value) + interval(low, high) for value, low, high in bounds]}
+    if rows["p"].notna().any():
+        columns[f"{of}p"] = [*rows["p"].map(p_value)]
     if rows["p_holm"].notna().any():
-        columns[f"{of}Holm p"] = [*rows["p_holm"].map(p_value)]
+        primary = [is_primary is True for is_primary in rows["primary"]]
+        corrected = zip(rows["p_holm"].map(p_value), primary, strict=True)
+        columns[f"{of}Holm p"] = ["primary" if first else p for p, first in corrected]
     return columns
+
+
+def exponential(value: float | None) -> float | None:
+    """Return e^value; None of a missing number."""
+    return math.exp(value) if is_number(value) else None
+
+
+def consumed_columns(results: Results, arms: Sequence[str]) -> dict[str, list[str]]:
+    """Return columns of updates and tokens of text of each arm: an auxiliary loss takes text away."""
+    consumed = results.consumed(arms)
+    return {name: [*map(quantity, column)] for name, column in consumed.items() if any(map(is_number, column))}
 
 
 def seed_column(cells: DataFrame) -> dict[str, list[str]]:
@@ -105,7 +121,11 @@ def interval_note(cells: Cells, items: str) -> list[str]:
     """Return sentences on what the intervals are over."""
     seeds = {estimate.seeds for estimate in known(cells)}
     several = seeds - {1}
-    notes = [f"Mean and 95 % t-interval over {span(several)} seeds."] if several else []
+    notes = (
+        [f"Mean and 95 % t-interval over {span(several)} seeds, which share texts, splits and tests."]
+        if several
+        else []
+    )
     if 1 in seeds:
         only = "Where there is one seed" if several else "One seed"
         notes.append(f"{only}: 95 % interval over {items}; it says nothing about other seeds.")
@@ -122,10 +142,16 @@ def width_note(cells: Cells) -> list[str]:
 def test_note(results: Results, task: str) -> list[str]:
     """Return sentences on what differences are paired over, and what Holm's p corrects for."""
     rows = select(results.comparisons, task=task)
-    units = set(rows.loc[rows["p"].notna(), "unit"])
+    units = set(rows.loc[rows["low"].notna(), "unit"])
     note = [f"Differences are paired over {unit}." for unit in ("seeds", "documents", "items") if unit in units]
+    if units - {"seeds"}:
+        note.append(
+            "Differences of one seed have no p: two runs that differ by rounding alone differ by several per cent."
+        )
     if rows["p_holm"].notna().any():
-        note.append("Holm p: corrected for all arms that are compared with the baseline on the same number.")
+        note.append(
+            "Holm p: corrected for all arms of the recipe that are compared with the baseline on the same number."
+        )
     return note
 
 
