@@ -87,6 +87,7 @@ _SET_BY_PROJECT = {
         "fp16_full_eval",
     ): "validation has the precision of training, and measures of a trained model theirs",
     ("use_cpu",): "it would hide the devices from training alone; hide them from all with CUDA_VISIBLE_DEVICES=''",
+    ("dataloader_drop_last",): "validation would leave out its last blocks",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
     ("liger_kernel_config",): "use_liger_kernel turns on the fused loss only, no other kernels",
 }
