@@ -371,3 +371,13 @@ def test_version_short_help_and_completion(folder: Path) -> None:
     assert prealign("-h").stdout == prealign("--help").stdout
     assert "RECIPE" in prealign("run", "-h").stdout
     assert "--install-completion" in prealign("-h").stdout
+
+
+def test_a_folder_where_a_file_or_a_new_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, message in (
+        (["switch", "recipe.yaml", "--out", "."], ".: is the working folder, or one above it"),
+        (["report", "runs/toy", "--markdown", "."], ".: is a folder. Name the file to write, such as README.md."),
+    ):
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, message in result.output) == (2, True), result.output
