@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import normalize
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json
@@ -27,6 +27,7 @@ from prealign.run.data import LEXICON, TOKENIZER
 from prealign.run.folder import STAGE_FILE, RunFolder
 from prealign.text.clone import clone_language
 from prealign.text.words import Tokenizer
+from prealign.training.weights import load_causal_lm
 
 MOST_WORDS = 5000
 """Words of a language that are compared, the most frequent ones."""
@@ -65,9 +66,9 @@ def open_trained(run: RunFolder, arm: str, seed: int | None) -> Trained:
     folder = run.stage(arm, seeds[0] if seed is None else seed, MAIN)
     try:
         tokenizer = AutoTokenizer.from_pretrained(run.data / "tokens" / TOKENIZER)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{folder}: cannot be loaded: {error}") from None
+        raise RunFolderError(f"{run.data}: the tokenizer cannot be loaded: {error}") from None
+    model = load_causal_lm(str(folder)).eval()
     record = read_json(run.data / "tokens" / STAGE_FILE)
     before = record.get("bos", tokenizer.eos_token_id)
     lexicon = Lexicon.load(run.data / "lexicon" / LEXICON)
