@@ -171,7 +171,8 @@ def contamination(
     first = found[0]
     note = (
         f"Of {first.lines:,} lines with at least {minimum} letters ({first.short:,} are shorter), identified by py3langid "
-        f"with a probability of at least {certainty:g}. 95 % intervals. Judged lines correct wrong ones, not missed ones."
+        f"with a probability of at least {certainty:g}. 95 % intervals. Judged lines correct for wrong ones, not for missed "
+        "ones."
     )
     columns = ("Language", "Lines found", "Of lines", "Words per million", "Corrected")
     print_tables([Table("Other languages in the text", columns, tuple(rows), note)])

@@ -90,8 +90,8 @@ def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
         unfinished.unfinished, language_modelling.language_modelling, language_modelling.inside_outside,
-        tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval, external.retrieval_tables,
-        external.strata_tables, external.tested_dictionaries,
+        language_modelling.mixing, tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval,
+        external.retrieval_tables, external.strata_tables, external.tested_dictionaries,
         parity.tokens_to_parity, budget.budget, budget.initial_rows, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
