@@ -123,7 +123,9 @@ class ArmRun(ArmInputs):
         recipe, identity = self.recipe, self.prepared.identity["tok"]  # part of the signatures of scores
         measured = recipe.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in recipe.evaluate.sentences for path in section.files.values()]
-        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *self.run.contents(sentences))}
+        contents = self.run.contents(sentences)
+        before = [INITIAL] if recipe.model.pretrained else []  # the perplexity of that model is measured too
+        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *contents, *before)}
         if recipe.knowledge:
             marks["knowledge"] = fingerprint(trained, identity, recipe.knowledge.changes())
         if recipe.transfer:
@@ -325,6 +327,9 @@ class ArmRun(ArmInputs):
                     model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
                 )
                 unseen, parallel[stage] = tests.measure(model, stage=stage)
+                if stage == INITIAL and self.recipe.model.pretrained:
+                    measured = evaluate_lm(model, self.prepared, self.recipe, true_words[0], self.on_progress)
+                    scores.extend(replace(score, stage=INITIAL) for score in measured.scores)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)
