@@ -279,7 +279,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         5,
-        "22c010c0e22fc387",
+        "ace0ec880b531f69",
     )
 
 
