@@ -5,6 +5,7 @@ Exit codes: 0 fine, 2 an error that the user can fix (one message), 1 a bug, 130
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -75,6 +76,11 @@ def options(
 def debugging() -> bool:
     """Whether errors show their traceback: `--debug` stands anywhere in the command."""
     return "--debug" in sys.argv
+
+
+def command_line() -> str:
+    """Return the command line, for the provenance of what it makes."""
+    return shlex.join(["prealign", *sys.argv[1:]])
 
 
 def command(verb: Callable[..., Any]) -> Callable[..., None]:
@@ -169,19 +175,22 @@ def open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None
 
     settings = load(path, overrides)
     resolve_arm(settings, arm)  # an unknown name must fail before any work
-    prepared, folder = prepare_data(settings, out)
+    settings, prepared, folder = prepare_data(settings, out)
     chosen = settings.seeds[0] if seed is None else seed
-    return ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
+    common: dict[str, Any] = {"devices": launch.count(), "command": command_line()}
+    return ArmRun(arm, chosen, settings, prepared, folder, silent, **common)
 
 
-def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any]:
-    """Prepare the data of a recipe, with progress. Returns `Prepared` and the `RunFolder`."""
+def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any, Any]:
+    """Prepare the data of a recipe, with progress. Returns the recipe with the commits of hub ids, `Prepared` and the
+    `RunFolder`.
+    """
     from prealign.run.experiment import open_run
     from prealign.run.folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / settings.name)
     with Watch(console) as watch:
-        return open_run(settings, folder, watch.show), folder
+        return *open_run(settings, folder, watch.show, command_line()), folder
 
 
 def warn(text: str) -> None:

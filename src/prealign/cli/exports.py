@@ -26,12 +26,12 @@ def switch(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/NAME.")] = None,
 ) -> None:
     """Export the code-switched, packed corpus of one arm's stage 2 for other trainers, as Arrow or flat binary shards."""
-    from prealign.run.export.blocks import check_format, export_blocks
+    from prealign.run.export.blocks import check_target, export_blocks
     from prealign.training import ranks
 
-    check_format(form)
+    check_target(out, form)
     arm_run = run_one_arm(recipe, overrides, arm, seed, run, "blocks")
-    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
+    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards, tell=warn))
     labelled = index["supervised"] / index["tokens"]
     size = f"{some(index['blocks'], 'block')} of {index['context']:,} tokens, {labelled:.1%} of them"
     console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
@@ -44,6 +44,7 @@ def harness(
     """Export tokenizer and tasks for lm-evaluation-harness, and print the command that tests a trained arm."""
     from prealign.run.export.harness import harness_command, written_harness
     from prealign.run.folder import finished
+    from prealign.seals import damage
 
     arm_run = open_arm(recipe, overrides, arm, seed, out)
     checkpoint = arm_run.final_folder
@@ -51,9 +52,11 @@ def harness(
         raise RunFolderError(
             f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
         )
+    if damaged := damage(checkpoint, read=None):
+        raise RunFolderError(f"damaged: {damaged}. Run `prealign pretrain` again, with the same recipe and options.")
     if not finished(checkpoint, arm_run.marks()[checkpoint.name]):
         warn("the model was trained with other settings, or on several devices")
-    place, record = written_harness(arm_run.run, arm_run.prepared)
+    place, record = written_harness(arm_run.run, arm_run.prepared, warn)
     tasks = (
         f"{some(record['items'], 'item')} in {some(record['tasks'], 'task')}"
         if record["tasks"]

@@ -6,7 +6,6 @@ Exit codes: 0 fine, 2 an error that the user can fix (one message), 1 a bug, 130
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
+from prealign.cli import probe as probe_cli
 from prealign.cli.app import (
     Arm,
     Force,
@@ -27,6 +27,7 @@ from prealign.cli.app import (
     Seed,
     app,
     command,
+    command_line,
     guard,
     load,
     prepare_data,
@@ -35,6 +36,7 @@ from prealign.cli.app import (
 )
 from prealign.cli.running import print_results, run_recipe
 from prealign.cli.terminal import console, print_tables, say
+from prealign.errors import ResultsError
 from prealign.wording import some
 
 # Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
@@ -117,8 +119,7 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_j
     from prealign.report.tables.data import corpus, tokenizer
     from prealign.report.tables.external_retrieval import told_of_tests
 
-    settings = load(recipe, overrides)
-    prepared, _ = prepare_data(settings, out)
+    settings, prepared, _ = prepare_data(load(recipe, overrides), out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
         console.print(line, soft_wrap=True)
@@ -142,6 +143,9 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_j
 app.add_typer(lexicon_cli.group, name="lexicon")
 for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
     lexicon_cli.group.command()(guard(_verb))
+app.add_typer(probe_cli.group, name="probe")
+probe_cli.group.command()(guard(probe_cli.similarity))
+probe_cli.group.command()(guard(probe_cli.contamination))
 
 
 @command
@@ -193,6 +197,8 @@ def report(
     from prealign.report.results import Results
     from prealign.report.results_file import read_results
 
+    if markdown is not None and markdown.is_dir():
+        raise ResultsError(f"{markdown}: is a folder. Name the file to write, such as {markdown / 'README.md'}.")
     path = results / "results.json" if results.is_dir() else results
     content = Results(read_results(path))
     write_report(content, path.with_name("report.html"))
@@ -216,7 +222,7 @@ def merge(
     from prealign.run.merging import merge_results
 
     paths = [path / "results.json" if path.is_dir() else path for path in results]
-    merged = merge_results([(path, read_results(path)) for path in paths], shlex.join(["prealign", *sys.argv[1:]]))
+    merged = merge_results([(path, read_results(path)) for path in paths], command_line())
     place = out / "results.json" if out.is_dir() else out
     write_json(place, merged)
     runs = len({(row["arm"], row["seed"]) for row in merged["scores"]})
@@ -224,10 +230,39 @@ def merge(
 
 
 @command
+def clean(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them, without asking.")] = False,
+) -> None:
+    """Remove former stages and checkpoints, which a run sets aside when settings change. Shows their sizes first."""
+    import shutil
+
+    from prealign.errors import RunFolderError
+    from prealign.run.folder import RunFolder
+    from prealign.run.former import all_former, size
+
+    if not RunFolder(run).recipe.exists():
+        raise RunFolderError(f"{run}: not a run folder; name one, such as runs/demo.")
+    former = all_former(run)
+    for path in former:
+        console.print(f"{size(path):>16,} bytes  {path}", soft_wrap=True)
+    if not former:
+        console.print(f"{run}: no former stages: nothing to remove")
+    elif yes or (sys.stdin.isatty() and typer.confirm(f"Remove these {len(former)}?")):
+        for path in former:
+            shutil.rmtree(path)
+        for folder in {path.parent for path in former}:
+            folder.rmdir()
+        console.print(f"removed {len(former)}")
+    else:
+        console.print("nothing is removed; pass --yes to remove them")
+
+
+@command
 def env(as_json: Json = False) -> dict[str, Any]:
     """Print versions, processor and precision, to paste into a bug report."""
     from prealign.recipe.sections import Recipe, SourceText, TargetText
-    from prealign.run.experiment import provenance
+    from prealign.run.provenance import provenance
 
     blank = Recipe(name="env", source=SourceText(text=["-"]), targets=[TargetText(language="en-clone")])
     record = provenance(blank, "prealign env")

@@ -65,7 +65,7 @@ def init(
     if name is not None and not (target or lexicon or text_source or text_target):
         content, path = packaged_path(name).read_text(encoding="utf-8"), out or Path(f"{name}.yaml")
         _refuse_existing(path)
-        _write(path, content)
+        write_text(path, content)
         say(f"{path}: a copy of the packaged recipe. Next: prealign run {path}")
         return
     if name is not None or not (target and lexicon and text_source and text_target):
@@ -86,13 +86,6 @@ def _refuse_existing(path: Path) -> None:
         raise RecipeError(f"{path} exists already. Remove it, or write to another file with --out.")
 
 
-def _write(path: Path, content: str) -> None:
-    try:
-        write_text(path, content)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be written: {error.strerror}. Write to another file with --out.") from None
-
-
 def _write_for_files(
     path: Path, source: str, target: str, lexicon: list[Path], text_source: list[str], text_target: list[str]
 ) -> None:
@@ -111,6 +104,6 @@ def _write_for_files(
     sizes = guess(first, second)
     for problem in problems(first, second, words, mixed(first, second), sizes):
         warn(problem)
-    _write(path, recipe_text(f"{source}-{target}", path, first, second, words, sizes))
+    write_text(path, recipe_text(f"{source}-{target}", path, first, second, words, sizes))
     load(path, None)
     say(f"recipe  {path}\nNext: prealign run {path}")

@@ -50,7 +50,7 @@ def run_recipe(recipe: Path, overrides: list[str] | None, out: Path | None, forc
         print_results(results)
         for line in closing(results, folder, sys.argv[1:]):
             say(line)
-    refuse_unfinished(content["unfinished"], len(settings.arms) * len(settings.seeds))
+    refuse_unfinished(content.get("unfinished", []), len(settings.arms) * len(settings.seeds))
 
 
 def print_results(results: Results) -> None:

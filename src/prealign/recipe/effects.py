@@ -91,6 +91,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         yield "tokenizer.temperature: has no effect: the tokenizer of tokenizer.path learns no tokens"
     elif recipe.tokenizer.temperature != 1.0 and learned == 1:
         yield "tokenizer.temperature: has no effect: tokens are learned on one language"
+    if recipe.tokenizer.revision and not recipe.tokenizer.path:
+        yield "tokenizer.revision: has no effect: there is no tokenizer.path"
+    if recipe.model.revision and not (recipe.model.pretrained or recipe.model.config):
+        yield "model.revision: has no effect: there is no model.pretrained or model.config"
     for i, target in enumerate(recipe.targets):
         if not target.is_clone and target.share != TargetText.model_fields["share"].default:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"
@@ -117,6 +121,8 @@ def _of_stage_1(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
     given = [key for key in ("lr_scheduler_type", "lr_scheduler_kwargs") if key in recipe.trainer]
     if given and any(arm.align.until is not None for arm in aligned):
         yield f"trainer.{given[0]}: has no effect on stage 1, whose schedule follows from align.until"
+    if recipe.align.until is not None and all(arm.mixture.clone_in_source_ids for arm in aligned):
+        yield f"align.until: {recipe.align.until:g} has no effect: a clone with the source's ids has the source's words"
     if recipe.align.start and all(arm.anchor.enabled for arm in aligned):
         yield f"align.start: {recipe.align.start!r} has no effect: anchored rows start as their translations' rows"
     if recipe.align.lm_every > 1 and not any(arm.align.lm_weight for arm in aligned):

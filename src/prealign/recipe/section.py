@@ -15,6 +15,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
+"""Temperature of a softmax over cosines. Divided by less, they leave the range of float32; by more, they are all alike."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from prealign.errors import CorpusError
+from prealign.folders import tree
 from prealign.wording import some
 
 PREFIX = "hub:"
@@ -53,7 +54,7 @@ class HubText:
     def files(self) -> list[Path]:
         """Return the files of a local folder; none for a dataset on the hub."""
         folder = Path(self.path)
-        return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return tree(folder).files if folder.is_dir() else []
 
     def read(self, tell: Callable[[str], None]) -> Iterator[tuple[str, str]]:
         """Yield (document id, text); `tell` gets a summary at the end. Raises CorpusError for data that cannot be read."""

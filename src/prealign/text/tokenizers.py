@@ -34,7 +34,9 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
     if section.path is None:
         return train_tokenizer(texts, section.vocab_size)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(section.path, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            section.path, revision=section.revision or "main", trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
         absent = "" if Path(section.path).is_dir() else "there is no such folder here, and the hub did not have it: "
         raise TokenizerError(f"tokenizer.path {section.path!r} cannot be loaded: {absent}{error}") from None

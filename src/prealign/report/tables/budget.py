@@ -171,6 +171,22 @@ def mixture(results: Results) -> list[Table]:
     return [text_table(results, "What stage 2 read", means.index, columns, [note])]
 
 
+def parallel_text(results: Results) -> list[Table]:
+    """Return how much parallel text stage 2 read as documents, half of it in the source language; means over seeds."""
+    names = ["arm", "language", "documents", "tokens", "passes"]
+    rows = select(results.typed(DataFrame(results.section("bitext")).reindex(columns=names)), arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "language"], observed=True)[names[2:]].mean()
+    columns = {
+        "Pairs read": means["documents"].map(quantity),
+        "Tokens read": means["tokens"].map(quantity),
+        "Passes over its pairs": [f"{passes:,.2f}" for passes in means["passes"]],
+    }
+    note = "A pair is a document; its tokens are those of both languages. Pairs that a loss on sentences reads do not count."
+    return [text_table(results, "Parallel text read", means.index, columns, [note])]
+
+
 def _as_trained(results: Results, rows: DataFrame) -> DataFrame:
     """Scale what was read to the blocks of stage 2. Text is counted in stretches, which reach up to four million tokens
     further than the blocks."""

@@ -19,8 +19,10 @@ from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json, write_json
 from prealign.methods.switching.switch import IGNORE
 from prealign.recipe.validate import did_you_mean
-from prealign.run.folder import STAGE_FILE, alone_in, fingerprint, finished, run_stage
+from prealign.run.folder import STAGE_FILE, Tell, fingerprint, finished, run_stage, silent
+from prealign.run.locks import alone_in
 from prealign.run.stages import ArmRun
+from prealign.seals import damage
 from prealign.text.arrow import load_arrow
 
 FORMATS = ("arrow", "binary")
@@ -30,21 +32,27 @@ _COLUMNS = ("input_ids", "labels")
 _BATCH = 2**20  # tokens in memory at once
 
 
-def check_format(form: str) -> None:
-    """Raise RecipeError for a format that is none of FORMATS."""
+def check_target(out: Path, form: str) -> None:
+    """Raise RecipeError for an unknown format, RunFolderError for a folder that an export must not replace."""
     if form not in FORMATS:
         raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
-
-
-def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
-    """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
-
-    form: one of FORMATS. Raises RecipeError for another form or for more shards than blocks, RunFolderError if `out`
-    holds anything but an older export.
-    """
-    check_format(form)
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise RunFolderError(
+            f"{out}: is the working folder, or one above it, and an export replaces its folder. Name a new one with --out."
+        )
     if out.exists() and not (out.is_dir() and ((out / INDEX).exists() or not any(out.iterdir()))):
         raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
+
+
+def export_blocks(
+    arm: ArmRun, out: Path, *, form: str, shards: int, tell: Tell = silent
+) -> tuple[dict[str, Any], bool]:
+    """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
+
+    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises the errors of `check_target`, and
+    RecipeError for more shards than blocks.
+    """
+    check_target(out, form)
     folder = arm.folder("blocks")
     blocks, record = load_arrow(folder), read_json(folder / STAGE_FILE)
     if shards > len(blocks):
@@ -58,7 +66,9 @@ def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[di
         return {}
 
     with alone_in(out, patient=False):
-        fresh = finished(out, mark) is not None
+        fresh = finished(out, mark, read=None) is not None
+        if out.exists() and (damaged := damage(out, read=None)):
+            tell(f"damaged: {damaged}; the corpus is written again")
         if not fresh:
             run_stage(out, mark, write)
     return read_json(out / INDEX), not fresh

@@ -145,7 +145,7 @@ def _load(section: SourceText | TargetText, folder: Path) -> tuple[Dataset, list
         return {"notes": notes}
 
     # An empty fingerprint is enough: the scratch folder around it belongs to the fingerprint of the stage.
-    record = finished(folder, "") or run_stage(folder, "", work)
+    record = finished(folder, "", read=None) or run_stage(folder, "", work)
     return load_arrow(folder), record["notes"]
 
 
