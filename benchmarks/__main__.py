@@ -19,7 +19,7 @@ from benchmarks.material import DEMO, ROOT, Material
 from benchmarks.page import page, verdict
 from prealign.files import read_json, write_json, write_text
 from prealign.recipe.file import load_recipe
-from prealign.run.experiment import provenance
+from prealign.run.provenance import provenance
 
 BENCHMARKS = {
     "switching": switching,

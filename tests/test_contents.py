@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from prealign.contents import ContentCache, hash_contents
+from prealign.contents import ContentCache, _check, hash_contents
 
 
 def test_equal_bytes_have_equal_hashes_whatever_their_times(tmp_path: Path) -> None:
@@ -46,8 +46,12 @@ def test_a_cached_hash_is_that_of_the_file_through_every_change(tmp_path: Path) 
     time.sleep(2.1)
     old = ContentCache(kept)
     assert old.hashes([file]) == hash_contents([file])
-    cached = json.loads(kept.read_text())
-    kept.write_text(json.dumps({path: ["kept", *stats] for path, (_, *stats) in cached.items()}))
+    written = kept.read_text()
+    cached = {path: ["kept", *stats] for path, (_, *stats) in json.loads(written)["files"].items()}
+    for damaged in ("", "[]", written[:-20], written.replace(hash_contents([file])[0][1][:4], "0000"), '{"files": {}}'):
+        kept.write_text(damaged)
+        assert ContentCache(kept).hashes([file]) == hash_contents([file])
+    kept.write_text(json.dumps({"check": _check(cached), "files": cached}))
     assert ContentCache(kept).hashes([file]) == [(str(file), "kept")], "it is not read again"
     stats = file.stat()
     file.write_text("the new house")

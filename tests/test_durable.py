@@ -15,8 +15,10 @@ import pytest
 from prealign.durable import inside, make_folder, remove, remove_stale, rename, replacing, sync_tree, temporary
 from prealign.errors import DiskError, RunFolderError
 from prealign.files import write_json, write_lines, write_text
-from prealign.run.folder import RunFolder, alone_in, begin_stage, end_stage, run_stage, share_stage
-from prealign.training.checkpoints import WHOLE, keep_last, newest, seal
+from prealign.run.folder import RunFolder, begin_stage, end_stage, run_stage, share_stage
+from prealign.run.locks import alone_in
+from prealign.seals import WHOLE
+from prealign.training.checkpoints import keep_last, newest, seal_checkpoint
 
 
 class Disk:
@@ -27,7 +29,7 @@ class Disk:
         fsync = os.fsync
 
         def record(descriptor: int) -> None:
-            self.log.append(("sync", self._name(os.readlink(f"/proc/self/fd/{descriptor}"))))
+            self.log.append(("sync", self._name(Path(f"/proc/self/fd/{descriptor}").readlink())))
             fsync(descriptor)
 
         patch.setattr(os, "fsync", record)
@@ -108,13 +110,13 @@ def test_a_checkpoint_is_on_disk_before_its_seal_and_its_seal_before_older_ones_
         folder.mkdir()
         (folder / "weights").write_text(str(step))
     for step in (1, 2):
-        seal(disk.root / f"checkpoint-{step}", 1.0)
+        seal_checkpoint(disk.root / f"checkpoint-{step}", 1.0)
     disk.log.clear()
-    seal(disk.root / "checkpoint-3", 1.0)
+    seal_checkpoint(disk.root / "checkpoint-3", 1.0)
     keep_last(disk.root, 2)
     log = disk.log
-    assert log[0] == ("sync", "checkpoint-3/weights")
     sealed = places(log, "rename", f"checkpoint-3/{WHOLE}")[0]
+    assert places(log, "sync", "checkpoint-3/weights")[0] < sealed
     assert log[sealed + 1 : sealed + 3] == [("sync", "checkpoint-3"), ("sync", ".")]
     assert min(places(log, "remove", "")) > sealed + 2
     assert newest(disk.root) is not None and newest(disk.root).step == 3
@@ -125,7 +127,7 @@ def test_a_shared_stage_is_on_disk_before_it_has_its_name(disk: Disk) -> None:
     run_stage(disk.root / "a" / "align", "m", stage_work)
     (disk.root / "b").mkdir()
     disk.log.clear()
-    share_stage(disk.root / "b" / "align", disk.root / "a" / "align")
+    share_stage(disk.root / "b" / "align", disk.root / "a" / "align", "m")
     final = places(disk.log, "rename", "b/align.shared > b/align")[0]
     assert places(disk.log, "sync", "b/align.shared/sub/rows")[0] < final
     assert disk.log[final + 1] == ("sync", "b")
@@ -188,7 +190,7 @@ def test_a_link_in_place_of_a_stage_is_refused_and_not_followed(tmp_path: Path, 
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     if name == "align":
-        with pytest.raises(RunFolderError, match="leads to .*home. Nothing was changed"):
+        with pytest.raises(RunFolderError, match=r"leads to .*home\. Nothing was changed"):
             RunFolder(tmp_path / "run").stage("prealign", 0, "align")
     refused = 0
     for work in (
@@ -196,7 +198,7 @@ def test_a_link_in_place_of_a_stage_is_refused_and_not_followed(tmp_path: Path, 
         lambda: begin_stage(stage, "m"),
         lambda: begin_stage(stage, "other", anew=True),
         lambda: end_stage(stage, "new", {}),
-        lambda: share_stage(stage, other),
+        lambda: share_stage(stage, other, "m"),
     ):
         try:
             work()
@@ -250,7 +252,7 @@ def test_links_inside_a_stage_are_removed_and_not_what_they_point_to(tmp_path: P
 def test_checkpoints_that_are_links_are_not_followed(tmp_path: Path, elsewhere: Path) -> None:
     for step in (4, 5):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        seal(tmp_path / f"checkpoint-{step}", 1.0)
+        seal_checkpoint(tmp_path / f"checkpoint-{step}", 1.0)
     (tmp_path / "checkpoint-2").symlink_to(elsewhere)
     with pytest.raises(RunFolderError, match="checkpoint-2"):
         keep_last(tmp_path, 2)
@@ -310,7 +312,7 @@ def claimed(run: RunFolder) -> bool:
 def test_a_run_folder_is_known_without_its_recipe(tmp_path: Path, recipe: str | None, stage: str) -> None:
     run = RunFolder(tmp_path / "run")
     run.root.mkdir()
-    write_json(run.provenance, {})
+    write_json(run.hub, {})
     if stage == "begun":
         begin_stage(run.data / "tokens", "m")
     elif stage != "none":

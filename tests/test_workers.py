@@ -95,8 +95,12 @@ def everything(made: Recipe, folder: Path, arm: str) -> dict[str, Any]:
             found[name] = (rows.features, rows[:])
         elif path.name == "stage.json":
             record = toy_experiment.read_json(path)
-            found[name] = {key: value for key, value in record.items() if key != "seconds"}
-        elif path.name != "hashes.json":  # a cache, which leaves out files that are too new
+            found[name] = {key: value for key, value in record.items() if key not in ("seconds", "origin")}
+        elif path.name not in (
+            "hashes.json",
+            "recipe.yaml",
+            "whole.json",
+        ):  # a cache, and what holds times and processes
             found[name] = path.read_bytes()
     return found
 

@@ -5,17 +5,21 @@
 2. Hashes are cached by path, size, mtime, ctime and inode. Every edit sets the ctime, even one that restores the mtime.
 3. A hash is not cached if the ctime is less than two seconds old: file system clocks are coarse, so a second edit could
    get the same times.
+4. A damaged cache is not used.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import xxhash
 
+from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json
+from prealign.folders import tree
 
 Contents = Callable[[Iterable[Path]], list[tuple[str, str]]]
 """A function from files and folders to (path, content hash) of each file."""
@@ -31,7 +35,7 @@ _Stats = list[int]
 
 
 class ContentCache:
-    """Content hashes, cached in a JSON file: path -> [hash, size, mtime, ctime, inode]."""
+    """Content hashes, cached in a JSON file: a check of its content, and path -> [hash, size, mtime, ctime, inode]."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,8 +47,7 @@ class ContentCache:
         if not files:
             return []
         if self._known is None:
-            kept = read_json(self._path) if self._path.exists() else {}
-            self._known = {path: (content, stats) for path, (content, *stats) in kept.items()}
+            self._known = _read(self._path)
         hashes, changed = [], False
         for file in files:
             now, stats = time.time_ns(), _stats(file)
@@ -55,8 +58,24 @@ class ContentCache:
                     self._known[str(file)], changed = (content, stats), True
             hashes.append((str(file), content))
         if changed and self._path.parent.exists():
-            write_json(self._path, {path: [content, *stats] for path, (content, stats) in self._known.items()})
+            kept = {path: [content, *stats] for path, (content, stats) in self._known.items()}
+            write_json(self._path, {"check": _check(kept), "files": kept})
         return hashes
+
+
+def _read(path: Path) -> dict[str, tuple[str, _Stats]]:
+    """Return the cached hashes; none if the file is missing or damaged: a wrong hash would outdate finished stages."""
+    try:
+        cache = read_json(path)
+        if cache["check"] == _check(cache["files"]):
+            return {file: (content, stats) for file, (content, *stats) in cache["files"].items()}
+    except (OSError, RunFolderError, KeyError, TypeError, ValueError, AttributeError):
+        pass
+    return {}
+
+
+def _check(kept: object) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(kept, sort_keys=True).encode())
 
 
 def hash_contents(paths: Iterable[Path]) -> list[tuple[str, str]]:
@@ -65,8 +84,7 @@ def hash_contents(paths: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
-    return [file for file in found if file.is_file()]
+    return [file for path in paths for file in (tree(path).files if path.is_dir() else [path]) if file.is_file()]
 
 
 def _stats(file: Path) -> _Stats:

@@ -58,6 +58,11 @@ def step_counter(stage: str, steps: int, on_progress: OnProgress) -> Callable[[]
     return advance
 
 
+def notes(stage: str, on_progress: OnProgress) -> Callable[[str], None]:
+    """Return a function that reports a note on a stage."""
+    return lambda note: on_progress(Progress(stage, 0, 1, note=note))
+
+
 @dataclass(frozen=True)
 class Event:
     """An event of one arm and seed, for display. At the end of the arm either `stages` or `unfinished` is set.

@@ -187,16 +187,21 @@ def test_a_bad_header_is_an_error_that_shows_a_good_one(tmp_path: Path, header: 
         ([], "not a JSON object"),
     ],
 )
-def test_a_malformed_group_is_skipped_and_named(tmp_path: Path, record: object, reason: str) -> None:
+def test_a_malformed_group_is_an_error_that_names_its_line(tmp_path: Path, record: object, reason: str) -> None:
     good = [{"word": f"w{i}", "translations": {"de": ["b"]}} for i in range(100)]
     path = tmp_path / "lexicon.jsonl"
     path.write_text("\n".join(map(json.dumps, [HEADER, *good, record])), encoding="utf-8")
-    loaded = Lexicon.load(path)
-    assert [group.word for group in loaded] == [f"w{i}" for i in range(100)]
-    assert loaded.report is not None
-    (line,) = loaded.report.malformed
-    assert line.line == 102
-    assert reason in line.reason
+    with pytest.raises(LexiconError, match=r"lexicon\.jsonl:102: .*The lexicon is damaged") as error:
+        Lexicon.load(path)
+    assert reason in str(error.value)
+
+
+def test_a_line_that_is_not_utf8_is_an_error_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.jsonl"
+    good = json.dumps({"word": "a", "translations": {"de": ["b"]}})
+    path.write_bytes(f"{json.dumps(HEADER)}\n{good}\n".encode() + b'{"word": "\xff", "translations": {"de": ["b"]}}\n')
+    with pytest.raises(LexiconError, match=r"lexicon\.jsonl:3: not UTF-8"):
+        Lexicon.load(path)
 
 
 # --- groups and construction ----------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pandas import DataFrame
 
 import synthetic_results as synthetic
-from prealign.errors import PrealignError
+from prealign.errors import PrealignError, ResultsError
 from prealign.recipe.arms import ARMS
 from prealign.report.estimates import Estimate, estimate, estimates
 from prealign.report.results import Results, language_label, select
@@ -182,3 +183,50 @@ def test_the_main_arm_is_not_the_best_but_the_one_asked_about() -> None:
 def test_targets_come_before_the_source_and_have_names() -> None:
     assert Results(synthetic.results()).languages == ["en-clone", "en"]
     assert [language_label(tag) for tag in ("en-clone", "de", "xx")] == ["English-Clone", "German", "xx"]
+
+
+WRONG: list[tuple[tuple[str | int, ...], object]] = [
+    (("name",), 5),
+    (("recipe",), []),
+    (("recipe", "arms"), "joint"),
+    (("recipe", "seeds"), ["0"]),
+    (("environment",), "cpu"),
+    (("arms",), ["joint"]),
+    (("scores", 0, "arm"), None),
+    (("scores", 0, "seed"), "0"),
+    (("scores", 0, "value"), "12.5"),
+    (("scores", 0, "layer"), 1.5),
+    (("budget", 0, "flops"), None),
+    (("history", 0, "points"), {}),
+    (("history", 0, "points", 0), None),
+    (("history", 0, "points", 0, "validation"), [1.0]),
+    (("corpus",), {"en": {"train": 3}}),
+    (("lexicon",), {"reading": [{"target": 3}]}),
+    (("tokenizer",), {"held_out": {"en": {"bytes": "x"}}}),
+    (("tests",), {"dictionaries": [{"dropped": []}]}),
+    (("parts",), [{"environment": None}]),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG, ids=lambda part: str(part)[:40])
+def test_a_value_of_another_type_is_named_with_its_place(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    content: Any = json.loads(json.dumps(synthetic.whole()))
+    inside: Any = content
+    for part in place[:-1]:
+        inside = inside[part]
+    inside[place[-1]] = value
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+    with pytest.raises(ResultsError, match=r"results\.json: not a results\.json of schema") as error:
+        read_results(tmp_path / "results.json")
+    assert shown.split("[")[0].split(".")[0] in str(error.value)
+
+
+def test_what_prealign_writes_has_the_types_of_the_schema(tmp_path: Path) -> None:
+    for path in sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/results.json")):
+        assert path.parent.name == "performance" or read_results(path)["scores"] is not None
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ResultsError, match=r"deep\.json"):
+        read_results(tmp_path / "deep.json")

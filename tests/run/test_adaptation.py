@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 import toy_experiment
 import toys
-from prealign.files import read_json, write_json
+from prealign.files import read_json
 from prealign.methods.alignment.words import word_forms
 from prealign.methods.vocabulary.parametrised import export_plain
 from prealign.recipe.arms import with_settings
@@ -170,7 +170,6 @@ def test_a_frozen_body_is_that_of_the_base_after_stage_1_and_moves_in_stage_2(ar
 def test_budgets_match_and_results_tell_what_was_extended_and_frozen(arms: dict[str, ArmRun]) -> None:
     arm = arms["prealign"]
     run, made = arm.run, arm.base
-    write_json(run.provenance, {"created": "", "command": "", "environment": {}})
     marks = {(name, 0): own.marks() for name, own in arms.items()}
     results = collect_results(made, arm.prepared, run, marks)
     spent = {name: sum(row["flops"] for row in results["budget"] if row["arm"] == name) for name in arms}

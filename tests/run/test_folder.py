@@ -17,7 +17,8 @@ from prealign.files import read_json, write_json, write_text
 from prealign.recipe.file import dump_recipe
 from prealign.recipe.section import Section
 from prealign.recipe.sections import Recipe
-from prealign.run.folder import FORMAT, RunFolder, alone_in, begin_stage, fingerprint, finished, run_stage, share_stage
+from prealign.run.folder import FORMAT, RunFolder, begin_stage, fingerprint, finished, run_stage, share_stage
+from prealign.run.locks import alone_in
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4),
@@ -133,6 +134,7 @@ def test_a_stage_is_recorded_and_fresh_while_its_fingerprint_holds(tmp_path: Pat
     assert set(files(tmp_path)) == {
         "arms/joint/seed-0/pretrain/result.txt",
         "arms/joint/seed-0/pretrain/stage.json",
+        "arms/joint/seed-0/pretrain/whole.json",
     }
 
 
@@ -141,7 +143,7 @@ def test_work_done_again_replaces_all_of_the_former(tmp_path: Path) -> None:
     run_stage(stage, "m1", write_result("one"))
     (stage / "old.txt").write_text("old")
     run_stage(stage, "m2", write_result("two"))
-    assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json"}
+    assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json", "align/whole.json"}
     assert finished(stage, "m2") == {"fingerprint": "m2", "text": "two"}
 
 
@@ -173,7 +175,7 @@ def test_what_a_failure_left_behind_is_not_in_the_next_attempt(tmp_path: Path) -
         run_stage(stage, "m", fail)
     assert not stage.exists()
     run_stage(stage, "m", write_result("whole"))
-    assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json"}
+    assert set(files(tmp_path)) == {"align/result.txt", "align/stage.json", "align/whole.json"}
 
 
 def test_scratch_that_is_removed_by_half_does_not_count_as_whole(
@@ -199,8 +201,8 @@ def test_a_shared_stage_is_a_copy_that_takes_no_space(tmp_path: Path) -> None:
     first, second = run.stage("prealign", 0, "align"), run.stage("prealign_no_cs", 0, "align")
     run_stage(first, "m", write_result("one"))
     run_stage(second, "old", write_result("old"))
-    share_stage(second, first)
-    share_stage(second, first)
+    share_stage(second, first, "m")
+    share_stage(second, first, "m")
     assert finished(second, "m") == finished(first, "m") is not None
     assert (first / "result.txt").samefile(second / "result.txt")
     assert not second.with_name("align.partial").exists()
@@ -210,7 +212,7 @@ def test_a_shared_stage_is_a_copy_that_takes_no_space(tmp_path: Path) -> None:
 def test_stages_that_were_shared_part_when_one_is_made_again(tmp_path: Path, again: str) -> None:
     folders = {"first": tmp_path / "a" / "align", "second": tmp_path / "b" / "align"}
     run_stage(folders["first"], "m", write_result("one"))
-    share_stage(folders["second"], folders["first"])
+    share_stage(folders["second"], folders["first"], "m")
     run_stage(folders[again], "n", write_result("two"))
     (other,) = (folder for name, folder in folders.items() if name != again)
     assert finished(folders[again], "n") == {"fingerprint": "n", "text": "two"}
@@ -220,7 +222,7 @@ def test_stages_that_were_shared_part_when_one_is_made_again(tmp_path: Path, aga
 
 def test_nothing_cannot_be_shared(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        share_stage(tmp_path / "b", tmp_path / "gone")
+        share_stage(tmp_path / "b", tmp_path / "gone", "m")
     assert finished(tmp_path / "b", "m") is None
 
 
@@ -240,7 +242,7 @@ def test_the_finished_stages_of_a_run(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from prealign.run.folder import alone_in
+from prealign.run.locks import alone_in
 with alone_in(Path(sys.argv[1]), patient=False):
     print("held", flush=True)
     time.sleep(600)
@@ -252,7 +254,7 @@ def test_a_folder_is_one_processes_until_that_ends_however_it_ends(tmp_path: Pat
     with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with (
-            pytest.raises(RunFolderError, match="seed-0: another process is at work there"),
+            pytest.raises(RunFolderError, match=rf"seed-0: another process is at work there \(process {other.pid} on"),
             alone_in(folder, patient=False),
         ):
             pass
@@ -279,7 +281,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         5,
-        "ec311b59852dc63e",
+        "2b15a579d96f0fdf",
     )
 
 

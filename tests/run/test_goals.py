@@ -116,7 +116,6 @@ def test_the_user_is_told_what_was_reached_and_its_price(done: Run) -> None:
 def test_results_and_page_tell_it(done: Run) -> None:
     done.recipe = done.recipe.model_copy(update={"seeds": [0]})
     marks = {(name, 0): arm.marks() for name, arm in done.arms.items()}
-    (done.run.root / "provenance.json").write_text('{"created": "", "command": "", "environment": {}}')
     content = collect_results(done.recipe, done.data, done.run, marks)
     rows = {row["arm"]: row for row in content["alignment"]}
     assert rows.keys() == {"prealign", "fixed"} and rows["prealign"]["value"] >= 0.8

@@ -14,6 +14,7 @@ import synthetic_results as synthetic
 import toy_experiment
 from prealign.cli.main import app
 from prealign.errors import ResultsError
+from prealign.events import silent
 from prealign.files import write_json
 from prealign.recipe.arms import with_settings
 from prealign.report.page import write_markdown
@@ -22,6 +23,8 @@ from prealign.report.results_file import Content, read_results
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 from prealign.run.merging import merge_results
+from prealign.run.results import collect_results
+from prealign.run.stages import ArmRun
 
 Collect = Callable[..., tuple[Path, Content]]
 
@@ -34,14 +37,17 @@ def collect(tmp_path_factory: pytest.TempPathFactory) -> Collect:
     whole["family"] = whole["arms"]
     recipe = toy_experiment.recipe(folder, **whole)
 
-    def results(**settings: Any) -> tuple[Path, Content]:
-        command = f"prealign run toy.yaml {settings}"
-        chosen = with_settings(recipe, whole | settings)
-        run = RunFolder(folder / "run")
-        run_experiment(chosen, run, lambda _: None, command=command)
-        return folder / f"{len(list(folder.iterdir()))}.json", read_results(run.results)
+    run_experiment(recipe, RunFolder(folder / "run"), lambda _: None, command="prealign run toy.yaml")
 
-    results()
+    def results(**settings: Any) -> tuple[Path, Content]:
+        chosen = with_settings(recipe, whole | settings)
+        prepared, run = toy_experiment.prepared(chosen, folder / "run")
+        arms = [ArmRun(arm, seed, chosen, prepared, run, silent) for seed in chosen.seeds for arm in chosen.arms]
+        content = collect_results(chosen, prepared, run, {(arm.arm, arm.seed): arm.marks() for arm in arms})
+        path = folder / f"{len(list(folder.iterdir()))}.json"
+        write_json(path, content | {"command": f"prealign run toy.yaml {settings}"})
+        return path, read_results(path)
+
     return results
 
 

@@ -220,11 +220,11 @@ def test_wrong_translations_are_for_training_alone(made: tuple[Prepared, Recipe,
 
 
 def test_a_run_has_nothing_but_what_is_named(made: tuple[Prepared, Recipe, Path]) -> None:
-    folder = made[2] / "run"
-    assert {path.name for path in folder.iterdir()} == {"data", "data.lock"}
+    folder, ends = made[2] / "run", {"recipe.yaml", "stage.json", "whole.json"}
+    assert {path.name for path in folder.iterdir()} == {"data", "data.lock", "using"}
     assert {path.name: {inner.name for inner in path.iterdir()} for path in (folder / "data").iterdir()} == {
-        "tokens": {"tokenizer", "en", "en-clone", "de", "words.json", "segmented-words.json", "stage.json"},
-        "lexicon": {"lexicon.jsonl", "stage.json"},
+        "tokens": {"tokenizer", "en", "en-clone", "de", "words.json", "segmented-words.json", *ends},
+        "lexicon": {"lexicon.jsonl", *ends},
     }
 
 

@@ -21,7 +21,7 @@ import tokenizers_in_memory as memory
 import toy_experiment
 import toys
 from prealign.errors import DataError, LexiconError
-from prealign.files import read_json, write_json
+from prealign.files import read_json
 from prealign.lexicon import Group, Lexicon
 from prealign.lexicon.forms import inflected
 from prealign.methods.switching.rewriting import CodeSwitching
@@ -236,7 +236,6 @@ def test_a_clone_has_the_sentences_of_its_source(tmp_path: Path) -> None:
 
 def test_results_hold_what_was_tested_and_read(arms: dict[str, ArmRun]) -> None:
     arm = arms["joint"]
-    write_json(arm.run.provenance, {"created": "now", "command": "x", "environment": {}})
     marks = {(name, 0): own.marks() for name, own in arms.items()}
     found = json.loads(json.dumps(collect_results(arm.base, arm.prepared, arm.run, marks)))
     assert found["tests"] == arm.prepared.record["tests"]

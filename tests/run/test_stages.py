@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import toy_experiment
 from prealign.errors import DataError, RecipeError, RunFolderError
-from prealign.files import read_json, write_json
+from prealign.files import read_json
 from prealign.methods.alignment.objective import WordFormAlignment
 from prealign.methods.flops import training_flops
 from prealign.recipe.arms import resolve_arm, with_settings
@@ -392,7 +392,12 @@ def test_transfer_is_a_stage_of_its_own(tmp_path: Path, name: str) -> None:
     arm = transfer_arm(tmp_path, name)
     assert arm.execute()["transfer"]
     found = record(arm, "transfer")
-    assert sorted(path.name for path in arm.folder("transfer").iterdir()) == ["stage.json", "transfer.json"]
+    assert sorted(path.name for path in arm.folder("transfer").iterdir()) == [
+        "recipe.yaml",
+        "stage.json",
+        "transfer.json",
+        "whole.json",
+    ]
     keys = {(s["condition"], s["language"], s["metric"]) for s in found["scores"]}
     mixed = ("en>en-clone", "en-clone>en")
     assert keys == {(task, "en-clone", "transfer_gap") for task in ("pairs", "parity")} | {
@@ -413,7 +418,6 @@ def test_transfer_is_a_stage_of_its_own(tmp_path: Path, name: str) -> None:
     if name == "merged_ids":
         gaps = [(s["value"], s["low"], s["high"]) for s in found["scores"] if s["metric"] == "transfer_gap"]
         assert gaps == [(0, 0, 0)] * 2
-    write_json(arm.run.provenance, {"created": "now", "command": "x", "environment": {}})
     results = collect_results(arm.base, arm.prepared, arm.run, {(name, 0): arm.marks()})
     assert results["transfer"] == [
         {"arm": name, "seed": 0, "task": "pairs", "train_examples": 8, "tested": 0, "truncated": cut}

@@ -68,10 +68,10 @@ def interrupt(arm: ArmRun, steps: int, at: int) -> None:
 
 
 def state(arm: ArmRun, stage: str) -> tuple[bytes, dict[str, Any]]:
-    """The weights and the record of a stage, but for its seconds."""
+    """The weights and the record of a stage, but for its times."""
     folder = arm.folder(stage)
     record = read_json(folder / STAGE_FILE)
-    assert record.pop("seconds") > 0
+    assert record.pop("seconds") > 0 and record.pop("origin")["created"]
     return (folder / "model.safetensors").read_bytes(), record
 
 
@@ -226,12 +226,20 @@ def test_a_run_with_torn_checkpoints_and_one_with_other_settings(tmp_path: Path)
     assert state(broken(), "align") == state(whole, "align")
 
     notes.clear()
-    for settings in ({"align__temperature": 0.2}, {"align__learning_rate": 2e-2}):
+    (hot, fast) = ({"align__temperature": 0.2}, {"align__learning_rate": 2e-2})
+    for settings in (hot, fast):
         interrupt(broken(**settings), 5, 5)
-    removed = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
-    assert notes == [removed], "a checkpoint of another fingerprint is not gone on from"
-    broken(align__learning_rate=2e-2).execute(last="align", force=True)
-    assert notes == [removed] * 2, "nor is any if all is to be done again"
+    kept = scratch.parent.with_name("align.former")
+    (partial,) = kept.iterdir()
+    assert any("checkpoints of other settings" in note and str(partial) in note for note in notes)
+    assert not any("goes on from" in note for note in notes), "a checkpoint of another fingerprint is not gone on from"
+    interrupt(broken(**hot), 5, 5)
+    assert "goes back to the checkpoints of these settings, kept earlier" in notes
+    assert notes[-1] == "goes on from the checkpoint of step 4"
+    broken(**hot).execute(last="align", force=True)
+    assert "its checkpoints are removed, as --force says: it starts anew" in notes
+    broken(**fast).execute(last="align")
+    assert notes.count("goes on from the checkpoint of step 4") == 2
     assert state(broken(), "align")[0] != state(whole, "align")[0]
 
 

@@ -5,6 +5,7 @@ Exit codes: 0 fine, 2 an error that the user can fix (one message), 1 a bug, 130
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -75,6 +76,11 @@ def options(
 def debugging() -> bool:
     """Whether errors show their traceback: `--debug` stands anywhere in the command."""
     return "--debug" in sys.argv
+
+
+def command_line() -> str:
+    """Return the command line, for the provenance of what it makes."""
+    return shlex.join(["prealign", *sys.argv[1:]])
 
 
 def command(verb: Callable[..., Any]) -> Callable[..., None]:
@@ -164,22 +170,27 @@ def run_one_arm(
 def open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None) -> Any:
     """Load a recipe, prepare its data and return the `ArmRun` of an arm and seed."""
     from prealign.events import silent
+    from prealign.recipe.arms import resolve_arm
     from prealign.run.stages import ArmRun
 
     settings = load(path, overrides)
-    prepared, folder = prepare_data(settings, out)
+    resolve_arm(settings, arm)  # an unknown name must fail before any work
+    settings, prepared, folder = prepare_data(settings, out)
     chosen = settings.seeds[0] if seed is None else seed
-    return ArmRun(arm, chosen, settings, prepared, folder, silent, devices=launch.count())
+    common: dict[str, Any] = {"devices": launch.count(), "command": command_line()}
+    return ArmRun(arm, chosen, settings, prepared, folder, silent, **common)
 
 
-def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any]:
-    """Prepare the data of a recipe, with progress. Returns `Prepared` and the `RunFolder`."""
+def prepare_data(settings: Any, out: Path | None) -> tuple[Any, Any, Any]:
+    """Prepare the data of a recipe, with progress. Returns the recipe with the commits of hub ids, `Prepared` and the
+    `RunFolder`.
+    """
     from prealign.run.experiment import open_run
     from prealign.run.folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / settings.name)
     with Watch(console) as watch:
-        return open_run(settings, folder, watch.show), folder
+        return *open_run(settings, folder, watch.show, command_line()), folder
 
 
 def warn(text: str) -> None:
@@ -187,12 +198,13 @@ def warn(text: str) -> None:
     console.print(Text.assemble(("warning", "yellow"), f" {text}"), soft_wrap=True)
 
 
-def load(path: Path, overrides: list[str] | None, tell: Callable[[str], None] = warn) -> Any:
-    """Return the recipe of a file, and tell of settings without effect."""
+def load(path: Path, overrides: list[str] | None, tell: Callable[[str], None] = warn, *, files: bool = True) -> Any:
+    """Return the recipe of a file, and tell of settings without effect. files: what it names must be here."""
     from prealign.recipe.effects import ineffective
     from prealign.recipe.file import load_recipe
+    from prealign.run.paths import path_problems
 
-    settings = load_recipe(path, overrides or ())
+    settings = load_recipe(path, overrides or (), path_problems if files else lambda _: ())
     for warning in ineffective(settings):
         tell(warning)
     return settings

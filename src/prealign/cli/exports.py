@@ -11,6 +11,7 @@ import typer
 from prealign.cli.app import Arm, Out, Overrides, RecipePath, Seed, command, open_arm, run_one_arm, warn
 from prealign.cli.terminal import console
 from prealign.errors import RecipeError, RunFolderError
+from prealign.wording import some
 
 
 @command
@@ -30,8 +31,9 @@ def switch(
 
     check_target(out, form)
     arm_run = run_one_arm(recipe, overrides, arm, seed, run, "blocks")
-    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards))
-    size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
+    index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards, tell=warn))
+    labelled = index["supervised"] / index["tokens"]
+    size = f"{some(index['blocks'], 'block')} of {index['context']:,} tokens, {labelled:.1%} of them"
     console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
 
 
@@ -42,6 +44,7 @@ def harness(
     """Export tokenizer and tasks for lm-evaluation-harness, and print the command that tests a trained arm."""
     from prealign.run.export.harness import harness_command, written_harness
     from prealign.run.folder import finished
+    from prealign.seals import damage
 
     arm_run = open_arm(recipe, overrides, arm, seed, out)
     checkpoint = arm_run.final_folder
@@ -49,15 +52,19 @@ def harness(
         raise RunFolderError(
             f"{checkpoint}: not trained yet. Run `prealign pretrain` first, with the same recipe and options."
         )
+    if damaged := damage(checkpoint, read=None):
+        raise RunFolderError(f"damaged: {damaged}. Run `prealign pretrain` again, with the same recipe and options.")
     if not finished(checkpoint, arm_run.marks()[checkpoint.name]):
         warn("the model was trained with other settings, or on several devices")
-    place, record = written_harness(arm_run.run, arm_run.prepared)
+    place, record = written_harness(arm_run.run, arm_run.prepared, warn)
     tasks = (
-        f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
+        f"{some(record['items'], 'item')} in {some(record['tasks'], 'task')}"
+        if record["tasks"]
+        else "no `knowledge`, so no tasks"
     )
     console.print(f"{tasks}; the tokenizer for lm-eval → {place}", soft_wrap=True)
     if number := record["otherwise"]:
-        warn(f"lm-eval splits {number:,} items into other tokens than `prealign evaluate`")
+        warn(f"lm-eval splits {some(number, 'item')} into other tokens than `prealign evaluate`")
     typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
 
 

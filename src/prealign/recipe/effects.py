@@ -90,6 +90,10 @@ def _unused(recipe: Recipe) -> Iterator[str]:
         yield "tokenizer.temperature: has no effect: the tokenizer of tokenizer.path learns no tokens"
     elif recipe.tokenizer.temperature != 1.0 and learned == 1:
         yield "tokenizer.temperature: has no effect: tokens are learned on one language"
+    if recipe.tokenizer.revision and not recipe.tokenizer.path:
+        yield "tokenizer.revision: has no effect: there is no tokenizer.path"
+    if recipe.model.revision and not (recipe.model.pretrained or recipe.model.config):
+        yield "model.revision: has no effect: there is no model.pretrained or model.config"
     for i, target in enumerate(recipe.targets):
         if not target.is_clone and target.share != TargetText.model_fields["share"].default:
             yield f"targets.{i}.share: {target.share} has no effect: only a clone takes a share"

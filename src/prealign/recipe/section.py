@@ -40,11 +40,18 @@ def _name(text: str) -> str:
     return text
 
 
+def tag_fault(text: str) -> str | None:
+    """Return what is wrong with a language tag; None if it is one."""
+    if is_tag(text):
+        return None
+    near = tag_of_name(text)
+    meant = f"; did you mean {near!r}?" if near else ", such as en, de-AT or zh-Hant"
+    return f"{shown(text)} is not a language tag{meant}"
+
+
 def _tag(text: str) -> str:
-    if not is_tag(text):
-        near = tag_of_name(text)
-        meant = f"; did you mean {near!r}?" if near else ", such as en, de-AT or zh-Hant"
-        raise ValueError(f"{shown(text)} is not a language tag{meant}")
+    if fault := tag_fault(text):
+        raise ValueError(fault)
     return text
 
 

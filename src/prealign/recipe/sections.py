@@ -34,8 +34,8 @@ class SourceText(Section):
     """Language tag, such as `en`."""
     text: list[str] = Field(min_length=1)
     """Files, folders or globs (.txt; .html, .htm or .xhtml; .jsonl with one document per line, key `text`; each may be
-    gzipped), `package:NAME` (the .txt files of a Python package), or `hub:OWNER/NAME` (a dataset, see
-    `prealign.text.hub`)."""
+    gzipped; links are followed, and each folder is read once), `package:NAME` (the .txt files of a Python package), or
+    `hub:OWNER/NAME` (a dataset, see `prealign.text.hub`)."""
     documents: Literal["file", "line"] = "file"
     """Whether each text or HTML file is one document, or each line of it (in HTML: each paragraph)."""
 
@@ -88,6 +88,8 @@ class TokenizerSection(Section):
 
     path: str | None = None
     """Folder or hub id of a pretrained fast tokenizer. null: train a byte-level BPE."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id `path`. null: main. A run records and keeps its commit."""
     vocab_size: Positive = 4000
     """Vocabulary size of the trained BPE, in tokens. It has no effect with `path`."""
     bos: bool | None = None
@@ -206,6 +208,8 @@ class ModelSection(Section):
     """Folder or hub id of a Hugging Face config. The model starts with random weights."""
     pretrained: str | None = None
     """Folder or hub id of a pretrained checkpoint. It also needs `tokenizer.path`."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id in `config` or `pretrained`. null: main. A run records and keeps its commit."""
     tie_embeddings: bool = False
     """Whether input and output embedding share one matrix. Presets only; other models follow their config."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"

@@ -110,7 +110,8 @@ def _context(results: Results) -> dict[str, Any]:
         "main_tables": main_tables(results),
         "more_tables": [
             *retrieval.retrieval(results, "csls_p_at_1"), *retrieval.retrieval_by_subwords(results),
-            *budget.mixture(results), *data.corpus(content), *data.tokenizer(content), *data.lexicon(content),
+            *budget.mixture(results), *budget.parallel_text(results),
+            *data.corpus(content), *data.tokenizer(content), *data.lexicon(content),
         ],
         "provenance": [*_provenance(content), *_signatures(results)],
         "recipe": yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),

@@ -1,7 +1,7 @@
 """Reading a results.json: the checked content, as nested plain data.
 
 1. The file must be JSON of this version's schema.
-2. Every section must be a list of objects with the keys that the report needs.
+2. Every section must be a list of objects with the keys that the report needs, of their types (`report.schema`).
 3. No two scores may share an identity (arm, seed, task, language, metric, condition, layer, stage, split).
 
 The first failing step ends the check. Its error names the file and lists up to five problems.
@@ -18,6 +18,7 @@ from typing import Any
 from prealign.errors import ResultsError
 from prealign.evaluation.score import SCHEMA
 from prealign.files import plain_bytes
+from prealign.report.schema import type_problems
 
 Content = dict[str, Any]
 Row = dict[str, Any]
@@ -47,6 +48,8 @@ def read_results(path: Path) -> Content:
         raise ResultsError(f"{path}: cannot be read ({error.strerror}); `prealign run` writes it") from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not UTF-8 text (byte {error.start}); is it a results.json?") from error
+    except RecursionError as error:
+        raise ResultsError(f"{path}: nested too deeply; is it a results.json?") from error
     except json.JSONDecodeError as error:
         raise ResultsError(f"{path}:{error.lineno}: not JSON ({error.msg}); run `prealign run` again") from error
     if problems := _problems(content):
@@ -68,7 +71,7 @@ def _problems(content: object) -> list[str]:
             found.append(f"`{section}` is not a list of objects")
             continue
         found += [f"{section}[{i}]: `{key}` is missing" for i, row in enumerate(rows) for key in keys if key not in row]
-    return found or _duplicates(content["scores"])
+    return found or type_problems(content) or _duplicates(content["scores"])
 
 
 def _duplicates(scores: Sequence[Row]) -> list[str]:

@@ -21,7 +21,7 @@ from prealign.lexicon import Lexicon
 from prealign.lexicon.forms import INFLECTED, RESPELLED, inflected, respelled
 from prealign.lexicon.normalise import key_of
 from prealign.recipe.sections import Recipe
-from prealign.run.folder import finished
+from prealign.run.folder import finished, recorded
 from prealign.run.preparation.dictionaries import tested_words
 from prealign.run.reading import mixture_languages
 from prealign.text.arrow import load_arrow
@@ -62,7 +62,8 @@ class Prepared:
 
     def is_current(self) -> bool:
         """Whether the folders still hold these data. Another command may have replaced them."""
-        return all(finished(self.folder / stage, mark) for stage, mark in self.record["stages"].items())
+        stages = self.record["stages"].items()
+        return all(recorded(self.folder / stage).get("fingerprint") == mark for stage, mark in stages)
 
     @property
     def tokenizer_folder(self) -> Path:

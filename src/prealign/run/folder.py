@@ -1,8 +1,9 @@
 """The layout of a run folder, and the life of a stage.
 
-    RUN/recipe.yaml, provenance.json, results.json, report.html
+    RUN/recipe.yaml, results.json, report.html
+    RUN/hub.json: commits of what the recipe names on the Hugging Face Hub (`prealign.run.revisions`)
     RUN/hashes.json: content hashes of the files that the recipe names (`prealign.contents`)
-    RUN/data.lock, arms/ARM/seed-N.lock: held while a process works there
+    RUN/data.lock, results.json.lock, arms/ARM/seed-N.lock, using/: locks (`prealign.run.locks`)
     RUN/data/tokens/: tokenizer/, LANGUAGE/SPLIT/, words.json, segmented-words.json, new-tokens.json
     RUN/data/lexicon/: lexicon.jsonl, tests.jsonl, target-words.json
     RUN/data/facts/: LANGUAGE/facts/, questions.jsonl, lexicon.jsonl (that of data/lexicon plus the names of the facts)
@@ -10,13 +11,16 @@
     RUN/harness/tokenizer/, tasks/: for lm-evaluation-harness
 
 1. A stage writes into `STAGE.partial`.
-2. At its end its files are synced to disk. Then it writes `stage.json`: its fingerprint and its record.
+2. At its end its files are synced to disk. Then it writes `stage.json`: its fingerprint and its record. Then the folder is
+   sealed (`prealign.seals`).
 3. Its scratch is removed, and the folder is renamed to `STAGE`. A folder with its final name is therefore complete, also
    after a power loss, and no checkpoint is removed before the weights are on disk.
-4. A stage is *fresh* while its fingerprint equals that of its settings, its input files and the stages it reads.
+4. A stage is *fresh* while its fingerprint equals that of its settings, its input files and the stages it reads, and
+   while its files are as they were sealed.
+5. A stage that is replaced is removed, or set aside if it took long to make (`prealign.run.former`).
 
-`STAGE.partial/scratch` (for example checkpoints, `prealign.training.checkpoints`) outlives a killed attempt as long as
-the fingerprint in its `begun.json` stays the same. It is removed when the stage is complete.
+`STAGE.partial/scratch` (for example checkpoints, `prealign.training.checkpoints`) outlives a killed attempt. If the
+fingerprint in its `begun.json` is another one, checkpoints are set aside and the rest is removed.
 
 A run folder is known by its recipe.yaml, or by its stages where recipe.yaml is missing or damaged: it is written again.
 Folders of stages are real folders. A link in their place is refused: what it points to is not ours.
@@ -28,29 +32,41 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import xxhash
-from filelock import FileLock, Timeout
 
 from prealign.contents import ContentCache
 from prealign.durable import inside, is_temporary, remove, remove_stale, rename, sync, sync_tree
 from prealign.errors import RunFolderError
 from prealign.faults import disk_errors
 from prealign.files import read_json, write_json, write_text
+from prealign.run.former import PARTIAL, kept, set_aside, size
+from prealign.run.locks import Use, use
+from prealign.seals import damage, seal
+from prealign.training.checkpoints import any_left
 
 STAGE_FILE = "stage.json"
 SCRATCH = "scratch"
 _BEGUN = "begun.json"
 _NAME = "name: "
-_EARLY = {"recipe.yaml", "provenance.json", "hashes.json", "data.lock"}
+_EARLY = {"recipe.yaml", "hub.json", "hashes.json", "data.lock"}
 """Files of a run folder before its first stage begins."""
 _SIGNS = ("data/*/stage.json", f"data/*/{SCRATCH}/{_BEGUN}", "arms/*/seed-*/*/stage.json")
 """Files that no folder but that of a run has."""
 FORMAT = 5
 """Part of every fingerprint. Raise it when a stage gives another result for the same inputs."""
+LONG = 600
+"""Seconds. A stage that took longer to make, or that trained, is set aside when another one replaces it."""
+
+Tell = Callable[[str], None]
+"""Takes a note for the user."""
+
+
+def silent(note: str) -> None:
+    """Tell nobody."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -63,14 +79,22 @@ class RunFolder:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._use: Use | None = None
         self._contents = ContentCache(self.root / "hashes.json")
 
     recipe = property(lambda self: self.root / "recipe.yaml")
-    provenance = property(lambda self: self.root / "provenance.json")
     results = property(lambda self: self.root / "results.json")
     report = property(lambda self: self.root / "report.html")
+    hub = property(lambda self: self.root / "hub.json")
     data = property(lambda self: inside(self.root, "data"))
     harness = property(lambda self: inside(self.root, "harness"))
+
+    def __reduce__(self) -> tuple[type[RunFolder], tuple[Path]]:
+        return RunFolder, (self.root,)  # the use of the data stays with the process that registered it
+
+    def use_data(self) -> None:
+        """Register this process as a user of the data, until this object is gone: others must not replace them."""
+        self._use = use(self.root)
 
     def contents(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
         """Return path and content hash of each file, also of files in folders. Hashes are cached between commands."""
@@ -98,10 +122,13 @@ class RunFolder:
         if first != own and first.startswith(_NAME) and not cut:
             raise RunFolderError(
                 f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
-                "Choose another folder with --out, or remove that one."
+                "Choose another run folder (--out; of `prealign switch`: --run), or remove it."
             )
         if first != own and not self._is_ours(cut):
-            raise RunFolderError(f"{self.root} is not empty and not a run folder. Choose another folder with --out.")
+            raise RunFolderError(
+                f"{self.root} is not empty and not a run folder. Choose another "
+                "run folder (--out; of `prealign switch`: --run)."
+            )
         write_text(self.recipe, recipe)
 
     def _is_ours(self, cut: bool) -> bool:
@@ -119,104 +146,152 @@ def _text(path: Path) -> str:
         return ""
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
-    """Hold the lock of a folder. The operating system releases it when the process ends, even after a kill.
+def finished(folder: Path, mark: str, *, read: Collection[str] | None = ()) -> dict[str, Any] | None:
+    """Return the record of a stage if it is complete, undamaged and has the fingerprint `mark`, else None.
 
-    patient: wait for the lock. Otherwise raise RunFolderError if another process holds it.
+    Compares the sizes of all files with their seal, and the contents of the files `read` (None: of all).
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(inside(folder.parent, folder.name + ".lock"))
+    if damage(folder, read=None if read is None else {STAGE_FILE, *read}):  # also while another process replaces it
+        return None
     try:
-        lock.acquire(timeout=-1 if patient else 0)
-    except Timeout:
-        raise RunFolderError(
-            f"{folder}: another process is at work there. Wait for it to end, or choose another run folder with --out."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def finished(folder: Path, mark: str) -> dict[str, Any] | None:
-    """Return the record of a stage if the stage is complete and has the fingerprint `mark`, else None."""
-    try:
-        record = read_json(folder / STAGE_FILE)
-    except FileNotFoundError:  # also while another process replaces the folder
+        record: dict[str, Any] = read_json(folder / STAGE_FILE)
+    except FileNotFoundError:
         return None
     return record if record["fingerprint"] == mark else None
 
 
-def run_stage(folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False) -> dict[str, Any]:
+def recorded(folder: Path) -> dict[str, Any]:
+    """Return the record in a stage folder, whole or not; {} if it is missing or unreadable."""
+    try:
+        record = read_json(folder / STAGE_FILE)
+    except (OSError, RunFolderError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def run_stage(
+    folder: Path, mark: str, work: Callable[[Path], dict[str, Any]], *, anew: bool = False, tell: Tell = silent
+) -> dict[str, Any]:
     """Do the work of a stage in `folder.partial`, write its record and rename the folder. Returns the record.
 
     mark: fingerprint of the stage. work: gets the partial folder and returns the record. anew: discard the files of an
-    interrupted attempt. DiskError if the disk cannot be written.
+    interrupted attempt. tell: gets notes on what is set aside. DiskError if the disk cannot be written.
     """
     with disk_errors(folder):
-        partial = begin_stage(folder, mark, anew=anew)
-        return end_stage(folder, mark, {} if finished(partial, mark) else work(partial))
+        partial = begin_stage(folder, mark, anew=anew, tell=tell)
+        return end_stage(folder, mark, {} if finished(partial, mark) else work(partial), tell=tell)
 
 
 def partial_folder(folder: Path) -> Path:
     """Return the folder of an incomplete stage. RunFolderError if it is a link."""
-    return inside(folder.parent, folder.name + ".partial")
+    return inside(folder.parent, folder.name + PARTIAL)
 
 
-def begin_stage(folder: Path, mark: str, *, anew: bool = False) -> Path:
+def begin_stage(folder: Path, mark: str, *, anew: bool = False, tell: Tell = silent) -> Path:
     """Return `folder.partial`, emptied except for scratch of the same fingerprint. A complete one stays unchanged.
 
+    Checkpoints of another fingerprint are set aside, and work of this fingerprint that was set aside is taken back.
     anew: empty it completely. RunFolderError if a folder of the stage is a link.
     """
     partial = partial_folder(folder)
-    if not anew and finished(partial, mark):
-        return partial
     scratch = inside(partial, SCRATCH)
-    begun = None
-    with contextlib.suppress(FileNotFoundError, RunFolderError):
-        begun = read_json(scratch / _BEGUN)
-    if anew or begun != mark:
+    if anew and any_left(scratch):
+        tell("its checkpoints are removed, as --force says: it starts anew")
+    if not anew:
+        if finished(partial, mark, read=None):
+            return partial
+        if _begun(partial) != mark:
+            _set_partial_aside(folder, mark, tell)
+            if _take_back(folder, mark, tell):
+                return partial
+    whole = not anew and _begun(partial) == mark
+    if not whole:
         # Remove this file first: after a kill, half-removed scratch must not count as whole.
         remove(scratch / _BEGUN)
     for path in partial.iterdir() if partial.exists() else ():
-        if path != scratch or anew or begun != mark:
+        if path != scratch or not whole:
             remove(path)
     write_json(scratch / _BEGUN, mark)
     return partial
 
 
-def end_stage(folder: Path, mark: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Write the record into `folder.partial`, unless it has one, and rename the folder. Returns the record."""
+def _begun(partial: Path) -> str | None:
+    with contextlib.suppress(OSError, RunFolderError):
+        return str(read_json(partial / SCRATCH / _BEGUN))
+    return None
+
+
+def _set_partial_aside(folder: Path, mark: str, tell: Tell) -> None:
+    """Set an unfinished stage of another fingerprint aside if it holds checkpoints, or was only not renamed yet."""
     partial = partial_folder(folder)
-    if whole := finished(partial, mark):
-        record = whole
-    else:
-        record = {"fingerprint": mark, **record}
+    if (partial / STAGE_FILE).exists():
+        _set_aside_if_costly(partial, folder, mark, tell)
+    elif any_left(partial / SCRATCH):
+        place = set_aside(partial, kept(folder, _begun(partial) or "", partial=True))
+        tell(
+            f"checkpoints of other settings ({size(place):,} bytes) are kept in {place}; `prealign clean` removes them"
+        )
+
+
+def _take_back(folder: Path, mark: str, tell: Tell) -> bool:
+    """Make what was set aside with the fingerprint `mark` the partial folder. Returns whether it is a complete stage."""
+    stage, partial = kept(folder, mark), kept(folder, mark, partial=True)
+    complete = finished(stage, mark, read=None) is not None
+    if complete or _begun(partial) == mark:
+        remove(partial_folder(folder))
+        rename(stage if complete else partial, partial_folder(folder))
+        tell(f"goes back to the {'stage' if complete else 'checkpoints'} of these settings, kept earlier")
+    return complete
+
+
+def end_stage(folder: Path, mark: str, record: dict[str, Any], *, tell: Tell = silent) -> dict[str, Any]:
+    """Write the record into `folder.partial`, unless it has one, seal and rename the folder. Returns the record."""
+    partial = partial_folder(folder)
+    done = finished(partial, mark)
+    if done is None:
+        done = {"fingerprint": mark, **record}
         sync_tree(partial, without=SCRATCH)
-        write_json(partial / STAGE_FILE, record)
+        write_json(partial / STAGE_FILE, done)
+        seal(partial, without=SCRATCH)
         sync(partial.parent)
     # From here on the stage is on disk, and a next attempt only renames it.
     remove(inside(partial, SCRATCH))
-    _clear(folder)
+    _clear(folder, mark, tell)
     rename(partial, folder)
-    return record
+    return done
 
 
-def _clear(folder: Path) -> None:
-    """Remove a stage. The folder is renamed first: a kill then leaves no half stage under the final name."""
+def _clear(folder: Path, mark: str, tell: Tell) -> None:
+    """Make room for a stage with the fingerprint `mark`: set the former one aside if it took long, else remove it.
+
+    It is renamed before it is removed: a kill then leaves no half stage under the final name.
+    """
     old = inside(folder.parent, folder.name + ".old")
     remove(old)
     if inside(folder.parent, folder.name).exists():
+        _set_aside_if_costly(folder, folder, mark, tell)
+    if folder.exists():
         folder.rename(old)
         remove(old)
 
 
-def share_stage(folder: Path, other: Path) -> None:
-    """Copy the stage of another arm by hard links. The copy takes no space and stays when the original is replaced."""
+def _set_aside_if_costly(found: Path, folder: Path, mark: str, tell: Tell) -> None:
+    """Set a stage in `found` aside if it took long to make, unless it is what takes its place (then --force made it)."""
+    record = recorded(found)
+    seconds = record.get("seconds", 0) if record else LONG  # unreadable: it may be costly
+    if "history" not in record and not (isinstance(seconds, (int, float)) and seconds >= LONG):
+        return
+    if finished(found, mark) is None:
+        place = set_aside(found, kept(folder, str(record.get("fingerprint", ""))))
+        tell(f"the former stage ({size(place):,} bytes) is kept in {place}; `prealign clean` removes it")
+
+
+def share_stage(folder: Path, other: Path, mark: str, *, tell: Tell = silent) -> None:
+    """Copy the stage `other` of another arm by hard links. The copy takes no space and outlives the original."""
     aside = inside(folder.parent, folder.name + ".shared")
     remove(aside)
     shutil.copytree(other, aside, copy_function=os.link)
-    _clear(folder)
+    _clear(folder, mark, tell)
+    _set_partial_aside(folder, mark, tell)
     remove(partial_folder(folder))
     rename(aside, folder)

@@ -26,6 +26,7 @@ from prealign.evaluation.score import Unit
 from prealign.evaluation.statistics import Interval
 from prealign.recipe.sections import Recipe
 from prealign.recipe.trainer import deciding
+from prealign.run.provenance import common_facts
 from prealign.run.results import design_of, disjoint
 
 _RUN_SECTIONS = (
@@ -39,6 +40,7 @@ _RUN_SECTIONS = (
     "transfer",
     "new_rows",
     "initialisations",
+    "bitext",
 )
 """Sections with rows of one arm and seed."""
 _UNFINISHED = "unfinished"
@@ -98,7 +100,7 @@ def merge_results(parts: Sequence[Part], command: str) -> Content:
         **joined,
         "families": families,
         "comparisons": compare(design, seeds, numbers, _one_seed(parts, baseline)),
-        "lexicon": _lexicon(parts, seeds[0]),
+        "lexicon": _lexicon(parts, recipes, seeds[0]),
         **shared,
         **({_UNFINISHED: unfinished} if unfinished else {}),
     }
@@ -206,9 +208,10 @@ def _one_seed(parts: Sequence[Part], baseline: str) -> OneSeed:
     return compared
 
 
-def _lexicon(parts: Sequence[Part], seed: int) -> dict[str, Any]:
+def _lexicon(parts: Sequence[Part], recipes: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     """Return the lexicon of a part whose first seed is `seed`; else any lexicon, without the count of held-out words."""
-    lexicons = [(part["recipe"]["seeds"][0], part["lexicon"]) for _, part in parts if part.get("lexicon")]
+    own = zip(parts, recipes, strict=True)
+    lexicons = [(recipe["seeds"][0], part["lexicon"]) for (_, part), recipe in own if part.get("lexicon")]
     for first_seed, lexicon in lexicons:
         if first_seed == seed:
             return dict(lexicon)
@@ -223,9 +226,3 @@ def _origin(part: Content) -> dict[str, Any]:
         **{key: part.get(key) for key in ("command", "created", "version")},
         "environment": part.get("environment") or {},
     }
-
-
-def common_facts(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts that are equal in all environments (one or more)."""
-    first, *others = environments
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

@@ -37,6 +37,7 @@ from prealign.run.inputs import REFERENCE
 from prealign.run.planned import TOKENS_PER_FORM, assumed_words, planned_phases, sentence_tokens
 from prealign.run.preparation.prepare import data_marks
 from prealign.run.reading import Reading, main_reading, many_passes, text_tokens
+from prealign.run.revisions import pinned, recorded_commits
 from prealign.text.bitext import TokenPairs
 from prealign.text.tokenizers import get_tokenizer
 from prealign.text.words import rows
@@ -238,12 +239,10 @@ def _bf16(recipe: Recipe, devices: Devices) -> bool:
 def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
     """Return the run's data if they are fresh, else None, also if the text does not exist yet."""
     folder = RunFolder(run)
+    if not (folder.data / "tokens").exists():
+        return None
     try:
-        return (
-            Prepared.read(folder.data, data_marks(recipe, folder.contents))
-            if (folder.data / "tokens").exists()
-            else None
-        )
+        return Prepared.read(folder.data, data_marks(pinned(recipe, recorded_commits(folder)), folder.contents))
     except CorpusError:
         return None
 

@@ -1,8 +1,9 @@
-"""Collection of results.json from the finished stages of all arms and seeds.
+"""Collection of results.json from the finished stages of all arms and seeds in a run folder.
 
-1. Take the records of each arm and seed whose stages are all fresh.
-2. Gather their scores, budgets, histories, and rates of switching and mixture.
-3. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`). What is tested
+1. Take the records of each arm and seed whose stages are all fresh and undamaged.
+2. Gather their origins (`prealign.run.provenance`). With several, each is an entry of `parts`, as in merged results.
+3. Gather their scores, budgets, histories, and rates of switching and mixture.
+4. Compare each arm with the baseline: over seeds, or over items if they have one common seed (`over_items`). What is tested
    how is fixed by the recipe (`design_of`).
 """
 
@@ -26,6 +27,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder, finished
 from prealign.run.planned import planned_phases
+from prealign.run.provenance import ORIGIN, common_facts, origins
 
 Marks = dict[tuple[str, int], dict[str, str]]
 """(arm, seed) -> fingerprint of each stage."""
@@ -38,11 +40,13 @@ def collect_results(
 
     unfinished: arm, seed and reason of the runs that ended early.
     """
-    origin = read_json(run.provenance)
+    made: list[tuple[tuple[str, int], dict[str, Any]]] = []
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
     initialisations: list[dict[str, Any]] = []
-    for (arm, seed), stages in _fresh_records(run, marks):
+    parallel: list[dict[str, Any]] = []
+    for (arm, seed), stages in fresh_records(run, marks):
+        made += [((arm, seed), record[ORIGIN]) for record in stages.values()]
         scores += [score for record in stages.values() for score in record.get("scores", [])]
         for stage, record in stages.items():
             if "history" in record:  # a phase
@@ -57,23 +61,26 @@ def collect_results(
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
+        for language, read in stages["blocks"].get("bitext", {}).get("languages", {}).items():
+            parallel.append({"arm": arm, "seed": seed, "language": language} | read)
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
         for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
             sizes = ("train_examples", "tested", "truncated")
             examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
+    parts = origins(made)
     design = design_of(recipe, disjoint([recipe.family, recipe.arms]))
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": SCHEMA,
         "name": recipe.name,
         "version": __version__,
-        "created": origin["created"],
-        "command": origin["command"],
+        **{key: parts[-1][key] if parts else "" for key in ("created", "command")},
         "recipe": recipe.model_dump(),
         "arms": {arm: arm_card(recipe, arm) | {"phases": _phases(recipe, arm)} for arm in recipe.arms},
-        "environment": origin["environment"],
+        "environment": common_facts([part["environment"] for part in parts]),
+        **({"parts": parts} if len(parts) > 1 else {}),
         "scores": scores,
         "budget": budget,
         "families": design.families,
@@ -90,6 +97,7 @@ def collect_results(
         **({"new_rows": rows} if rows else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
         **({"initialisations": initialisations} if initialisations else {}),
+        **({"bitext": parallel} if parallel else {}),
     }
 
 
@@ -111,10 +119,16 @@ def disjoint(families: Iterable[Sequence[str]]) -> list[list[str]]:
     return found
 
 
-def _fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
-    """Yield (arm, seed) and the records of its stages if all are fresh: results of other settings must not mix in."""
+def fresh_records(run: RunFolder, marks: Marks) -> Iterator[tuple[tuple[str, int], dict[str, dict[str, Any]]]]:
+    """Yield (arm, seed) and the records of its stages if all are fresh: results of other settings must not mix in.
+
+    A damaged stage is not fresh. The contents of files are compared where items of them are read.
+    """
     for pair, expected in marks.items():
-        records = {stage: finished(run.stage(*pair, stage), mark) for stage, mark in expected.items()}
+        records = {}
+        for stage, mark in expected.items():
+            items = None if stage in _ITEMS.values() else ()
+            records[stage] = finished(run.stage(*pair, stage), mark, read=items)
         fresh = {stage: record for stage, record in records.items() if record is not None}
         if len(fresh) == len(expected):
             yield pair, fresh

@@ -17,125 +17,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from prealign import __version__
 from prealign.errors import RunFolderError
 from prealign.evaluation.score import Score
-from prealign.events import OnProgress, Progress
+from prealign.events import OnProgress, notes
 from prealign.faults import disk_errors
 from prealign.files import write_json
 from prealign.methods.phase import MAIN, Phase
-from prealign.recipe.trainer import deciding
+from prealign.run.arm_stages import ArmStages
 from prealign.run.blocks import MadeBlocks, make_blocks
 from prealign.run.divergence import INITIAL, of_model, remedy, start_of
+from prealign.run.due import Stage, due_stages
 from prealign.run.folder import (
     SCRATCH,
-    RunFolder,
-    alone_in,
     begin_stage,
     end_stage,
-    fingerprint,
     finished,
-    partial_folder,
     run_stage,
     share_stage,
 )
 from prealign.run.goals import GoalWatch, trained_phase
-from prealign.run.inputs import ArmInputs, earlier_stage, plain
+from prealign.run.inputs import earlier_stage, plain
+from prealign.run.locks import alone_in
 from prealign.run.measures.knowledge import evaluate_knowledge
 from prealign.run.measures.modelling import evaluate_lm
 from prealign.run.measures.parallel import ParallelTests
 from prealign.run.measures.retrieval import evaluate_retrieval
 from prealign.run.measures.transfer import check_task, evaluate_transfer
 from prealign.run.mixture import mixture_record
+from prealign.run.provenance import changed_settings, with_origin
 from prealign.text.arrow import load_arrow
 from prealign.training import launch, ranks
-from prealign.training.checkpoints import any_left
 from prealign.training.models import save_weights
 from prealign.training.phase import train
-from prealign.training.precision import device, precision
+from prealign.training.precision import device
 from prealign.workers import Pool
 
 
 @dataclass(frozen=True)
-class ArmRun(ArmInputs):
-    """The stages of one arm of the recipe `base` with one seed, on the shared data of the run."""
+class ArmRun(ArmStages):
+    """The stages of one arm of the recipe `base` with one seed, on the shared data of the run.
 
-    run: RunFolder
+    command: the command line that makes them, for their provenance.
+    """
+
     on_progress: OnProgress
-
-    def folder(self, stage: str) -> Path:
-        """Return the folder of a stage of this arm."""
-        return self.run.stage(self.arm, self.seed, stage)
-
-    @property
-    def trained_stages(self) -> tuple[str, ...]:
-        """The names of the training stages; under a launcher all processes run them together."""
-        return tuple(phase.name for phase in self.phases)
-
-    @property
-    def shared_stages(self) -> tuple[str, ...]:
-        """The stages whose result arms with equal inputs share: the phases before the main phase."""
-        names = self.trained_stages
-        return names[: names.index(MAIN)]
-
-    @property
-    def final_folder(self) -> Path:
-        """The folder of the final model."""
-        return self.folder(self.phases[-1].name)
-
-    def marks(self) -> dict[str, str]:
-        """Return the fingerprint of each stage, from its settings and the stages it reads."""
-        recipe, bos = self.recipe, self.recipe.align.bos
-        lexicon, context = recipe.lexicon.changes(), recipe.pretrain.context
-        data: list[Any] = [__version__, self.prepared.mark, self.seed, lexicon, recipe.mixture.changes(), context]
-        data += [self.devices] if self.devices > 1 else []  # runs on one device keep their fingerprints
-        data += [self.shares] if recipe.mixture.passes else []  # they follow from the steps of the main phase
-        weights = [Path(p) for p in (recipe.model.pretrained, recipe.model.config) if p]
-        model: list[Any] = [
-            recipe.model.changes(),
-            deciding(recipe.trainer),
-            precision(recipe.trainer),
-            self.run.contents(weights),
-        ]
-        measured: list[Any] = [recipe.pretrain.validations, recipe.pretrain.validation_blocks]
-        measured += [recipe.evaluate.dynamics, recipe.evaluate.dynamics_words, bos] if recipe.evaluate.dynamics else []
-        main = self.main_phase
-        rewriting = main.rewriting.describe() if main.rewriting else None
-        bitext = [asdict(main.bitext)] if main.bitext else []
-        marks: dict[str, str] = {}
-        before: list[str] = []
-        for place, phase in enumerate(self.phases):
-            # Blocks are made first, but after the phases whose early end decides how many they are.
-            if "blocks" not in marks and not any(later.ends_early for later in self.phases[place:]):
-                marks["blocks"] = fingerprint(data, rewriting, main.batch_size, main.steps, *bitext, *before)
-            read = [marks["blocks"]] if phase is main else []
-            marks[phase.name] = fingerprint(data, model, measured, phase.describe(), read, before)
-            before = [marks[phase.name]]
-        return marks | self._marks_of_measures(marks[self.phases[-1].name])
-
-    def _marks_of_measures(self, trained: str) -> dict[str, str]:
-        recipe, identity = self.recipe, self.prepared.identity["tok"]  # part of the signatures of scores
-        measured = recipe.evaluate.changes(without=("dynamics", "dynamics_words"))
-        sentences = [Path(path) for section in recipe.evaluate.sentences for path in section.files.values()]
-        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *self.run.contents(sentences))}
-        if recipe.knowledge:
-            marks["knowledge"] = fingerprint(trained, identity, recipe.knowledge.changes())
-        if recipe.transfer:
-            tasks = [task.changes() for task in recipe.transfer]
-            files = [Path(path) for task in recipe.transfer for path in (task.train, *task.tests.values()) if path]
-            marks["transfer"] = fingerprint(trained, identity, tasks, self.run.contents(files))
-        return marks
-
-    @property
-    def main_phase(self) -> Phase:
-        """The main phase: the budget decides its steps, and its blocks are a separate stage."""
-        return next(phase for phase in self.phases if phase.name == MAIN)
+    command: str = field(default="", kw_only=True)
 
     def execute(
         self, *, last: str | None = None, only: Collection[str] | None = None, force: bool = False
@@ -147,8 +79,8 @@ class ArmRun(ArmInputs):
         """
         marks = ranks.by_first(self.marks)
         stages = list(marks)[: list(marks).index(last) + 1 if last else None]
-        stages = [stage for stage in stages if only is None or stage in only]
-        if last is None and "blocks" in stages:
+        chosen = [stage for stage in stages if only is None or stage in only]
+        if last is None and "blocks" in chosen:
             ranks.by_first(lambda: self._check_labels(marks, force))
         with ExitStack() as held:
 
@@ -156,14 +88,33 @@ class ArmRun(ArmInputs):
                 held.enter_context(alone_in(self.folder("blocks").parent, patient=False))
 
             ranks.by_first(enter)  # if another command holds the folder, all processes get the error
-            return {stage: self._execute(stage, marks[stage], force) for stage in stages}
+            due = chosen if force else ranks.by_first(lambda: self._due(stages, chosen, marks))
+            return {stage: stage in due and self._execute(stage, marks[stage], force) for stage in chosen}
+
+    def _due(self, stages: list[str], chosen: list[str], marks: dict[str, str]) -> list[str]:
+        """Return the chosen stages that are due, and tell why. RunFolderError if one that they read is due, too."""
+        reads = self.reads(marks)
+        measures = marks.keys() - {"blocks", *self.trained_stages}
+
+        def changes(stage: str, folder: Path) -> str:
+            return changed_settings(folder, self.recipe, measures=stage in measures)
+
+        chain = {stage: Stage(self.folder(stage), marks[stage], reads[stage]) for stage in stages}
+        due = due_stages(chain, measures | {stages[-1]}, changes)  # read by results.json, and by the user
+        now = {stage: reason for stage, reason in due.items() if stage in chosen}
+        for stage in {before for late in now for before in reads[late]} & (due.keys() - now.keys()):
+            raise RunFolderError(f"{self.folder(stage)}: {due[stage] or 'missing'}. Run the same command again.")
+        for reason, stage in {reason: stage for stage, reason in reversed(now.items()) if reason}.items():
+            notes(stage, self.on_progress)(reason)  # a setting that outdates several stages is told once
+        return list(now)
 
     def _check_data(self) -> None:
         """Raise RunFolderError if another command has replaced the data: they no longer belong to this recipe."""
         if not self.prepared.is_current():
             raise RunFolderError(
                 f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
-                "Wait for it to end and run again, or choose another run folder with --out."
+                "Wait for it to end and run again, or choose another "
+                "run folder (--out; of `prealign switch`: --run)."
             )
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:
@@ -173,14 +124,14 @@ class ArmRun(ArmInputs):
                 check_task(task, self.prepared, self.recipe, self.seed)
 
     def _execute(self, stage: str, mark: str, force: bool) -> bool:
-        """Run a stage that is not fresh, or share the stage of another arm. Returns False if the stage was fresh."""
+        """Run a stage, or share the stage of another arm. Returns True."""
         measures: dict[str, Callable[[Path], dict[str, Any]]] = {
             "blocks": self._blocks,
             "evaluate": self._evaluate,
             "knowledge": self._knowledge,
             "transfer": self._transfer,
         }
-        folder = self.folder(stage)
+        folder, tell = self.folder(stage), notes(stage, self.on_progress)
 
         def work(partial: Path) -> dict[str, Any]:
             return (
@@ -189,54 +140,36 @@ class ArmRun(ArmInputs):
                 else self._train(trained_phase(self, stage, self.folder), partial)
             )
 
-        def checked(partial: Path) -> dict[str, Any]:
-            record = work(partial)
+        def signed(record: dict[str, Any], partial: Path) -> dict[str, Any]:
             self._check_data()
-            return record
-
-        def end() -> None:
-            self._check_data()
-            end_stage(folder, mark, record)
+            return with_origin(record, partial, self.recipe, self.command)
 
         def begin() -> str | None:
-            """Return the folder to train in, "" if the stage is done now, None if it was fresh."""
-            if not force and finished(folder, mark) is not None:
-                return None
+            """Return the folder to train in, None if the stage is done now."""
             self._check_data()
             if not force and stage in self.shared_stages and self._share(stage, mark):
-                return ""
+                return None
             if stage not in self.trained_stages:
-                run_stage(folder, mark, checked, anew=force)
-                return ""
-            partial = self._begin(stage, mark, force)
+                run_stage(folder, mark, lambda partial: signed(work(partial), partial), anew=force, tell=tell)
+                return None
+            partial = begin_stage(folder, mark, anew=force, tell=tell)
             if finished(partial, mark):
-                end_stage(folder, mark, {})
-                return ""
+                end_stage(folder, mark, {}, tell=tell)
+                return None
             return str(partial)
 
         with disk_errors(folder):
-            partial = ranks.by_first(begin)
-            if partial:
+            if partial := ranks.by_first(begin):
                 record = work(Path(partial))
-                ranks.by_first(end)
-        return partial is not None
-
-    def _begin(self, stage: str, mark: str, force: bool) -> Path:
-        """Begin a training stage; report if that removes checkpoints."""
-        partial = partial_folder(self.folder(stage))
-        left = any_left(partial / SCRATCH)
-        begin_stage(self.folder(stage), mark, anew=force)
-        if left and not any_left(partial / SCRATCH) and not finished(partial, mark):
-            note = "checkpoints of other settings (or, with --force, of the same) are removed: starts anew"
-            self.on_progress(Progress(stage, 0, 1, note=note))
-        return partial
+                ranks.by_first(lambda: end_stage(folder, mark, signed(record, Path(partial)), tell=tell))
+        return True
 
     def _share(self, stage: str, mark: str) -> bool:
         """Share the stage of another arm that has the same fingerprint. Returns whether there is one."""
         for other in self.run.stages(stage):
-            if finished(other, mark):
+            if finished(other, mark, read=None):
                 try:
-                    share_stage(self.folder(stage), other)
+                    share_stage(self.folder(stage), other, mark, tell=notes(stage, self.on_progress))
                 except OSError:  # another process is replacing it
                     continue
                 return True
@@ -267,8 +200,9 @@ class ArmRun(ArmInputs):
             return made.counts.record(made.mixture.source)
 
         # Scratch belongs to one fingerprint, so a resumed attempt can use these blocks.
-        ranks.by_first(lambda: finished(scratch / "blocks", "") or run_stage(scratch / "blocks", "", write))
-        return load_arrow(scratch / "blocks")
+        own = scratch / "blocks"
+        ranks.by_first(lambda: finished(own, "", read=None) or run_stage(own, "", write))
+        return load_arrow(own)
 
     def _train(self, phase: Phase, folder: Path) -> dict[str, Any]:
         """Train a phase, starting from the model of the previous phase. Returns its record."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from datasets import load_dataset
-
 from prealign.errors import CorpusError
+from prealign.folders import tree
+from prealign.wording import some
 
 PREFIX = "hub:"
 
@@ -54,7 +54,7 @@ class HubText:
     def files(self) -> list[Path]:
         """Return the files of a local folder; none for a dataset on the hub."""
         folder = Path(self.path)
-        return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return tree(folder).files if folder.is_dir() else []
 
     def read(self, tell: Callable[[str], None]) -> Iterator[tuple[str, str]]:
         """Yield (document id, text); `tell` gets a summary at the end. Raises CorpusError for data that cannot be read."""
@@ -67,13 +67,17 @@ class HubText:
             number += 1
             size += len(text.encode())
             if number == self.documents or size >= (self.bytes or size + 1):
-                tell(
-                    f"{self.source}: read to its limit: {number:,} documents of {size:,} bytes ({empty:,} without text)"
-                )
+                tell(f"{self.source}: read to its limit: {self._amount(number, size, empty)}")
                 return
-        tell(f"{self.source}: read to its end: {number:,} documents of {size:,} bytes ({empty:,} without text)")
+        tell(f"{self.source}: read to its end: {self._amount(number, size, empty)}")
+
+    @staticmethod
+    def _amount(documents: int, size: int, empty: int) -> str:
+        return f"{some(documents, 'document')} of {some(size, 'byte')} ({empty:,} without text)"
 
     def _rows(self) -> Iterator[str]:
+        from datasets import load_dataset  # imported here: whoever only checks the name of a source needs no datasets
+
         try:
             rows = load_dataset(self.path, self.config, split=self.split, revision=self.revision, streaming=True)
             for row in rows:

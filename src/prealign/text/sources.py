@@ -4,20 +4,26 @@
    else as plain text.
 2. Of a folder, with all folders in it, and of a glob only files of the suffixes in `SUFFIXES` are read, gzipped (.gz) or
    not; how many others there are is told.
-3. `package:NAME` names the .txt files that a Python package brings; `hub:…` is read by `prealign.text.hub`.
+3. Symbolic links are followed, to files and to folders. A folder is read once, whatever links lead to it; how many links
+   are left out is told (`prealign.folders`).
+4. `package:NAME` names the .txt files that a Python package brings; `hub:…` is read by `prealign.text.hub`.
 """
 
 from __future__ import annotations
 
 import glob
 import importlib.util
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prealign.errors import CorpusError
+from prealign.folders import tree
 from prealign.text import html as markup
 from prealign.text.hub import PREFIX, HubText
+from prealign.wording import some
 
 SUFFIXES = (".txt", ".jsonl", *markup.SUFFIXES)
 
@@ -67,16 +73,19 @@ def _files(source: str, tell: Tell) -> list[Path]:
     path = Path(source)
     if path.is_file():  # its name may have brackets, which would be a pattern
         return [path]
-    # glob.glob: a pattern may be absolute, which Path.glob refuses.
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
-    files = sorted(file for file in found if not file.is_dir())
+    files, repeated = _in_folder(path) if path.is_dir() else _in_pattern(source)
+    if repeated:
+        links, lead = (
+            ("1 linked folder", "leads") if len(repeated) == 1 else (f"{len(repeated):,} linked folders", "lead")
+        )
+        tell(f"{source}: {links} {lead} to folders that are read already, and are left out ({repeated[0]})")
     if not files:
         raise CorpusError(f"no text at {source!r}: there is no such file, and no file in a folder of that name.")
     read = [file for file in files if suffix(file) in SUFFIXES]
     if len(read) < len(files):
         others = Counter(suffix(file) or "no suffix" for file in files if suffix(file) not in SUFFIXES)
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(others.items()))
-        what = f"{others.total():,} of {len(files):,} files are not read ({kinds})"
+        what = f"{others.total():,} of {some(len(files), 'file')} are not read ({kinds})"
         only = f"of a folder or pattern only {', '.join(SUFFIXES)} are"
         if not read:
             raise CorpusError(
@@ -85,3 +94,40 @@ def _files(source: str, tell: Tell) -> list[Path]:
             )
         tell(f"{source}: {what}: {only}")
     return read
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files in a folder and below it, links to nothing too; and the links to folders that it has already."""
+    found = tree(folder)
+    return sorted([*found.files, *found.others]), found.repeated
+
+
+def _in_pattern(pattern: str) -> tuple[list[Path], list[Path]]:
+    """Return the files that a pattern matches, and the links to folders whose files it has already."""
+    files, repeated, seen = list[Path](), dict[Path, None](), set[tuple[str, str]]()
+    for path in sorted(_matches(pattern)):
+        if path.is_dir():
+            continue
+        if (place := (os.path.realpath(path.parent), path.name)) in seen:
+            repeated[path.parent] = None
+        else:
+            seen.add(place)
+            files.append(path)
+    return files, list(repeated)
+
+
+def _matches(pattern: str) -> set[Path]:
+    """Return what a pattern matches, as `glob` does with recursion, but each real folder is entered once for `**`.
+
+    `glob` follows links without end: two links into their own tree would take for ever.
+    """
+    head, *rest = re.split(r"(?:(?<=/)|^)\*\*(?:/|$)", pattern, maxsplit=1)
+    # glob.glob: a pattern may be absolute, which Path.glob refuses.
+    if not rest:
+        return {Path(found) for found in glob.glob(pattern)}  # noqa: PTH207
+    matches = set()
+    for base in map(Path, glob.glob(head) if head else ["."]):  # noqa: PTH207
+        for folder in tree(base).folders if base.is_dir() else []:
+            if not any(part.startswith(".") for part in folder.relative_to(base).parts):
+                matches |= _matches(os.path.join(glob.escape(str(folder)), rest[0] or "*"))  # noqa: PTH118
+    return matches

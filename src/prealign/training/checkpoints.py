@@ -7,8 +7,8 @@
    sealed (`prealign.seals`). A checkpoint without seal, or with other files than sealed, is *torn*: by a kill, a full disk
    or a power cut.
 3. Then all older checkpoints are removed, except the newest `keep`.
-4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` removes the scratch folder of another
-   fingerprint, so every checkpoint there belongs to the stage.
+4. A stage resumes from the newest whole checkpoint. `prealign.run.folder` sets checkpoints of another fingerprint aside,
+   so every checkpoint in the scratch folder belongs to the stage.
 """
 
 from __future__ import annotations

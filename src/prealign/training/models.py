@@ -33,7 +33,7 @@ def build_model(section: ModelSection, *, vocab_size: int, context: int, seed: i
     set_seed(seed)
     if not section.pretrained:
         return _from_config(section, config)
-    model = load_weights(section, section.pretrained)
+    model = load_weights(section, section.pretrained, revision=section.revision)
     if model.get_input_embeddings().weight.shape[0] < vocab_size:
         model.resize_token_embeddings(vocab_size)
     return model
@@ -49,12 +49,13 @@ def model_shapes(section: ModelSection, *, vocab_size: int, context: int, eos_to
         return _from_config(section, config)
 
 
-def load_weights(section: ModelSection, folder: str) -> Any:
+def load_weights(section: ModelSection, folder: str, *, revision: str | None = None) -> Any:
     """Load a checkpoint in float32. The attention implementation comes from the recipe; a checkpoint does not record it.
 
-    Raises WeightsError unless the folder holds every weight, and finite ones.
+    revision: of a hub id (None: main). Raises WeightsError unless the folder holds every weight, and finite ones.
     """
-    model = _with_attention(section, load_causal_lm(folder, **_loading(section)))
+    loading = _loading(section) | {"revision": revision or "main"}
+    model = _with_attention(section, load_causal_lm(folder, **loading))
     # A padding row gets no gradient. Many checkpoints pad with EOS, whose row must learn; our padding is masked anyway.
     model.get_input_embeddings().padding_idx = None
     return model
@@ -120,10 +121,12 @@ def _loading(section: ModelSection) -> dict[str, Any]:
 def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> Any:
     if path := section.pretrained or section.config:
         try:
-            config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+            config = AutoConfig.from_pretrained(
+                path, revision=section.revision or "main", trust_remote_code=section.trust_remote_code
+            )
         except (OSError, ValueError) as error:
             key = "pretrained" if section.pretrained else "config"
-            raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
+            raise RecipeError(f"model.{key} {path!r} cannot be loaded: {_not_here(path)}{error}") from None
         config.vocab_size = max(config.vocab_size, vocab_size)
         if not section.pretrained:
             # The config's token ids belong to another vocabulary, and a padding row would never learn.
@@ -137,6 +140,10 @@ def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: 
             f"Set pretrain.context to at most {positions}."
         )
     return config
+
+
+def _not_here(path: str) -> str:
+    return "" if Path(path).is_dir() else "there is no such folder here, and the hub did not have it: "
 
 
 def _preset(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> LlamaConfig:

@@ -18,7 +18,7 @@ Own = tuple[str, tuple[str, ...], list[Group], ReadReport]
 
 
 def read_own(path: Path) -> Own:
-    """Read a lexicon file; LexiconError if it is unreadable, has no header, or too many malformed lines (`readers`)."""
+    """Read a lexicon file. LexiconError if it is unreadable or has no header, and for any malformed line: we wrote it."""
     sample_lines(path, read_lines(path))
     lines = read_lines(path)
     source, targets = _header(path, next(lines))
@@ -30,6 +30,12 @@ def read_own(path: Path) -> Own:
             groups.append(parse(text))
         except ValueError as error:
             account.skip(str(error))
+    if account.malformed:
+        more = len(account.malformed) - 1
+        raise LexiconError(
+            f"{account.malformed[0]}{f' (and {more:,} lines more)' if more else ''}. The lexicon is damaged: make it again, "
+            "or correct the lines."
+        )
     return source, targets, groups, account.report(OWN_FORMAT, kept=_entries(groups))
 
 

@@ -105,6 +105,7 @@ class Veco(Method):
         share: Annotated[float, Field(gt=0, le=1)] = 0.1
         """Of the steps, which read documents of parallel text."""
         temperature: Temperature = 0.1
+        """Temperature of both contrasts."""
         weight: Rate = 1.0
         """Weight of the sum of both contrasts beside L_LM."""
 

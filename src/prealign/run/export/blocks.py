@@ -19,8 +19,10 @@ from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json, write_json
 from prealign.methods.switching.switch import IGNORE
 from prealign.recipe.validate import did_you_mean
-from prealign.run.folder import STAGE_FILE, alone_in, fingerprint, finished, run_stage
+from prealign.run.folder import STAGE_FILE, Tell, fingerprint, finished, run_stage, silent
+from prealign.run.locks import alone_in
 from prealign.run.stages import ArmRun
+from prealign.seals import damage
 from prealign.text.arrow import load_arrow
 
 FORMATS = ("arrow", "binary")
@@ -42,10 +44,13 @@ def check_target(out: Path, form: str) -> None:
         raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
 
 
-def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[dict[str, Any], bool]:
+def export_blocks(
+    arm: ArmRun, out: Path, *, form: str, shards: int, tell: Tell = silent
+) -> tuple[dict[str, Any], bool]:
     """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
 
-    form: one of FORMATS. Raises the errors of `check_target`, and RecipeError for more shards than blocks.
+    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises the errors of `check_target`, and
+    RecipeError for more shards than blocks.
     """
     check_target(out, form)
     folder = arm.folder("blocks")
@@ -61,7 +66,9 @@ def export_blocks(arm: ArmRun, out: Path, *, form: str, shards: int) -> tuple[di
         return {}
 
     with alone_in(out, patient=False):
-        fresh = finished(out, mark) is not None
+        fresh = finished(out, mark, read=None) is not None
+        if out.exists() and (damaged := damage(out, read=None)):
+            tell(f"damaged: {damaged}; the corpus is written again")
         if not fresh:
             run_stage(out, mark, write)
     return read_json(out / INDEX), not fresh

@@ -32,7 +32,8 @@ from prealign.errors import CorpusError, RunFolderError
 from prealign.files import read_json, write_json
 from prealign.lexicon import Lexicon
 from prealign.methods.switching.switch import CodeSwitcher
-from prealign.run.folder import run_stage
+from prealign.run.folder import STAGE_FILE, recorded, run_stage
+from prealign.seals import damage
 from prealign.text.arrow import TEXT, arrow_from_tables, load_arrow, text_tables
 from prealign.text.blocks import BLOCKS, Mixture, MixtureCounts, block_table, cut_blocks
 from prealign.text.corpus import count_words, frequent_first, read_documents, tokenise
@@ -154,7 +155,7 @@ class SwitchAndPack(PipelineStep):
         self.stat_update("switched words", value=record["switched_words"])
 
     def _write(self, folder: Path, rank: int, world_size: int) -> dict[str, Any]:
-        self._check_tokens(world_size)
+        self._check_tokens(rank, world_size)
         shards = [load_arrow(shard(self.tokens, task)) for task in range(world_size)]
         tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
         lexicon = Lexicon.load(self.lexicon) if self.lexicon else None
@@ -181,12 +182,18 @@ class SwitchAndPack(PipelineStep):
         arrow_from_tables(tables, BLOCKS, folder)
         return {**counts.record(language), "left_out_tokens": left}
 
-    def _check_tokens(self, world_size: int) -> None:
-        """Raise RunFolderError if shards of tokens are missing, or come from another number of tasks."""
+    def _check_tokens(self, rank: int, world_size: int) -> None:
+        """Raise RunFolderError if shards of tokens are missing, damaged, or from another number of tasks.
+
+        Each task compares the contents of its own shard with the seal, and only the sizes of the others.
+        """
         for task in range(world_size):
-            record = shard(self.tokens, task) / "stage.json"
-            if not record.exists() or read_json(record)["tasks"] != world_size:
+            folder = shard(self.tokens, task)
+            record = folder / STAGE_FILE
+            if not record.exists() or recorded(folder).get("tasks", world_size) != world_size:
                 raise RunFolderError(
                     f"{self.tokens}: the shards are not those of {world_size} tasks that are all complete (see {record}). "
                     "Run Tokenise to its end first, with the same number of tasks, into a separate folder."
                 )
+            if damaged := damage(folder, read=None if task == rank else {STAGE_FILE}):
+                raise RunFolderError(f"damaged: {damaged}. Remove {folder}, and run Tokenise for task {task} again.")

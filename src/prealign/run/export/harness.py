@@ -29,7 +29,9 @@ from prealign.files import write_text
 from prealign.languages import is_clone
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
-from prealign.run.folder import RunFolder, alone_in, finished, run_stage
+from prealign.run.folder import RunFolder, Tell, finished, run_stage, silent
+from prealign.run.locks import alone_in
+from prealign.seals import damage
 from prealign.text.clone import clone_language
 from prealign.text.facts.facts import Question
 from prealign.text.words import Tokenizer
@@ -64,11 +66,16 @@ def harness_command(place: Path, record: dict[str, Any], checkpoint: Path, recip
     return [*command.split(), *arguments, *tasks]
 
 
-def written_harness(run: RunFolder, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
-    """Return the folder for lm-eval and its record (see `write_harness`). Writes it unless it is fresh."""
+def written_harness(run: RunFolder, prepared: Prepared, tell: Tell = silent) -> tuple[Path, dict[str, Any]]:
+    """Return the folder for lm-eval and its record (see `write_harness`). Writes it unless it is fresh.
+
+    tell: gets a note if an older one is damaged.
+    """
     place = run.harness
     with alone_in(place, patient=True):
-        record = finished(place, prepared.mark)
+        record = finished(place, prepared.mark, read=None)
+        if place.exists() and (damaged := damage(place, read=None)):
+            tell(f"damaged: {damaged}; the folder is written again")
         return place, record or run_stage(place, prepared.mark, lambda folder: write_harness(folder, prepared))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from transformers import AutoTokenizer
 
 from prealign import __version__
 from prealign.contents import Contents, hash_contents
+from prealign.errors import RunFolderError
 from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.evaluation.retrieval.strata import stratum_sizes
-from prealign.events import OnProgress, step_counter
+from prealign.events import OnProgress, notes, step_counter
 from prealign.files import read_json, write_json
 from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
@@ -36,7 +38,9 @@ from prealign.lexicon.formats import dictionary_files
 from prealign.recipe.sections import LexiconFile, Recipe, SourceText, TargetText
 from prealign.recipe.templates import Templates, read_templates
 from prealign.run.data import LEXICON, SEGMENTED_WORDS, TARGET_WORDS, TESTS, TOKENIZER, WORDS, Prepared
-from prealign.run.folder import RunFolder, alone_in, fingerprint, finished, run_stage
+from prealign.run.due import Stage, due_stages
+from prealign.run.folder import RunFolder, fingerprint, recorded, run_stage
+from prealign.run.locks import alone_in, other_users
 from prealign.run.preparation.bitext import Texts, bitext_files, make_bitext, read_bitext
 from prealign.run.preparation.dictionaries import (
     count_targets,
@@ -49,6 +53,7 @@ from prealign.run.preparation.dictionaries import (
     tested_words,
 )
 from prealign.run.preparation.tokens import make_tokens
+from prealign.run.provenance import changed_settings, with_origin
 from prealign.text.arrow import load_arrow
 from prealign.text.corpus import SPLITS, count_words
 from prealign.text.facts.corpus import teach
@@ -58,33 +63,46 @@ from prealign.text.words import Tokenizer
 from prealign.workers import Pool, Spread
 
 
-def prepare(recipe: Recipe, run: RunFolder, on_progress: OnProgress) -> tuple[Prepared, dict[str, bool]]:
+def prepare(
+    recipe: Recipe, run: RunFolder, on_progress: OnProgress, command: str = ""
+) -> tuple[Prepared, dict[str, bool]]:
     """Run the stages of `RUN/data` that are not fresh. Returns the data, and for each stage whether it ran now.
 
-    Raises PrealignError for files that cannot be read or do not fit the recipe.
+    command: the command line, for the provenance of the stages. Raises PrealignError for files that cannot be read or do
+    not fit the recipe, RunFolderError if another command uses data of other settings.
     """
     for section in recipe.evaluate.sentences:
         read_sentences(section, recipe.source.language)  # fail here, not after hours of training
     with alone_in(run.data, patient=True):
         marks = data_marks(recipe, run.contents)
-        stale: dict[str, bool] = {}
-        for stage, mark in marks.items():
-            stale[stage] = any(stale.values()) or finished(run.data / stage, mark) is None
-        if any(stale.values()):
-            inputs = _read_inputs(recipe, bitext=stale.get("bitext", False))
+        due = _due(recipe, run, marks)
+        for stage, reason in due.items():
+            if reason:
+                notes(stage, on_progress)(reason)
+        if due:
+            inputs = _read_inputs(recipe, bitext="bitext" in due)
             with Pool(recipe.processes, run.data) as pool:
                 stages = _Stages(recipe, inputs, run.data, on_progress, pool.map)
-                work = {
-                    "tokens": stages.tokens,
-                    "bitext": stages.bitext,
-                    "lexicon": stages.lexicon,
-                    "facts": stages.facts,
-                }
-                for stage in (stage for stage, due in stale.items() if due):
-                    run_stage(run.data / stage, marks[stage], work[stage])
+                for stage in due:
+                    tell = notes(stage, on_progress)
+                    run_stage(run.data / stage, marks[stage], partial(stages.work, stage, command), tell=tell)
         prepared = Prepared.read(run.data, marks)
+        run.use_data()
     assert prepared is not None, "no other process replaces stages under the lock"
-    return prepared, stale
+    return prepared, {stage: stage in due for stage in marks}
+
+
+def _due(recipe: Recipe, run: RunFolder, marks: dict[str, str]) -> dict[str, str]:
+    """Return the stages that are due, with reasons. RunFolderError if others use data of other settings."""
+    stages = {stage: Stage(run.data / stage, mark) for stage, mark in marks.items()}
+    due = due_stages(stages, marks, lambda _, folder: changed_settings(folder, recipe, of_data=True))
+    outdated = [stage for stage in due if recorded(run.data / stage).get("fingerprint") not in (None, marks[stage])]
+    if outdated and (users := other_users(run.root)):
+        raise RunFolderError(
+            f"{run.data / outdated[0]}: {', '.join(users)} use{'s' if len(users) == 1 else ''} these data, and this command "
+            f"would replace them ({due[outdated[0]]}). Wait for it to end, or choose another run folder with --out."
+        )
+    return due
 
 
 def data_marks(recipe: Recipe, contents: Contents = hash_contents) -> dict[str, str]:
@@ -172,6 +190,11 @@ class _Stages:
     data: Path
     on_progress: OnProgress
     spread: Spread
+
+    def work(self, stage: str, command: str, folder: Path) -> dict[str, Any]:
+        """Do the work of a stage in `folder`. Returns its record with its origin."""
+        make = {"tokens": self.tokens, "bitext": self.bitext, "lexicon": self.lexicon, "facts": self.facts}
+        return with_origin(make[stage](folder), folder, self.recipe, command)
 
     def tokens(self, folder: Path) -> dict[str, Any]:
         """Tokenise the text (`prealign.run.preparation.tokens`)."""
