@@ -13,6 +13,8 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +54,29 @@ class Runs:
         self._server.wait(60)
 
     def start(self, arguments: list[str], folder: Path, fault: str = "", at: int = 0) -> None:
-        """Start a run whose run folder is `folder`; its fault is a signal or the name of an errno."""
+        """Start a run whose run folder is `folder`; its fault is a signal, a name of errno, or NOSYNC (none is done)."""
         request = {"arguments": arguments, "folder": str(folder), "fault": fault, "at": at}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
+        self._run = int(self._said())
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the run while this context lasts. ProcessLookupError if it has ended."""
+        os.kill(self._run, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._run, signal.SIGCONT)
 
     def end(self) -> Outcome:
         """Wait for the end of the run."""
+        return Outcome(**json.loads(self._said()))
+
+    def _said(self) -> str:
         assert self._server.stdout is not None
-        return Outcome(**json.loads(self._server.stdout.readline()))
+        return self._server.stdout.readline()
 
     def run(self, arguments: list[str], folder: Path, fault: str = "", at: int = 0) -> Outcome:
         """Do a run."""
@@ -82,6 +97,7 @@ def _serve() -> None:
             os.dup2(written, 1)
             os.dup2(written, 2)
             _child(json.loads(line), counted)
+        print(child, flush=True)
         os.close(written)
         os.close(counted)
         with os.fdopen(out, errors="replace") as text, os.fdopen(count, "rb") as number:
@@ -95,6 +111,9 @@ def _child(request: dict[str, Any], counted: int) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["prealign", *request["arguments"]]
+    if request["fault"] == "NOSYNC":
+        os.fsync = lambda _: None
+        request["fault"] = ""
     sys.addaudithook(_Fault(request["folder"], request["fault"], request["at"], counted))
     try:
         main()

@@ -308,7 +308,7 @@ def test_the_command_line_knows_what_your_own_language_types(tmp_path: Path) -> 
     assert not ineffective(recipe) and recipe.arms == ["joint", *RECOMMENDED]
     for verb in (["lexicon", "build"], ["run"]):
         assert "RECIPE" in terminal.invoke(app, [*verb, "--help"]).output
-    assert terminal.invoke(app, ["validate", str(ROOT / "recipes/en-cs.yaml")]).exit_code == 0
+    assert load_recipe(ROOT / "recipes/en-cs.yaml").name == "en-cs"
 
 
 def test_your_own_language_shows_the_numbers_of_its_results() -> None:

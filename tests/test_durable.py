@@ -17,7 +17,8 @@ from prealign.errors import DiskError, RunFolderError
 from prealign.files import write_json, write_lines, write_text
 from prealign.run.folder import RunFolder, begin_stage, end_stage, run_stage, share_stage
 from prealign.run.locks import alone_in
-from prealign.training.checkpoints import WHOLE, keep_last, newest, seal_checkpoint
+from prealign.seals import WHOLE
+from prealign.training.checkpoints import keep_last, newest, seal_checkpoint
 
 
 class Disk:
@@ -28,7 +29,7 @@ class Disk:
         fsync = os.fsync
 
         def record(descriptor: int) -> None:
-            self.log.append(("sync", self._name(os.readlink(f"/proc/self/fd/{descriptor}"))))
+            self.log.append(("sync", self._name(Path(f"/proc/self/fd/{descriptor}").readlink())))
             fsync(descriptor)
 
         patch.setattr(os, "fsync", record)
@@ -189,7 +190,7 @@ def test_a_link_in_place_of_a_stage_is_refused_and_not_followed(tmp_path: Path, 
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     if name == "align":
-        with pytest.raises(RunFolderError, match="leads to .*home. Nothing was changed"):
+        with pytest.raises(RunFolderError, match=r"leads to .*home\. Nothing was changed"):
             RunFolder(tmp_path / "run").stage("prealign", 0, "align")
     refused = 0
     for work in (

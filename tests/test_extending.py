@@ -102,3 +102,14 @@ def test_wrong_settings_are_told_with_their_place(method: Any, tmp_path: Path) -
         toy_experiment.arm(
             with_settings(made, {"variants": {}, "arms": ["joint"]}), "nothing", tmp_path / "run"
         ).marks()
+
+
+def test_the_smallest_method_stands_on_the_page_line_by_line() -> None:
+    section = PAGE.partition("## The smallest method, line by line")[2].partition("\n## ")[0]
+    path = re.findall(r"`(src/prealign/methods/peers/\w+\.py)`", section)[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    code = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+    assert [line for line in "".join(blocks).splitlines() if line] == [line for line in code.splitlines() if line]
+    methods = Path(__file__).parents[1] / "src" / "prealign" / "methods" / "peers"
+    of_methods = [own for own in methods.glob("*.py") if "(Method):" in own.read_text(encoding="utf-8")]
+    assert min(of_methods, key=lambda own: len(own.read_text(encoding="utf-8").splitlines())).name == Path(path).name

@@ -26,11 +26,12 @@ WRITERS = {
     "optimiser": "import torch; torch.save({'x': torch.zeros(30000)}, str(path))",
     "arrow": (
         "import pyarrow as pa; from datasets import Features, Value; from prealign.text.arrow import arrow_from_tables; "
-        "arrow_from_tables(lambda: [pa.table({'x': [str(i) for i in range(30000)]})], Features({'x': Value('string')}), path)"
+        "t = pa.table({'x': [str(i) for i in range(30000)]}); "
+        "arrow_from_tables(lambda: [t], Features({'x': Value('string')}), path)"
     ),
     "tokenizer": (
-        "import tokenizers_in_memory as memory; t = memory.load('byte_bpe'); t.add_tokens([f'{i:099}' for i in range(2000)]); "
-        "t.save_pretrained(path)"
+        "import tokenizers_in_memory as memory; t = memory.load('byte_bpe'); t.add_tokens([f'{i:99}' for i in range(2000)]);"
+        " t.save_pretrained(path)"
     ),
     "dataset": "from datasets import Dataset; Dataset.from_dict({'x': ['y' * 100] * 3000}).save_to_disk(path)",
     "copy": "import shutil, transformers; shutil.copy(transformers.__file__, path); path.write_bytes(b'x' * 100000)",

@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scripts of an environment that has the wheel. Its dependencies are those of the environment that runs the tests."""
+    """The scripts of an environment that has the wheel; its dependencies are those of the environment of the tests."""
     home = tmp_path_factory.mktemp("home") / "env"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"

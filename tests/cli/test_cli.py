@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import random
 import re
-import signal
-import subprocess
-import sys
-import time
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -22,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from prealign import __version__
 from prealign.cli.main import app
-from prealign.cli.terminal import Watch, plain_console, print_tables, wide
+from prealign.cli.terminal import Watch, narrow, plain_console, print_tables, table_width, wide
 from prealign.events import Event, Progress
 from prealign.report.tables.table import Table
 
@@ -295,7 +289,7 @@ def test_building_shows_the_parallel_text_and_a_run_without_it_trains_nothing(fo
 
 
 def test_validate_and_env_say_what_they_found(folder: Path) -> None:
-    assert "2 arms × 1 seeds" in prealign("validate", "recipe.yaml").output
+    assert "2 arms × 1 seed." in prealign("validate", "recipe.yaml").output
     assert "no effect" in prealign("validate", "recipe.yaml", "sustain.groups=8").output
     assert "precision" in prealign("env").output
     assert refused("validate", "nowhere.yaml")
@@ -312,33 +306,6 @@ def test_a_plan_needs_no_data_and_leaves_none(folder: Path) -> None:
     assert "did you mean 'h100'" in refused("plan", "recipe.yaml", "--gpu", "h1000")
     assert "at least one device" in refused("plan", "recipe.yaml", "--gpus", "0")
     assert "40 % is written 0.4" in refused("plan", "recipe.yaml", "--utilisation", "40")
-
-
-def test_an_interrupted_run_exits_with_130_and_leaves_no_half_written_stage(folder: Path) -> None:
-    command = [sys.executable, "-m", "prealign", "run", "recipe.yaml", "jobs=2", "pretrain.steps=100000"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-        # A shell starts what runs in its background with interrupts ignored, and processes hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and not list(folder.glob("runs/toy/arms/*/seed-0/pretrain.partial")):
-                time.sleep(0.2)
-            for _ in range(8):  # Python drops an interrupt that meets it within a callback; one presses again
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    _, errors = process.communicate(timeout=30)
-                    break
-        finally:
-            process.kill()
-    assert process.returncode == 130, errors
-    assert "interrupted" in errors and "Traceback" not in errors
-    assert not list(folder.glob("runs/toy/arms/*/seed-0/pretrain"))
 
 
 def parsed(*arguments: str) -> Any:
@@ -371,3 +338,35 @@ def test_version_short_help_and_completion(folder: Path) -> None:
     assert prealign("-h").stdout == prealign("--help").stdout
     assert "RECIPE" in prealign("run", "-h").stdout
     assert "--install-completion" in prealign("-h").stdout
+
+
+def test_a_run_ends_with_what_was_found_and_what_to_do_next(folder: Path) -> None:
+    ended = prealign("run", "recipe.yaml").stdout.splitlines()[-6:]
+    assert [line.split(" ")[0] for line in ended] == ["finding", "results", "report", "model", "sample", "next"]
+    assert (folder / ended[3].split()[1] / "model.safetensors").exists()
+    assert "'seeds=[0, 1, 2]' trains two more, in about" in ended[5]
+
+
+def test_a_table_wider_than_the_terminal_becomes_a_list() -> None:
+    columns = ("Language", "Arm", *(f"Number {n}" for n in range(12)))
+    cells = tuple(f"{n}.000 [1.000, 2.000]" for n in range(12))
+    note = "A note of many words. " * 9
+    table = Table("Wide", columns, (("A", "Joint", *cells), ("B", "Joint", *cells)), note, labels=2)
+    assert table_width(table) > 80
+    lines = narrow(table, 80)
+    assert max(map(len, lines)) <= 80
+    assert "A · Joint" in lines and "  Number 11  11.000 [1.000, 2.000]" in lines
+    assert sum("[1.000, 2.000]" in line for line in lines) == 24, "nothing is cut"
+    assert note.strip() in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(("width", "terminal", "listed"), [(80, True, True), (300, True, False), (80, False, False)])
+def test_print_tables_fits_the_terminal(
+    width: int, terminal: bool, listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("T", ("Arm", *(f"Number {n}" for n in range(12))), (("a", *("1" * 9 for _ in range(12))),))
+    out = io.StringIO()
+    monkeypatch.setattr("prealign.cli.terminal.console", plain_console(width=width, force_terminal=terminal))
+    monkeypatch.setattr("prealign.cli.terminal.wide", plain_console(width=400, file=out))
+    print_tables([table])
+    assert any(line.startswith("  Number 0") for line in out.getvalue().splitlines()) is listed

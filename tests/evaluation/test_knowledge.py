@@ -119,6 +119,15 @@ def test_questions_are_tokenised_as_running_text(tokenizer: Any) -> None:
     assert tokens.prefix[1:] == alone, "these tokenizers read the prompt alike, whatever follows"
 
 
+def test_a_question_begins_as_documents_do(byte_bpe: Any) -> None:
+    prompts = dict.fromkeys(("en", "en-clone"), "The home of Zabok is ")
+    question = Question("k=1|names=lexicon", "r", "Zabok", "Kelif", ("Kelif", "Bogut"), prompts)
+    for language in prompts:
+        plain, begun = (tokenise_question(question, language, byte_bpe, before=before) for before in (None, 7))
+        start = clone_language(byte_bpe).map([7])[0] if language == "en-clone" else 7
+        assert (begun.prefix, begun.candidates) == ([start, *plain.prefix[1:]], plain.candidates)
+
+
 def test_a_clone_is_asked_in_twins_unless_it_is_read_in_source_ids(byte_bpe: Any) -> None:
     prompts = dict.fromkeys(("en", "en-clone"), "The home of Zabok is ")
     question = Question("k=1|names=lexicon", "r", "Zabok", "Kelif", ("Kelif", "Bogut"), prompts)

@@ -227,7 +227,14 @@ def test_paired_seeds_without_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "log"), [("perplexity", True), ("perplexity_inside", True), ("bits_per_byte", False), ("p_at_1", False)]
+    ("metric", "log"),
+    [
+        ("perplexity", True),
+        ("perplexity_inside", True),
+        ("language_factor", True),
+        ("bits_per_byte", False),
+        ("p_at_1", False),
+    ],
 )
 def test_perplexities_are_compared_as_logarithms(metric: str, log: bool) -> None:
     assert on_log_scale(metric) is log

@@ -77,6 +77,23 @@ def test_a_pair_is_two_texts_and_the_separator_each_in_its_language(
     assert set(data.truncated.values()) == {0}
 
 
+def test_pairs_with_one_premise_are_no_independent_items(
+    recipe: Recipe, prepared: Prepared, files: TransferTask, tmp_path: Path
+) -> None:
+    """The first two of three pairs share their premise, in every language; single texts and other pairs are independent."""
+    test = tmp_path / "shared.tsv"
+    test.write_text("kalo mi\tren\tyes\nkalo mi\ttusol\tno\nlomi\tren\tno\n")
+    data = task_data(files.model_copy(update={"tests": {"en": str(test)}}), prepared, recipe, 0)
+    for language, examples in data.tests.items():
+        assert [example.document for example in examples] == ["premise 0", "premise 0", "premise 1"], language
+    assert {example.document for example in data.train} == {None}
+    test.write_text("kalo mi\tren\tyes\nlomi\tren\tno\n")
+    apart = task_data(files.model_copy(update={"tests": {"en": str(test)}}), prepared, recipe, 0)
+    assert {example.document for examples in apart.tests.values() for example in examples} == {None}
+    single = files.model_copy(update={"pair": None, "tests": {"en": str(test)}})
+    assert {example.document for example in task_data(single, prepared, recipe, 0).tests["en"]} == {None}
+
+
 def test_single_texts_have_no_mixed_test(recipe: Recipe, prepared: Prepared, files: TransferTask) -> None:
     data = task_data(files.model_copy(update={"pair": None}), prepared, recipe, 0)
     assert list(data.tests) == ["en", "en-clone"]

@@ -170,6 +170,23 @@ def test_dictd_is_read_from_either_of_its_files(tmp_path: Path) -> None:
     assert read(path, "de", "en")[0]["Arm"] == ("arm",)
 
 
+def test_heads_of_signs_are_read_from_the_definition_without_their_pronunciations(tmp_path: Path) -> None:
+    definitions = [
+        # As dictfmt indexes FreeDict's jpn-eng: the index drops signs, and here nothing is left.
+        ("", "〃, おなじ /o̞nˈädʑi/, おなじく /ˌo̞nädʑˈikɯᵝ/\nditto mark\n"),
+        ("", "[news1] [nf08] 中黒 /(en)tʃˈaɪniːz(ja)lˈe̞tə/, なかぐろ /nˌäkäɡˈɯᵝɽo̞/\nmiddle dot\n"),
+        ("やかん", "薬缶 /tʃˈaɪniːz/, やかん /jäkˈäɴ/\nkettle\n"),
+    ]
+    words, lexicon = read(write_dictd(tmp_path, "freedict-jpn-eng", definitions), "en", "ja")
+    assert words == {
+        "ditto mark": ("〃", "おなじ", "おなじく"),
+        "middle dot": ("中黒", "なかぐろ"),
+        "kettle": ("やかん",),
+    }
+    assert lexicon.report is not None
+    assert lexicon.report.changed["pronunciations or frequencies of headwords"].count == 2
+
+
 def test_dictd_refuses_other_languages_bad_indices_and_a_missing_half(tmp_path: Path) -> None:
     path = write_dictd(tmp_path, "freedict-eng-deu", DEFINITIONS * 50)
     with pytest.raises(LexiconError, match="from `eng` to `deu`, not from `en` to `fr`"):

@@ -134,9 +134,9 @@ evaluate: {stride: 500}
             "align.layers=embeddings",
             "'embeddings' is not one of the allowed values; did you mean 'embedding'?",
         ),
-        ("align.layers=7", "7 is not one of the allowed values; known: all, embedding, output"),
+        ("align.layers=7", "7 is not one of the allowed values; known: all, embedding, blocks, lower_blocks, output"),
         ("model.preset=nanno", "'nanno' is not one of the allowed values; did you mean 'nano'?"),
-        ("align.depth=7", "unknown key; known: steps, pairs_per_batch, micro_pairs, senses, temperature, "),
+        ("align.depth=7", "unknown key; known: steps, until, pairs_per_batch, micro_pairs, senses, neighbours, "),
     ],
 )
 def test_a_wrong_value_is_said_in_plain_words(demo: Path, override: str, message: str) -> None:
@@ -615,7 +615,8 @@ def test_presets_are_those_that_can_be_built() -> None:
         ),
         (
             ["anchor.em_rounds=1"],
-            "anchor.em_rounds: 1 has no effect: no arm of this recipe has anchor.enabled or next_word or twin_mask",
+            "anchor.em_rounds: 1 has no effect: no arm of this recipe has anchor.enabled or next_word or twin_mask or "
+            "twin_adam or align.start",
         ),
         (["next_word={}"], "next_word: has no effect on the arms of this recipe, only on joint_next_word"),
         (["twin_mask.gamma=0.5"], "twin_mask: has no effect on the arms of this recipe, only on joint_twin_mask"),

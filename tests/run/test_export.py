@@ -14,7 +14,7 @@ import tokenizers_in_memory as memory
 import toy_experiment
 from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json
-from prealign.run.export.blocks import export_blocks
+from prealign.run.export.blocks import check_target, export_blocks
 from prealign.run.stages import ArmRun
 from prealign.text.arrow import load_arrow
 from toy_targets import recipe as two_targets
@@ -122,6 +122,15 @@ def test_what_is_no_corpus_is_left_as_it_is(arm: ArmRun, tmp_path: Path) -> None
         export_blocks(arm, tmp_path / "out", form="binry", shards=1)
     with pytest.raises(RecipeError, match=r"--shards 999: there are only \d+ blocks"):
         export_blocks(arm, tmp_path / "out", form="arrow", shards=999)
+
+
+def test_the_working_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    for out in (".", "..", "", "../..", str(tmp_path / "a" / "b"), "/"):
+        with pytest.raises(RunFolderError, match="is the working folder, or one above it"):
+            check_target(Path(out), "arrow")
+    check_target(Path("corpus"), "arrow")
 
 
 def test_an_export_that_is_cut_off_leaves_no_corpus(

@@ -37,18 +37,29 @@ def test_every_text_begins_with_eos_and_is_else_as_it_was(name: str, tmp_path: P
     tokenizer = tokenizers_in_memory.load(name)
     text = "The old house stood by the river."
     plain = tokenizer.encode(text, add_special_tokens=False)
-    harness_tokenizer(tokenizer, clone=False).save_pretrained(tmp_path)
+    harness_tokenizer(tokenizer, clone=False, before=tokenizer.eos_token_id).save_pretrained(tmp_path)
     saved = AutoTokenizer.from_pretrained(tmp_path)
     assert saved.encode(text) == [tokenizer.eos_token_id, *plain]
     assert saved.encode(text, add_special_tokens=False) == plain
     assert saved.get_vocab() == tokenizer.get_vocab()
 
 
+def test_every_text_begins_with_bos_where_documents_do(tmp_path: Path) -> None:
+    tokenizer = tokenizers_in_memory.metaspace_bpe()
+    bos = tokenizer.bos_token_id
+    assert bos not in (None, tokenizer.eos_token_id)
+    reader = harness_tokenizer(tokenizer, clone=True, before=bos)
+    question = Question("control|names=outside", "r", "X", "river", ("river", "house"), {"en": "the old "})
+    asked = tokenise_question(question, "en", tokenizer, before=bos)
+    assert asked.prefix[0] == bos == reader.encode("The old house")[0]
+    assert reads_as(asked, harness_item(question, "en", asked, reader), reader)
+
+
 @pytest.mark.parametrize("name", tokenizers_in_memory.IN_MEMORY)
 def test_clone_text_is_read_as_twins(name: str, tmp_path: Path) -> None:
     tokenizer = tokenizers_in_memory.load(name)
     clone = clone_language(tokenizer)
-    harness_tokenizer(tokenizer, clone=True).save_pretrained(tmp_path)
+    harness_tokenizer(tokenizer, clone=True, before=tokenizer.eos_token_id).save_pretrained(tmp_path)
     saved = AutoTokenizer.from_pretrained(tmp_path)
     assert len(saved) == clone.vocab_size
     for text in tokenizers_in_memory.SNIPPETS.values():
@@ -64,7 +75,7 @@ def test_items_are_read_as_the_project_asks_them(name: str) -> None:
     section = KnowledgeSection(exposures=[1], facts=8, objects=4, candidates=3, two_hop=1)
     templates = read_templates(None, LANGUAGES, two_hop=True)
     asked_of = questions(make_world(templates, section, []), templates, section, LANGUAGES)
-    reader, places = harness_tokenizer(tokenizer, clone=True), []
+    reader, places = harness_tokenizer(tokenizer, clone=True, before=tokenizer.eos_token_id), []
     for language in LANGUAGES:
         for question in asked_of:
             asked = tokenise_question(question, language, tokenizer)
@@ -83,7 +94,7 @@ def test_a_text_that_tokens_cross_is_seen(byte_bpe: Any) -> None:
     assert byte_bpe.encode(" house", add_special_tokens=False) != [
         i for part in (" ho", "use") for i in byte_bpe.encode(part, add_special_tokens=False)
     ]
-    reader = harness_tokenizer(byte_bpe, clone=False)
+    reader = harness_tokenizer(byte_bpe, clone=False, before=byte_bpe.eos_token_id)
     assert not reads_as(asked, harness_item(question, "en", asked, reader), reader)
 
 

@@ -1,4 +1,4 @@
-"""A run that was killed, or met an error of the disk, at any change of a file is the uninterrupted run when it is run again."""
+"""A run that was killed, or met an error of the disk, at any change of a file ends as the whole run when run again."""
 
 from __future__ import annotations
 

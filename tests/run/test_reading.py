@@ -11,6 +11,8 @@ from prealign.cli.plan import plan_tables
 from prealign.cli.terminal import Watch, plain_console
 from prealign.errors import RecipeError
 from prealign.events import Event
+from prealign.report.results import Results
+from prealign.report.tables.language_modelling import mixing
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 from prealign.run.plan import DEVICES, Devices, plan_recipe
@@ -56,7 +58,11 @@ def test_arms_that_read_alike_share_a_line_and_many_passes_warn() -> None:
 
 def test_a_run_tells_what_it_will_read_and_reads_it(tmp_path: Path) -> None:
     made = toy_experiment.recipe(
-        tmp_path / "text", arms=["joint", "prealign"], mixture__passes={"en-clone": 1.5}, pretrain__steps=40
+        tmp_path / "text",
+        arms=["joint", "prealign"],
+        mixture__passes={"en-clone": 1.5},
+        pretrain__steps=40,
+        evaluate__mixing={"prompts": 3, "prompt": 4, "tokens": 5},
     )
     notes: list[str] = []
 
@@ -66,7 +72,14 @@ def test_a_run_tells_what_it_will_read_and_reads_it(tmp_path: Path) -> None:
             notes.append(event.progress.note)
 
     run = RunFolder(tmp_path / "run")
-    run_experiment(made, run, on_event, command="test")
+    results = Results(run_experiment(made, run, on_event, command="test"))
+    (table,) = mixing(results)
+    assert [row[:2] for row in table.rows] == [
+        (language, results.label(arm)) for language in ("English-Clone", "English") for arm in ("joint", "prealign")
+    ]
+    assert not any("–" in row[2:6] for row in table.rows), "mass, factor, within and words of every language and arm"
+    within = [row for row in results.section("comparisons") if row["metric"] == "perplexity_within"]
+    assert [row["unit"] for row in within] == ["documents", "documents"]
     assert len(notes) == 2, "joint reads in more steps than prealign"
     devices = Devices("h100", 1, DEVICES["h100"], 0.5)
     plans, _, _ = plan_recipe(made, devices, run.root)

@@ -168,6 +168,14 @@ def test_the_cost_of_text_is_shared_out() -> None:
     [
         ({"align__start": "translations", "arms": ["prealign_anchored"]}, "align.start"),
         ({"align__start": "translations", "arms": ["prealign"]}, None),
+        (
+            {
+                "variants": {"same": {"extends": "prealign", "set": {"mixture.clone_ids": "merged"}}},
+                "arms": ["same"],
+                "align__until": 0.9,
+            },
+            "align.until",
+        ),
         ({"align__lm_every": 4, "arms": ["prealign_no_lm"]}, "align.lm_every"),
         ({"align__lm_every": 4, "arms": ["joint"], "baseline": "joint"}, "align.lm_every"),
         ({"align__lm_every": 4, "arms": ["prealign"]}, None),
@@ -176,7 +184,7 @@ def test_the_cost_of_text_is_shared_out() -> None:
         ({"twin_adam": {}, "arms": ["prealign"]}, "twin_adam"),
         ({"sustain__one_way": True, "arms": ["prealign"]}, "sustain.one_way"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_settings_without_effect_are_named(tmp_path: Path, settings: dict[str, Any], warned: str | None) -> None:
     warnings = [line for line in ineffective(toy_experiment.recipe(tmp_path, **settings)) if "has no effect" in line]

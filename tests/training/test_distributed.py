@@ -81,6 +81,21 @@ class Reached:
         return {"de": 1.0}
 
 
+MANY = toys.forms(*([[i], [30 + i]] for i in range(1, 25)))  # enough groups for every step of one pass
+
+
+def one_way_with_less_text(folder: Path, *, batch_size: int, groups: int) -> dict[str, Tensor]:
+    """The weights after some steps of one-way alignment with text at every second one, by gradient descent in float64."""
+    objective = WordFormAlignment(MANY, groups=groups, one_way=True)
+    shape: dict[str, Any] = {"steps": STEPS, "batch_size": batch_size, "context": CONTEXT, **RATES}
+    trained = model()
+    train_phase(
+        toys.phase(Term(objective), lm_every=2, **shape), trained, BLOCKS, VALIDATION, seed=0, folder=folder,
+        on_progress=lambda _: None, trainer={"bf16": False, "optim": "sgd"}, eval_batch_size=4,
+    )  # fmt: skip
+    return {name: p.detach().clone() for name, p in trained.named_parameters()}
+
+
 def train(
     folder: Path,
     micro_pairs: int | None = None,
@@ -169,6 +184,7 @@ def one_rank(rank: int, folder: Path) -> None:
     found["embedding alone: weights"], found["embedding alone: validation"] = train(
         folder, embedding_alone=True, batch_size=2, groups=2
     )
+    found["one way: weights"] = one_way_with_less_text(folder, batch_size=2, groups=2)
     found["until: weights"], _ = train(folder, batch_size=2, groups=2, until=0.9)
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -209,6 +225,15 @@ def test_gradients_of_two_ranks_with_one_sense_are_those_of_the_joined_batch(ran
     for name, parameter in alone.named_parameters():
         for rank in ranks:
             torch.testing.assert_close(rank["one sense: gradients"][name], parameter.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_one_way_alignment_with_less_text_is_the_same_on_two_ranks(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    expected = one_way_with_less_text(tmp_path, batch_size=4, groups=4)
+    start = dict(model().named_parameters())
+    assert not any(torch.equal(weight, start[name]) for name, weight in expected.items())
+    for name, weight in expected.items():
+        for rank in ranks:
+            torch.testing.assert_close(rank["one way: weights"][name], weight, rtol=1e-8, atol=1e-11)
 
 
 def test_two_ranks_end_at_the_goal_with_the_weights_of_one(ranks: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 import toys
 from prealign.errors import RecipeError
 from prealign.methods.phase import Coupling
-from prealign.training.optimiser import TwinAdamW, group_means
+from prealign.training.optimiser import TwinAdamW, group_means, twin_rows
 from prealign.training.phase import train as train_phase
 
 STEPS, ROWS, RATE, EPS = 3, 64, 0.01, 1e-8
@@ -123,6 +123,12 @@ def test_twins_take_equal_steps_for_equal_gradients() -> None:
 def test_group_means_by_hand() -> None:
     rows = torch.tensor([[1.0], [2.0], [3.0], [5.0]])
     assert group_means(rows, torch.tensor([2, 1, 2, 1])).ravel().tolist() == [2.0, 3.5, 2.0, 3.5]
+
+
+def test_rows_with_twins_by_hand() -> None:
+    rows, groups = twin_rows(torch.tensor([0, 7, 2, 0, 4, 7, 7]))
+    assert rows.tolist() == [0, 1, 3, 5, 6] and groups.tolist() == [0, 1, 0, 1, 1]
+    assert twin_rows(torch.arange(3))[0].tolist() == []
 
 
 def test_a_loaded_state_goes_on() -> None:

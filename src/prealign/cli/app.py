@@ -170,9 +170,12 @@ def run_one_arm(
 def open_arm(path: Path, overrides: list[str] | None, arm: str, seed: int | None, out: Path | None) -> Any:
     """Load a recipe, prepare its data and return the `ArmRun` of an arm and seed."""
     from prealign.events import silent
+    from prealign.recipe.arms import resolve_arm
     from prealign.run.stages import ArmRun
 
-    settings, prepared, folder = prepare_data(load(path, overrides), out)
+    settings = load(path, overrides)
+    resolve_arm(settings, arm)  # an unknown name must fail before any work
+    settings, prepared, folder = prepare_data(settings, out)
     chosen = settings.seeds[0] if seed is None else seed
     common: dict[str, Any] = {"devices": launch.count(), "command": command_line()}
     return ArmRun(arm, chosen, settings, prepared, folder, silent, **common)
@@ -195,12 +198,13 @@ def warn(text: str) -> None:
     console.print(Text.assemble(("warning", "yellow"), f" {text}"), soft_wrap=True)
 
 
-def load(path: Path, overrides: list[str] | None, tell: Callable[[str], None] = warn) -> Any:
-    """Return the recipe of a file, and tell of settings without effect."""
+def load(path: Path, overrides: list[str] | None, tell: Callable[[str], None] = warn, *, files: bool = True) -> Any:
+    """Return the recipe of a file, and tell of settings without effect. files: what it names must be here."""
     from prealign.recipe.effects import ineffective
     from prealign.recipe.file import load_recipe
+    from prealign.run.paths import path_problems
 
-    settings = load_recipe(path, overrides or ())
+    settings = load_recipe(path, overrides or (), path_problems if files else lambda _: ())
     for warning in ineffective(settings):
         tell(warning)
     return settings

@@ -11,6 +11,7 @@ import typer
 from prealign.cli.app import Arm, Out, Overrides, RecipePath, Seed, command, open_arm, run_one_arm, warn
 from prealign.cli.terminal import console
 from prealign.errors import RecipeError, RunFolderError
+from prealign.wording import some
 
 
 @command
@@ -25,12 +26,14 @@ def switch(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/NAME.")] = None,
 ) -> None:
     """Export the code-switched, packed corpus of one arm's stage 2 for other trainers, as Arrow or flat binary shards."""
-    from prealign.run.export.blocks import export_blocks
+    from prealign.run.export.blocks import check_target, export_blocks
     from prealign.training import ranks
 
+    check_target(out, form)
     arm_run = run_one_arm(recipe, overrides, arm, seed, run, "blocks")
     index, written = ranks.by_first(lambda: export_blocks(arm_run, out, form=form, shards=shards, tell=warn))
-    size = f"{index['blocks']:,} blocks of {index['context']:,} tokens, {index['supervised'] / index['tokens']:.1%} of them"
+    labelled = index["supervised"] / index["tokens"]
+    size = f"{some(index['blocks'], 'block')} of {index['context']:,} tokens, {labelled:.1%} of them"
     console.print(f"{size} labels → {out}{'' if written else ' (unchanged, skipped)'}", soft_wrap=True)
 
 
@@ -55,11 +58,13 @@ def harness(
         warn("the model was trained with other settings, or on several devices")
     place, record = written_harness(arm_run.run, arm_run.prepared, warn)
     tasks = (
-        f"{record['items']:,} items in {record['tasks']} tasks" if record["tasks"] else "no `knowledge`, so no tasks"
+        f"{some(record['items'], 'item')} in {some(record['tasks'], 'task')}"
+        if record["tasks"]
+        else "no `knowledge`, so no tasks"
     )
     console.print(f"{tasks}; the tokenizer for lm-eval → {place}", soft_wrap=True)
     if number := record["otherwise"]:
-        warn(f"lm-eval splits {number:,} items into other tokens than `prealign evaluate`")
+        warn(f"lm-eval splits {some(number, 'item')} into other tokens than `prealign evaluate`")
     typer.echo(shlex.join(harness_command(place, record, checkpoint, arm_run.recipe)))
 
 

@@ -19,6 +19,7 @@ from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon import Lexicon
 from prealign.lexicon.formats import FORMATS, OWN_FORMAT, check_turned, resolve_format
+from prealign.wording import some
 
 UNKNOWN = "und"
 """The language tag if the user names none."""
@@ -72,7 +73,9 @@ def inspect(
     assert lexicon.report is not None
     say(lexicon.report.text)
     count = sum(len(senses) for group in lexicon for senses in group.translations.values())
-    say(f"{len(lexicon):,} words of {lexicon.source}, {count:,} translations into {', '.join(lexicon.targets)}")
+    say(
+        f"{some(len(lexicon), 'word')} of {lexicon.source}, {some(count, 'translation')} into {', '.join(lexicon.targets)}"
+    )
     step = max(len(lexicon) // SHOWN_ENTRIES, 1)
     shown = lexicon.groups[::step][:SHOWN_ENTRIES]
     for group in shown:
@@ -111,7 +114,7 @@ def merge(
         merged = merged.merge(dictionary)
     merged.save(out)
     complete = sum(len(group.translations) == len(merged.targets) for group in merged)
-    say(f"{len(merged):,} groups, {complete:,} of them with all of {', '.join(merged.targets)} → {out}")
+    say(f"{some(len(merged), 'group')}, {complete:,} of them with all of {', '.join(merged.targets)} → {out}")
 
 
 def coverage(

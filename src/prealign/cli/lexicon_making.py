@@ -18,6 +18,7 @@ from prealign.cli.terminal import console, say
 from prealign.errors import LexiconError
 from prealign.files import check_writable
 from prealign.lexicon.reading_report import told_of
+from prealign.wording import some
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Lexicon file to write (JSONL).")]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature. Default: the model's.")]
@@ -126,13 +127,13 @@ def align(
     say(text.text)
     with Meter() as meter:
         counted = count_links(text.pairs, (source, target), cutters, meter.show)
-    said = f"{counted.pairs:,} pairs of sentences aligned: {sum(counted.links.values()):,} links"
-    say("\n".join([f"{said} of {len(counted.links):,} pairs of words", *told_of("dropped", counted.dropped)]))
+    said = f"{some(counted.pairs, 'pair')} of sentences aligned: {some(sum(counted.links.values()), 'link')}"
+    say("\n".join([f"{said} of {some(len(counted.links), 'pair')} of words", *told_of("dropped", counted.dropped)]))
     lexicon, dropped = probable(counted, source, target, thresholds, f"aligned:{files[-1].name}")
     lexicon.save(out)
     kept = sum(len(words) for group in lexicon for words in group.translations.values())
-    say("\n".join([f"{kept:,} pairs of words kept", *told_of("dropped", dropped)]))
-    say(f"{len(lexicon):,} words of {source} with translations into {target} → {out}")
+    say("\n".join([f"{some(kept, 'pair')} of words kept", *told_of("dropped", dropped)]))
+    say(f"{some(len(lexicon), 'word')} of {source} with translations into {target} → {out}")
 
 
 def translate(
@@ -203,7 +204,7 @@ def _say_result(result: Any, prices: tuple[float, float], task: Any, out: Path) 
     if any(prices):
         say(f"cost {_cost(result, prices):,.2f} at the prices given")
     kept = sum(len(translations) for group in result.lexicon for translations in group.translations.values())
-    say(f"{len(result.lexicon):,} words of {task.source}, {kept:,} translations into {task.target} → {out}")
+    say(f"{some(len(result.lexicon), 'word')} of {task.source}, {some(kept, 'translation')} into {task.target} → {out}")
 
 
 def _words_to_translate(
@@ -216,7 +217,7 @@ def _words_to_translate(
     counts = count_text(text or [], task.source) if words is None else read_word_counts(words, minimum_count)
     lexicons = [read_lexicon(path, task.source, task.target) for path in known]
     asked, left = untranslated(counts, lexicons, (task.source, task.target), minimum_count, limit)
-    say("\n".join([f"{len(asked):,} words to translate into {task.target}", *told_of("left out", left)]))
+    say("\n".join([f"{some(len(asked), 'word')} to translate into {task.target}", *told_of("left out", left)]))
     if not asked:
         raise LexiconError("no word is left to translate; lower --minimum-count, or give other words")
     return asked
@@ -237,8 +238,9 @@ def _say_estimate(ahead: Any, cache: Any, prices: tuple[float, float]) -> None:
     say(f"answers in {cache.path}: {ahead.cached:,} words need no request{refused}{torn}")
     price = f", about {_cost(ahead, prices):,.2f} at the prices given" if any(prices) else ""
     say(
-        f"ahead: {ahead.words:,} words in {ahead.requests:,} requests, about {ahead.prompt_tokens:,} tokens sent and "
-        f"{ahead.reply_tokens:,} received{price}; {ahead.minutes:,.1f} minutes or more. Words that get no usable answer are "
+        f"ahead: {some(ahead.words, 'word')} in {some(ahead.requests, 'request')}, about "
+        f"{ahead.prompt_tokens:,} tokens sent and {ahead.reply_tokens:,} received{price}; "
+        f"{ahead.minutes:,.1f} minutes or more. Words that get no usable answer are "
         "asked once more"
     )
 

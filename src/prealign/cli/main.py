@@ -16,6 +16,7 @@ import typer
 from prealign.cli import interrupts
 from prealign.cli import lexicon as lexicon_cli
 from prealign.cli import lexicon_making as lexicon_making_cli
+from prealign.cli import probe as probe_cli
 from prealign.cli.app import (
     Arm,
     Force,
@@ -35,6 +36,8 @@ from prealign.cli.app import (
 )
 from prealign.cli.running import print_results, run_recipe
 from prealign.cli.terminal import console, print_tables, say
+from prealign.errors import ResultsError
+from prealign.wording import some
 
 # Turn off the progress bars and warnings of datasets, the hub client and transformers: they would overwrite ours.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -54,6 +57,7 @@ def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = Fa
     """Check a recipe without running it: all errors at once, and settings that have no effect."""
     from prealign.recipe.arms import resolve_arm
     from prealign.recipe.presets import settings_taken
+    from prealign.run.paths import hub_notes
 
     warnings: list[str] = []
     settings = load(recipe, overrides, warnings.append)
@@ -64,7 +68,9 @@ def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = Fa
         check_phases(settings)
     for warning in warnings:
         warn(warning)
-    console.print(f"{recipe}: fine. {len(settings.arms)} arms × {len(settings.seeds)} seeds.")
+    console.print(f"{recipe}: fine. {some(len(settings.arms), 'arm')} × {some(len(settings.seeds), 'seed')}.")
+    for note in hub_notes(settings):
+        say(note)
     taken = settings_taken(settings)
     if taken:
         say(f"of the preset {settings.model.preset}: {', '.join(f'{key} {value}' for key, value in taken.items())}")
@@ -100,7 +106,7 @@ def plan(
     from prealign.cli.plan import plan_tables
     from prealign.run.plan import plan_recipe, use_devices
 
-    settings, devices = load(recipe, overrides), use_devices(gpu, gpus, utilisation, flops)
+    settings, devices = load(recipe, overrides, files=False), use_devices(gpu, gpus, utilisation, flops)
     plans, devices, notes = plan_recipe(settings, devices, out or Path("runs") / settings.name)
     print_tables(plan_tables(plans, devices, notes))
     return {"devices": asdict(devices), "arms": [asdict(plan) for plan in plans], "notes": notes}
@@ -110,14 +116,14 @@ def plan(
 @guard
 def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> dict[str, Any]:
     """Stage 0: prepare text and lexicon. Shows the dictionaries read, the coverage of the text, and token counts."""
-    from prealign.report.tables.data import tokenizer
+    from prealign.report.tables.data import corpus, tokenizer
     from prealign.report.tables.external_retrieval import told_of_tests
 
     settings, prepared, _ = prepare_data(load(recipe, overrides), out)
     record = prepared.record["lexicon"]
     for line in (*(reading["summary"] for reading in record["reading"]), *record["left_out"]):
         console.print(line, soft_wrap=True)
-    console.print(f"{record['groups']:,} translation groups → {prepared.lexicon_file}")
+    console.print(f"{some(record['groups'], 'translation group')} → {prepared.lexicon_file}")
     for language, share in record["coverage"].items():
         console.print(f"coverage {language}: {share:.1%} of the {settings.source.language} words in the training text")
     if held_out := settings.lexicon.held_out:
@@ -130,13 +136,16 @@ def build(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_j
     for own in prepared.record.get("bitext", {}).values():
         for line in own["summary"]:
             console.print(line, soft_wrap=True)
-    print_tables(tokenizer(prepared.record))
+    print_tables([*corpus(prepared.record), *tokenizer(prepared.record)])
     return {"lexicon_file": str(prepared.lexicon_file), **prepared.record}
 
 
 app.add_typer(lexicon_cli.group, name="lexicon")
 for _verb in (*lexicon_cli.VERBS, *lexicon_making_cli.VERBS):
     lexicon_cli.group.command()(guard(_verb))
+app.add_typer(probe_cli.group, name="probe")
+probe_cli.group.command()(guard(probe_cli.similarity))
+probe_cli.group.command()(guard(probe_cli.contamination))
 
 
 @command
@@ -188,6 +197,8 @@ def report(
     from prealign.report.results import Results
     from prealign.report.results_file import read_results
 
+    if markdown is not None and markdown.is_dir():
+        raise ResultsError(f"{markdown}: is a folder. Name the file to write, such as {markdown / 'README.md'}.")
     path = results / "results.json" if results.is_dir() else results
     content = Results(read_results(path))
     write_report(content, path.with_name("report.html"))
@@ -263,6 +274,7 @@ def env(as_json: Json = False) -> dict[str, Any]:
 
 # Last, so that their verbs follow those above in `prealign --help`.
 from prealign.cli import exports as _exports  # noqa: E402, F401
+from prealign.cli import looking as _looking  # noqa: E402, F401
 from prealign.cli import recipes as _recipes  # noqa: E402, F401
 
 

@@ -18,6 +18,8 @@ from prealign.cli.terminal import console, say
 from prealign.errors import RecipeError
 from prealign.files import write_text
 from prealign.recipe.packaged import packaged_path, packaged_recipes
+from prealign.recipe.section import tag_fault
+from prealign.wording import some
 
 
 @command
@@ -63,7 +65,7 @@ def init(
     if name is not None and not (target or lexicon or text_source or text_target):
         content, path = packaged_path(name).read_text(encoding="utf-8"), out or Path(f"{name}.yaml")
         _refuse_existing(path)
-        _write(path, content)
+        write_text(path, content)
         say(f"{path}: a copy of the packaged recipe. Next: prealign run {path}")
         return
     if name is not None or not (target and lexicon and text_source and text_target):
@@ -71,6 +73,9 @@ def init(
             "give either the name of a packaged recipe (`prealign recipes` lists them), or all of --target, --lexicon, "
             "--text-source and --text-target."
         )
+    for tag in (source, target):
+        if problem := tag_fault(tag):
+            raise RecipeError(problem)
     path = out or Path(f"{source}-{target}.yaml")
     _refuse_existing(path)
     _write_for_files(path, source, target, lexicon, text_source, text_target)
@@ -81,13 +86,6 @@ def _refuse_existing(path: Path) -> None:
         raise RecipeError(f"{path} exists already. Remove it, or write to another file with --out.")
 
 
-def _write(path: Path, content: str) -> None:
-    try:
-        write_text(path, content)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be written: {error.strerror}. Write to another file with --out.") from None
-
-
 def _write_for_files(
     path: Path, source: str, target: str, lexicon: list[Path], text_source: list[str], text_target: list[str]
 ) -> None:
@@ -96,16 +94,16 @@ def _write_for_files(
 
     first, second = survey_text(text_source, source, say), survey_text(text_target, target, say)
     for text in (first, second):
-        size = f"{text.number:,} documents ({text.documents} each), about {text.tokens:,} tokens"
+        size = f"{some(text.number, 'document')} ({text.documents} each), about {text.tokens:,} tokens"
         say(f"text {text.language}: {size}")
     words = survey_lexicon(lexicon, first, second)
     say(
-        f"lexicon: {words.words:,} words, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
+        f"lexicon: {some(words.words, 'word')}, {words.usable:,} of them in the text; they are {words.coverage:.1%} of its "
         "running words"
     )
     sizes = guess(first, second)
     for problem in problems(first, second, words, mixed(first, second), sizes):
         warn(problem)
-    _write(path, recipe_text(f"{source}-{target}", path, first, second, words, sizes))
+    write_text(path, recipe_text(f"{source}-{target}", path, first, second, words, sizes))
     load(path, None)
     say(f"recipe  {path}\nNext: prealign run {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,8 +131,11 @@ def _rate(progress: Any) -> str:
 
 
 def print_tables(tables: list[Any]) -> None:
-    """Print `Table` objects of `prealign.report.tables.table`."""
+    """Print `Table` objects of `prealign.report.tables.table`; one that is wider than a terminal as lists of numbers."""
     for table in tables:
+        if console.is_terminal and table_width(table) > console.width:
+            wide.print("\n".join(narrow(table, console.width)), soft_wrap=True)
+            continue
         grid = Table(
             title=table.title,
             caption=table.note,
@@ -145,3 +149,22 @@ def print_tables(tables: list[Any]) -> None:
         for row in table.rows:
             grid.add_row(*row)
         wide.print(grid)
+
+
+def table_width(table: Any) -> int:
+    """Return the width of a table as a grid: its columns, three spaces apart."""
+    widths = [max(len(cells[number]) for cells in (table.columns, *table.rows)) for number in range(len(table.columns))]
+    return sum(widths) + 3 * len(widths) - 1
+
+
+def narrow(table: Any, width: int) -> list[str]:
+    """Return the lines of a table in which each row is a heading with a line for each number."""
+    name = max(map(len, table.columns[table.labels :]), default=0)
+    lines = [table.title, "─" * min(width, len(table.title))]
+    for row in table.rows:
+        lines += textwrap.wrap(" · ".join(cell for cell in row[: table.labels] if cell), width)
+        for column, cell in zip(table.columns[table.labels :], row[table.labels :], strict=True):
+            lines += textwrap.wrap(
+                f"  {column.ljust(name)}  {cell}", width, subsequent_indent=" " * 4, drop_whitespace=False
+            )
+    return [*lines, "", *(part for note in table.note.splitlines() for part in textwrap.wrap(note, width)), ""]

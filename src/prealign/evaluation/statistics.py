@@ -170,8 +170,8 @@ def paired_seeds(arm: Sequence[float], baseline: Sequence[float]) -> Difference:
 
 
 def on_log_scale(metric: str) -> bool:
-    """Whether means, intervals and differences of a metric are those of its logarithm: perplexities, which are ratios."""
-    return metric.startswith("perplexity")
+    """Whether means, intervals and differences of a metric are those of its logarithm: perplexities and their factors."""
+    return metric.startswith("perplexity") or metric == "language_factor"
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

@@ -15,6 +15,7 @@ from typing import Any
 from prealign.errors import LexiconError
 from prealign.files import Decoder
 from prealign.strict_json import shown
+from prealign.wording import some
 
 MAXIMUM_MALFORMED = 0.01
 ALLOWED_MALFORMED = 3
@@ -106,7 +107,7 @@ class ReadReport:
             **{reason: tally.count for reason, tally in self.dropped.items()},
         }
         dropped = ", ".join(f"{number:,} {what}" for what, number in counted.items() if number) or "nothing"
-        read = f"{self.path} ({self.format}): {self.lines:,} lines, {self.kept:,} entries kept"
+        read = f"{self.path} ({self.format}): {some(self.lines, 'line')}, {some(self.kept, 'entry', 'entries')} kept"
         phrases = f" ({self.phrases:,} with a source of several words)" if self.phrases else ""
         turned = ", read from its second side to its first" if self.inverted else ""
         return f"{read}{phrases}{turned}; dropped: {dropped}"

@@ -132,6 +132,10 @@ def _window(recipe: Recipe) -> Iterator[Problem]:
     stride, context = recipe.evaluate.stride, recipe.pretrain.context
     if stride is not None and stride > context:
         yield ("evaluate", "stride"), f"{stride} is above pretrain.context, {context}: it would skip tokens"
+    mixing = recipe.evaluate.mixing
+    if mixing is not None and mixing.prompt + mixing.tokens >= context:
+        read = f"1 + {mixing.prompt} + {mixing.tokens}"
+        yield ("evaluate", "mixing"), f"a separator, prompt and tokens are {read}, above pretrain.context, {context}"
 
 
 def knowledge_problems(section: KnowledgeSection) -> Iterator[tuple[str, str]]:

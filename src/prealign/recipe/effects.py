@@ -120,6 +120,8 @@ def _of_stage_1(recipe: Recipe, arms: Sequence[Recipe]) -> Iterator[str]:
     given = [key for key in ("lr_scheduler_type", "lr_scheduler_kwargs") if key in recipe.trainer]
     if given and any(arm.align.until is not None for arm in aligned):
         yield f"trainer.{given[0]}: has no effect on stage 1, whose schedule follows from align.until"
+    if recipe.align.until is not None and all(arm.mixture.clone_in_source_ids for arm in aligned):
+        yield f"align.until: {recipe.align.until:g} has no effect: a clone with the source's ids has the source's words"
     if recipe.align.start and all(arm.anchor.enabled for arm in aligned):
         yield f"align.start: {recipe.align.start!r} has no effect: anchored rows start as their translations' rows"
     if recipe.align.lm_every > 1 and not any(arm.align.lm_weight for arm in aligned):

@@ -62,10 +62,13 @@ for _tag, (_pattern, _first) in _PLAIN_SCALARS.items():
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), further: Callable[[Recipe], Iterable[Problem]] = lambda _: ()
+) -> Recipe:
     """Read a recipe. Overrides such as `switch.ratio=0.1` or `targets.0.share=0.2` replace values of the file.
 
-    Relative paths in the recipe are relative to the working directory. Raises RecipeError with every problem of the
+    Relative paths in the recipe are relative to the working directory. further: checks beside those of the recipe alone,
+    such as `prealign.run.paths.path_problems`. Raises RecipeError with every problem of the
     file and the overrides, one per line, with place and key.
     """
     data, places, problems = _read_yaml(_read_text(path), lambda line: (0, line, f"{path}:{line}"))
@@ -76,9 +79,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         located += _override(data, places, override, (number, 0, f"override {masked(override)!r}"))
     outcome = validate(data)
     if isinstance(outcome, Recipe):
-        problems = contradictions(outcome)
+        problems = [*contradictions(outcome), *further(outcome)]
     else:
-        problems = outcome + _contradictions_of_the_rest(data, outcome)
+        problems = outcome + _problems_of_the_rest(data, outcome, further)
     located += _located(problems, places)
     if located or not isinstance(outcome, Recipe):
         raise RecipeError("\n".join(f"{place[2]}: {message}" for place, message in sorted(located)))
@@ -199,9 +202,14 @@ def _located(problems: Iterable[Problem], places: dict[Key, Place]) -> list[tupl
     return located
 
 
-def _contradictions_of_the_rest(data: dict[str, Any], problems: Sequence[Problem]) -> list[Problem]:
+def _problems_of_the_rest(
+    data: dict[str, Any], problems: Sequence[Problem], further: Callable[[Recipe], Iterable[Problem]]
+) -> list[Problem]:
     """Check the valid sections of an invalid recipe."""
     broken = {str(key[0]) for key, _ in problems if key}
     stand_in = {"name": "stand-in", "source": {"text": ["-"]}, "targets": [{"language": "en-clone"}]}
     rest = validate({**stand_in, **{name: value for name, value in data.items() if name not in broken}})
-    return contradictions(rest, broken) if isinstance(rest, Recipe) else []
+    if not isinstance(rest, Recipe):
+        return []
+    valid = data.keys() - broken
+    return [*contradictions(rest, broken), *(problem for problem in further(rest) if problem[0][0] in valid)]

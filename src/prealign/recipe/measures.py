@@ -75,6 +75,19 @@ class SentenceSet(Section):
     numbers only. null: all lines."""
 
 
+class MixingSection(Section):
+    """Mixing of languages: probability of other languages' tokens, and written words of the wrong language."""
+
+    prompts: Positive = 64
+    """Test documents of each language that the model continues."""
+    prompt: Positive = 16
+    """Tokens of a document that it continues from. Shorter documents are left out."""
+    tokens: Positive = 32
+    """Tokens that it writes."""
+    seed: Seed = 0
+    """Seed of the drawn tokens."""
+
+
 class EvaluateSection(Section):
     """Measures on held-out data: perplexity and retrieval."""
 
@@ -102,6 +115,8 @@ class EvaluateSection(Section):
     plus the queries. Words rarer than `lexicon.minimum_count` are no candidates."""
     sentences: list[SentenceSet] = Field(default=[])
     """Parallel sentences for sentence retrieval, per layer."""
+    mixing: MixingSection | None = None
+    """Mixing of languages, in language modelling and in writing. null: not measured."""
 
 
 class PassagesSection(Section):

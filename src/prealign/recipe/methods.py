@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share
+from prealign.recipe.section import Count, Positive, Rate, SchedulePoints, Section, Share, Temperature
 
 Layers = Literal["all", "embedding", "blocks", "lower_blocks", "output"]
 """Layers of words' states: all, the input embedding, the blocks, the lower half of the blocks, the output embedding."""
@@ -37,8 +37,8 @@ class AlignSection(Section):
     neighbours: Positive = 1
     """Words that come into a batch together because they are neighbours in the order of their tokens, in stage 1 and in
     sustained alignment: words that begin alike are hard negatives of each other. 1: words in random order."""
-    temperature: Rate = 0.1
-    """Temperature tau of the contrastive loss L_align."""
+    temperature: Temperature = 0.1
+    """Temperature tau of the contrastive loss L_align, 0.001 to 1000."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of L_align."""
     lm_weight: Annotated[float, Field(ge=0)] = 1.0

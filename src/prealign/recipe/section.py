@@ -15,6 +15,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
+"""Temperature of a softmax over cosines. Divided by less, they leave the range of float32; by more, they are all alike."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -38,11 +40,18 @@ def _name(text: str) -> str:
     return text
 
 
+def tag_fault(text: str) -> str | None:
+    """Return what is wrong with a language tag; None if it is one."""
+    if is_tag(text):
+        return None
+    near = tag_of_name(text)
+    meant = f"; did you mean {near!r}?" if near else ", such as en, de-AT or zh-Hant"
+    return f"{shown(text)} is not a language tag{meant}"
+
+
 def _tag(text: str) -> str:
-    if not is_tag(text):
-        near = tag_of_name(text)
-        meant = f"; did you mean {near!r}?" if near else ", such as en, de-AT or zh-Hant"
-        raise ValueError(f"{shown(text)} is not a language tag{meant}")
+    if fault := tag_fault(text):
+        raise ValueError(fault)
     return text
 
 

@@ -90,8 +90,8 @@ def main_tables(results: Results) -> list[Table]:
     """Return the tables that answer the question, in order: shown first on the page, and in the terminal."""
     makers = (
         unfinished.unfinished, language_modelling.language_modelling, language_modelling.inside_outside,
-        tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval, external.retrieval_tables,
-        external.strata_tables, external.tested_dictionaries,
+        language_modelling.mixing, tasks.transfer, tasks.knowledge, established.established, retrieval.retrieval,
+        external.retrieval_tables, external.strata_tables, external.tested_dictionaries,
         parity.tokens_to_parity, budget.budget, budget.initial_rows, budget.switching, budget.switching_by_language,
     )  # fmt: skip
     return [table for make in makers for table in make(results)]
@@ -110,7 +110,8 @@ def _context(results: Results) -> dict[str, Any]:
         "main_tables": main_tables(results),
         "more_tables": [
             *retrieval.retrieval(results, "csls_p_at_1"), *retrieval.retrieval_by_subwords(results),
-            *budget.mixture(results), *data.corpus(content), *data.tokenizer(content), *data.lexicon(content),
+            *budget.mixture(results), *budget.parallel_text(results),
+            *data.corpus(content), *data.tokenizer(content), *data.lexicon(content),
         ],
         "provenance": [*_provenance(content), *_signatures(results)],
         "recipe": yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),

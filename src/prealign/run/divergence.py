@@ -36,8 +36,9 @@ def remedy(stage: str, section: ModelSection) -> str:
 
 def start_of(phase: Phase, phases: Sequence[Phase]) -> str:
     """Return the stage whose model a phase starts from."""
-    place = phases.index(phase)
-    return phases[place - 1].name if place else INITIAL
+    names = [one.name for one in phases]  # a phase that got steps of an earlier one is no longer equal
+    place = names.index(phase.name)
+    return names[place - 1] if place else INITIAL
 
 
 def refuse_unfinished(unfinished: Sequence[Mapping[str, Any]], planned: int) -> None:

@@ -26,6 +26,7 @@ from prealign.run.locks import alone_in
 from prealign.run.preparation.prepare import prepare
 from prealign.run.reading import reading_lines
 from prealign.run.revisions import pin, pinned, recorded_commits
+from prealign.run.small_text import small_texts
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
 from prealign.training.loop import check_arguments
@@ -40,7 +41,7 @@ def run_experiment(
     recipe: Recipe, run: RunFolder, on_event: OnEvent, *, command: str, force: bool = False
 ) -> dict[str, Any]:
     """Run everything that is not fresh; return the content of results.json (under a launcher only in the first
-    process), with "unfinished" in every process: arm, seed and reason of the runs that ended early.
+    process), and in every process "unfinished" if runs ended early: arm, seed and reason of each.
 
     command: the command line, for the provenance. force: run fresh stages, too. Raises PrealignError for errors that
     the user can fix, before any training if they can be found before.
@@ -81,7 +82,7 @@ def run_experiment(
         else:
             on_event(Event(arm.arm, arm.seed, stages=outcome))
         ranks.by_first(save)
-    return results | {"unfinished": unfinished}
+    return results | ({"unfinished": unfinished} if unfinished else {})
 
 
 def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) -> tuple[Recipe, Prepared]:
@@ -103,6 +104,8 @@ def open_run(recipe: Recipe, run: RunFolder, on_event: OnEvent, command: str) ->
         own = pin(recipe, run, lambda said: on_event(Event(ALL_ARMS, 0, Progress("hub", 0, 1, note=said))))
         prepared, stages = prepare(own, run, lambda p: on_event(Event(ALL_ARMS, 0, p)), command)
         on_event(Event(ALL_ARMS, 0, stages=stages))
+        for text in small_texts(prepared.record["corpus"]):
+            on_event(Event(ALL_ARMS, 0, Progress("text", 1, 1, note=f"warning: {text}")))
         return {"record": prepared.record, "commits": recorded_commits(run)}
 
     begun = ranks.by_first(begin)

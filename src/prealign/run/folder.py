@@ -122,10 +122,13 @@ class RunFolder:
         if first != own and first.startswith(_NAME) and not cut:
             raise RunFolderError(
                 f"{self.root} is the run folder of another recipe ({first!r}, this one is {name!r}). "
-                "Choose another folder with --out, or remove that one."
+                "Choose another run folder (--out; of `prealign switch`: --run), or remove it."
             )
         if first != own and not self._is_ours(cut):
-            raise RunFolderError(f"{self.root} is not empty and not a run folder. Choose another folder with --out.")
+            raise RunFolderError(
+                f"{self.root} is not empty and not a run folder. Choose another "
+                "run folder (--out; of `prealign switch`: --run)."
+            )
         write_text(self.recipe, recipe)
 
     def _is_ours(self, cut: bool) -> bool:

@@ -39,7 +39,7 @@ def alone_in(folder: Path, *, patient: bool) -> Iterator[None]:
         holder = path.read_text(encoding="utf-8").strip()
         raise RunFolderError(
             f"{folder}: another process is at work there{f' ({holder})' if holder else ''}. Wait for it to end, or choose "
-            "another run folder with --out."
+            "another run folder (--out; of `prealign switch`: --run)."
         ) from None
     try:
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")

@@ -40,6 +40,7 @@ _RUN_SECTIONS = (
     "transfer",
     "new_rows",
     "initialisations",
+    "bitext",
 )
 """Sections with rows of one arm and seed."""
 _UNFINISHED = "unfinished"

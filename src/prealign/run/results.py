@@ -44,6 +44,7 @@ def collect_results(
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
     alignment: list[dict[str, Any]] = []
     initialisations: list[dict[str, Any]] = []
+    parallel: list[dict[str, Any]] = []
     for (arm, seed), stages in fresh_records(run, marks):
         made += [((arm, seed), record[ORIGIN]) for record in stages.values()]
         scores += [score for record in stages.values() for score in record.get("scores", [])]
@@ -60,6 +61,8 @@ def collect_results(
             switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
         if "new_rows" in stages["pretrain"]:
             rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
+        for language, read in stages["blocks"].get("bitext", {}).get("languages", {}).items():
+            parallel.append({"arm": arm, "seed": seed, "language": language} | read)
         for language, read in stages["blocks"].get("languages", {}).items():
             mixture.append({"arm": arm, "seed": seed, "language": language} | read)
         for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
@@ -94,6 +97,7 @@ def collect_results(
         **({"new_rows": rows} if rows else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
         **({"initialisations": initialisations} if initialisations else {}),
+        **({"bitext": parallel} if parallel else {}),
     }
 
 
@@ -153,7 +157,8 @@ def _switching(blocks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_OF_WORDS = {f"perplexity_{kind}": kind for kind in KINDS}
+_PARTS = {f"perplexity_{kind}": kind for kind in (*KINDS, "within")}
+"""Perplexities of a part of the tokens, which has its own nats in lm.json."""
 
 
 _ITEMS = {"lm": "evaluate", "transfer": "transfer", "knowledge": "knowledge"}
@@ -175,8 +180,10 @@ def over_items(run: RunFolder, baseline: str) -> OneSeed:
         ours, theirs = (read(path) for path in paths)
         if task == "lm":
             sides = [side.get(number["language"]) for side in (ours, theirs)]
-            if kind := _OF_WORDS.get(metric):
-                sides = [side and side.get(kind) for side in sides]
+            if metric in _PARTS:
+                sides = [side and side.get(_PARTS[metric]) for side in sides]
+            elif metric not in ("perplexity", "bits_per_byte"):
+                return None
             per_byte = metric == "bits_per_byte"
             return (_over_documents(*sides, per_byte=per_byte), "documents") if all(sides) else None
         ours, theirs = (side.get(number["condition"], {}).get(number["language"], {}) for side in (ours, theirs))

@@ -113,7 +113,8 @@ class ArmRun(ArmStages):
         if not self.prepared.is_current():
             raise RunFolderError(
                 f"{self.run.data}: another command has replaced the data of this run, with those of other settings. "
-                "Wait for it to end and run again, or choose another run folder with --out."
+                "Wait for it to end and run again, or choose another "
+                "run folder (--out; of `prealign switch`: --run)."
             )
 
     def _check_labels(self, marks: dict[str, str], force: bool) -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from prealign.languages import UNSPACED_LANGUAGES, base, language_name
 from prealign.recipe.arms import ARMS
 from prealign.recipe.presets import PRESET_SETTINGS
+from prealign.run.small_text import ENOUGH_TO_LEARN, ENOUGH_TO_TEST
 from prealign.run.survey import MINIMUM_COUNT, LexiconSurvey, Mixed, TextSurvey
+from prealign.wording import some
 
 RECOMMENDED = ("anchored", "prealign_anchored")
 """The arms that a new recipe compares with joint training (docs/your-own-language.md says why)."""
@@ -30,8 +32,7 @@ MOST_PASSES = 8
 MOST_SHARE = 0.3
 """Of the tokens, in the target language: more target text is the cheapest gain, and the source still learns."""
 FEWEST_STEPS, MOST_STEPS = 800, 4000
-ENOUGH_TOKENS = {"source": 300_000, "target": 50_000}
-ENOUGH_TEST = 5_000
+ENOUGH_OF_SOURCE = 300_000
 ENOUGH_WORDS = 1_000
 ENOUGH_COVERAGE = 0.5
 
@@ -80,18 +81,18 @@ def problems(
     source: TextSurvey, target: TextSurvey, lexicon: LexiconSurvey, between: Mixed, sizes: Sizes
 ) -> Iterator[str]:
     """Yield what will spoil the result, each with what to do."""
-    for text, least in ((source, ENOUGH_TOKENS["source"]), (target, ENOUGH_TOKENS["target"])):
+    for text, least in ((source, ENOUGH_OF_SOURCE), (target, ENOUGH_TO_LEARN)):
         if text.tokens < least:
             yield (
                 f"little text: about {text.tokens:,} tokens of {language_name(text.language)}; below {least:,} a model "
                 "learns little of a language. Add text."
             )
         tested = sizes.test * text.tokens / text.number
-        if tested < ENOUGH_TEST:
+        if tested < ENOUGH_TO_TEST:
             cut = ", or cut it into more documents (`documents: line`)" if text.documents == "file" else ""
             yield (
                 f"a small test: about {round(tested):,} tokens of {language_name(text.language)} ({sizes.test:,} of "
-                f"{text.number:,} documents); below {ENOUGH_TEST:,} its perplexity is uncertain. Add text{cut}."
+                f"{text.number:,} documents); below {ENOUGH_TO_TEST:,} its perplexity is uncertain. Add text{cut}."
             )
     if lexicon.usable < ENOUGH_WORDS:
         yield (
@@ -147,6 +148,7 @@ name: {name}
 seeds: [0]  # one model an arm: a first look. [0, 1, 2] says whether a difference is more than chance
 arms: [{", ".join(arms)}]
 {explained}
+primary: {{arm: {RECOMMENDED[0]}}}  # named before the run: its difference to joint training needs no correction
 jobs: {min(len(arms), os.cpu_count() or 1)}  # arms trained at the same time, on equal shares of the cores
 """
 
@@ -226,7 +228,7 @@ def _quoted(text: str) -> str:
 
 
 def _size(text: TextSurvey) -> str:
-    return f"{text.number:,} documents, about {text.tokens:,} tokens"
+    return f"{some(text.number, 'document')}, about {text.tokens:,} tokens"
 
 
 def _tokens(text: TextSurvey, documents: int) -> str:

@@ -32,6 +32,7 @@ from prealign.lexicon.reading_report import TOO_MANY, Tallies, Tally, told_of, t
 from prealign.strict_json import check_text, json_object, shown
 from prealign.text.arrow import arrow_from_tables, list_array, load_arrow, ragged
 from prealign.text.ragged import IntArray, Ragged, edges
+from prealign.wording import some
 
 BLANK = "pairs with a blank side"
 OTHER_LANGUAGES = "units that lack one of the two languages"
@@ -56,7 +57,7 @@ class ParallelText:
     @property
     def text(self) -> str:
         """Return a summary, and a line for each reason to leave out pairs."""
-        kept = f"{self.path}: {self.lines:,} lines, {len(self.pairs):,} pairs of sentences"
+        kept = f"{self.path}: {some(self.lines, 'line')}, {some(len(self.pairs), 'pair')} of sentences"
         return "\n".join([kept, *told_of("dropped", self.dropped)])
 
 

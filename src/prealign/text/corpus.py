@@ -44,11 +44,11 @@ from prealign.text.ragged import Ragged
 from prealign.text.segment import Segmenter, token_starts
 from prealign.text.sources import Tell, silent, source_files, suffix
 from prealign.text.words import Tokenizer, WordTable, special_ids, text_of, word_table
+from prealign.wording import some
 from prealign.workers import Spread
 
 HELD_OUT = ("validation", "test")
 SPLITS = ("train", *HELD_OUT)
-
 
 _TOKENS = Features({"document": Value("string"), "input_ids": Sequence(Value("int32")), "bytes": Value("int64")})
 _SEGMENTED = Features({**_TOKENS, "words": Sequence(Value("int32"))})
@@ -80,7 +80,7 @@ def _read_files(source: str, documents: str, tell: Tell) -> Iterator[tuple[str, 
             raise CorpusError(f"{path}: cannot be read: {reason}. It is text of {source!r}.") from None
         empty += not found
     if empty:
-        tell(f"{source}: without text are {empty:,} of {len(files):,} files")
+        tell(f"{source}: without text are {empty:,} of {some(len(files), 'file')}")
 
 
 def _read_file(path: Path, documents: str) -> Iterator[tuple[str, str]]:

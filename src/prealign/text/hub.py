@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from datasets import load_dataset
-
 from prealign.errors import CorpusError
 from prealign.folders import tree
+from prealign.wording import some
 
 PREFIX = "hub:"
 
@@ -68,13 +67,17 @@ class HubText:
             number += 1
             size += len(text.encode())
             if number == self.documents or size >= (self.bytes or size + 1):
-                tell(
-                    f"{self.source}: read to its limit: {number:,} documents of {size:,} bytes ({empty:,} without text)"
-                )
+                tell(f"{self.source}: read to its limit: {self._amount(number, size, empty)}")
                 return
-        tell(f"{self.source}: read to its end: {number:,} documents of {size:,} bytes ({empty:,} without text)")
+        tell(f"{self.source}: read to its end: {self._amount(number, size, empty)}")
+
+    @staticmethod
+    def _amount(documents: int, size: int, empty: int) -> str:
+        return f"{some(documents, 'document')} of {some(size, 'byte')} ({empty:,} without text)"
 
     def _rows(self) -> Iterator[str]:
+        from datasets import load_dataset  # imported here: whoever only checks the name of a source needs no datasets
+
         try:
             rows = load_dataset(self.path, self.config, split=self.split, revision=self.revision, streaming=True)
             for row in rows:

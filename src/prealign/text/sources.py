@@ -23,6 +23,7 @@ from prealign.errors import CorpusError
 from prealign.folders import tree
 from prealign.text import html as markup
 from prealign.text.hub import PREFIX, HubText
+from prealign.wording import some
 
 SUFFIXES = (".txt", ".jsonl", *markup.SUFFIXES)
 
@@ -84,7 +85,7 @@ def _files(source: str, tell: Tell) -> list[Path]:
     if len(read) < len(files):
         others = Counter(suffix(file) or "no suffix" for file in files if suffix(file) not in SUFFIXES)
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(others.items()))
-        what = f"{others.total():,} of {len(files):,} files are not read ({kinds})"
+        what = f"{others.total():,} of {some(len(files), 'file')} are not read ({kinds})"
         only = f"of a folder or pattern only {', '.join(SUFFIXES)} are"
         if not read:
             raise CorpusError(

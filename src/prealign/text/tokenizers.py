@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import floor
+from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as FastTokenizer
@@ -37,7 +38,8 @@ def get_tokenizer(section: TokenizerSection, texts: Iterator[str], *, trust_remo
             section.path, revision=section.revision or "main", trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
-        raise TokenizerError(f"tokenizer.path {section.path!r} cannot be loaded: {error}") from None
+        absent = "" if Path(section.path).is_dir() else "there is no such folder here, and the hub did not have it: "
+        raise TokenizerError(f"tokenizer.path {section.path!r} cannot be loaded: {absent}{error}") from None
     if tokenizer.eos_token_id is None:
         raise TokenizerError(
             f"the tokenizer at {section.path!r} has no EOS token, and documents are separated by it. "

@@ -2,8 +2,8 @@
 
 1. Every step, before the optimiser moves the weights: the loss and the norm of the gradient. All processes add up theirs, so
    all of them end at the same step.
-2. After every validation: its loss. Before a checkpoint is sealed: the weights. A bad checkpoint therefore stays torn, and
-   those before it stay whole (`prealign.training.checkpoints`).
+2. After every validation: its loss and perplexity. Before a checkpoint is sealed: the weights. A bad checkpoint therefore
+   stays torn, and those before it stay whole (`prealign.training.checkpoints`).
 3. The message names the parts of the loss that are not finite, and the settings to change. Before the first update of the
    weights the learning rate of the stage cannot be the cause: the message then says what the stage starts from.
 
@@ -14,6 +14,7 @@ the weights, and is an error only when the scale has fallen below 1.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from transformers import Trainer, TrainerCallback
 
 from prealign.errors import DivergedError
 from prealign.training.trainer import PhaseTrainer
+
+_LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,11 @@ class Finite(TrainerCallback):
         raise self._error(state.global_step + 1, broken or {"the loss": loss}, moved=state.global_step > 0)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **kwargs: Any) -> None:
-        """Check the validation loss."""
+        """Check the validation loss and its perplexity, which overflows beyond `_LARGEST` nats a token."""
         broken = {
             f"the validation loss in {name.removeprefix('eval_').removesuffix('_loss')}": value
             for name, value in metrics.items()
-            if name.endswith("_loss") and not math.isfinite(value)
+            if name.endswith("_loss") and not value < _LARGEST  # NaN is not below anything
         }
         if broken:
             raise self._error(state.global_step, broken)

@@ -126,7 +126,7 @@ def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: 
             )
         except (OSError, ValueError) as error:
             key = "pretrained" if section.pretrained else "config"
-            raise RecipeError(f"model.{key} {path!r} cannot be loaded: {error}") from None
+            raise RecipeError(f"model.{key} {path!r} cannot be loaded: {_not_here(path)}{error}") from None
         config.vocab_size = max(config.vocab_size, vocab_size)
         if not section.pretrained:
             # The config's token ids belong to another vocabulary, and a padding row would never learn.
@@ -140,6 +140,10 @@ def _config(section: ModelSection, vocab_size: int, context: int, eos_token_id: 
             f"Set pretrain.context to at most {positions}."
         )
     return config
+
+
+def _not_here(path: str) -> str:
+    return "" if Path(path).is_dir() else "there is no such folder here, and the hub did not have it: "
 
 
 def _preset(section: ModelSection, vocab_size: int, context: int, eos_token_id: int) -> LlamaConfig:

@@ -23,7 +23,7 @@ from prealign.errors import RecipeError
 from prealign.methods.goal import rate_factor
 from prealign.methods.phase import Phase
 
-# V rows of an embedding, D width, G groups of twins
+# V rows of an embedding, T of them with twins, D width
 
 
 class OptimisedTrainer(Trainer):
@@ -102,12 +102,12 @@ class TwinAdamW(AdamW):
         super().__init__(params)
         for group in self.param_groups:
             group["fused"] = None  # a fused step would also unscale gradients of fp16, which `_update` does not see
-        self._groups = {parameter: torch.as_tensor(numbers) for parameter, numbers in groups.items()}
+        self._twins = {parameter: twin_rows(torch.as_tensor(numbers)) for parameter, numbers in groups.items()}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Take a step."""
-        coupled = [(p, p.grad, group) for group in self.param_groups for p in group["params"] if p in self._groups]
+        coupled = [(p, p.grad, group) for group in self.param_groups for p in group["params"] if p in self._twins]
         for parameter, _, _ in coupled:
             parameter.grad = None  # the stock step passes it over
         result = super().step(closure)
@@ -126,14 +126,22 @@ class TwinAdamW(AdamW):
         step, moment, square = float(state["step"]), state["exp_avg"], state["exp_avg_sq"]
         moment.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        square.copy_(group_means(square, self._groups[parameter].to(square.device)))
+        rows, numbers = (one.to(square.device) for one in self._twins[parameter])
+        square[rows] = group_means(square[rows], numbers)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         root = square.sqrt().div_((1 - beta2**step) ** 0.5).add_(group["eps"])
         parameter.addcdiv_(moment, root, value=-group["lr"] / (1 - beta1**step))
 
 
+def twin_rows(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows (T,) that share their group (V,) with another row, and the numbers (T,) of their groups, from 0."""
+    _, number, size = groups.unique(return_inverse=True, return_counts=True)
+    rows = (size[number] > 1).nonzero()[:, 0]
+    return rows, number[rows].unique(return_inverse=True)[1]
+
+
 def group_means(rows: Tensor, groups: Tensor) -> Tensor:
-    """Return for each row (V, D) the mean of the rows of its group. groups (V,): numbers below V."""
+    """Return for each row (T, D) the mean of the rows of its group. groups (T,): numbers below T."""
     sums = torch.zeros_like(rows).index_add_(0, groups, rows)
     counts = torch.bincount(groups, minlength=len(rows)).clamp(min=1)
     return (sums / counts[:, None].to(rows.dtype)).index_select(0, groups)

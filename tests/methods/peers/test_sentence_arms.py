@@ -16,7 +16,7 @@ from prealign.files import read_json
 from prealign.recipe.arms import with_settings
 from prealign.report.page import write_report
 from prealign.report.results import Results
-from prealign.report.tables.budget import budget
+from prealign.report.tables.budget import budget, parallel_text
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
 from prealign.run.plan import plan_recipe, use_devices
@@ -124,6 +124,8 @@ def test_the_report_shows_each_stage(run: Any, tmp_path: Path) -> None:
     write_report(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "VECO 2.0" in page and "WEAM, pointer" in page
+    (read,) = parallel_text(results)
+    assert [row[0] for row in read.rows] == ["InfoXLM", "VECO 2.0", "WEAM, pointer"]
     (table,) = budget(results)
     assert [row[1] for row in table.rows if row[0] == "AFP"] == ["2 · pretrain", "afp", "total"]
 

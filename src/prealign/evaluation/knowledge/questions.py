@@ -1,7 +1,7 @@
 """Knowledge questions: is the true object of a fact ranked first among objects of its type, in each language?
 
-1. A question is EOS (the start of a document) and the prompt's tokens. Each candidate continues them, tokenised as in that
-   sentence. In a clone both are mapped to twin ids, unless the model reads the clone in source ids.
+1. A question is the start of a document (BOS, or else EOS) and the prompt's tokens. Each candidate continues them,
+   tokenised as in that sentence. In a clone both are mapped to twin ids, unless the model reads the clone in source ids.
 2. The score of a candidate is the mean log-probability of its tokens: names differ in their number of tokens, and a sum
    would favour short names.
 3. Candidates within `TIE` of the best share the hit: a model that cannot tell them apart is exactly at chance.
@@ -41,7 +41,7 @@ Ids = list[int]
 
 
 class QuestionTokens(NamedTuple):
-    """The token ids of a question: the prefix, EOS first, and the candidates (never empty), the true answer first."""
+    """The token ids of a question: the prefix, and the candidates (never empty), the true answer first."""
 
     prefix: Ids
     candidates: list[Ids]
@@ -51,14 +51,15 @@ class QuestionTokens(NamedTuple):
 class KnowledgeQuestions:
     """Evaluator of Q questions with the same languages and number of candidates N each.
 
-    batch_size: sequences, each a candidate after its prefix. source_ids: read a clone in source ids. identity: the end of
-    the signature.
+    batch_size: sequences, each a candidate after its prefix. source_ids: read a clone in source ids. before: the id before
+    a document's first token, None for EOS. identity: the end of the signature.
     """
 
     tokenizer: Tokenizer
     questions: Sequence[Question]
     batch_size: int = 32
     source_ids: bool = False
+    before: int | None = None
     identity: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self, model: PreTrainedModel) -> Evaluation:
@@ -76,7 +77,7 @@ class KnowledgeQuestions:
         items: dict[str, Any] = {str(condition): {} for condition in dict.fromkeys(conditions)}
         for language in self.questions[0].prompts:
             tokens = [
-                tokenise_question(question, language, self.tokenizer, source_ids=self.source_ids)
+                tokenise_question(question, language, self.tokenizer, source_ids=self.source_ids, before=self.before)
                 for question in self.questions
             ]
             log_probs = candidate_scores(model, tokens, batch_size=self.batch_size)  # (Q, N)
@@ -94,10 +95,16 @@ class KnowledgeQuestions:
 
 
 def tokenise_question(
-    question: Question, language: str, tokenizer: Tokenizer, *, source_ids: bool = False
+    question: Question,
+    language: str,
+    tokenizer: Tokenizer,
+    *,
+    source_ids: bool = False,
+    before: int | None = None,
 ) -> QuestionTokens:
     """Return the tokens of a question in a language; source_ids: those of a clone in the source's ids.
 
+    before: the id before a document's first token, where the prefix begins; None for EOS.
     The prefix ends where the tokens of the prompt alone and those of the prompt with each candidate begin to differ.
     """
     prompt = question.prompts[language]
@@ -107,7 +114,8 @@ def tokenise_question(
         for text in (prompt.rstrip(), *(prompt + name for name in answers))
     )
     cut = next((i for i, column in enumerate(zip(alone, *whole, strict=False)) if len(set(column)) > 1), len(alone))
-    prefix, candidates = [tokenizer.eos_token_id, *alone[:cut]], [ids[cut:] for ids in whole]
+    start = tokenizer.eos_token_id if before is None else before
+    prefix, candidates = [start, *alone[:cut]], [ids[cut:] for ids in whole]
     if is_clone(language) and not source_ids:
         twins = clone_language(tokenizer).map
         return QuestionTokens(twins(prefix).tolist(), [twins(ids).tolist() for ids in candidates])

@@ -170,18 +170,41 @@ def token_nats(
     Runs on the model's device in evaluation mode, and restores the mode. `on_progress` gets the number of tokens that a
     batch scored. Needs memory for batch_size * stride * V logits. Raises DivergedError if a likelihood is not finite.
     """
+    settings: dict[str, Any] = {"context": context, "stride": stride, "batch_size": batch_size, "prefix": prefix}
+    found = read_tokens(model, documents, _nats, on_progress=on_progress, **settings)
+    nats = [by_token[:, 0] for by_token in found]
+    _refuse_divergence(document_sums(nats)[0])
+    return nats
+
+
+def read_tokens(
+    model: PreTrainedModel,
+    documents: Sequence[NDArray[np.integer]],
+    read: Callable[[Tensor, Tensor], Tensor],
+    *,
+    context: int,
+    stride: int,
+    batch_size: int,
+    prefix: int | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[FloatArray]:
+    """Return what `read` gives for the scored tokens of N documents, (tokens, K) each; settings as those of `token_nats`.
+
+    read: from logits (n, V), float32, and targets (n,) to numbers (n, K).
+    """
     pieces = _cut(documents, context, stride, prefix)
     unscored = prefix is None
-    nats = [np.zeros(max(0, len(document) - unscored)) for document in documents]
+    found: list[FloatArray] = [np.zeros((max(0, len(document) - unscored), 1)) for document in documents]
     with measured(model):
         for first in range(0, len(pieces), batch_size):
             batch = pieces[first : first + batch_size]
-            for piece, nll in zip(batch, _window_nats(model, batch), strict=True):
-                nats[piece.document][piece.first : piece.first + len(nll)] = nll
+            for piece, numbers in zip(batch, _read_windows(model, batch, read), strict=True):
+                if found[piece.document].shape[1] != numbers.shape[1]:
+                    found[piece.document] = np.zeros((len(found[piece.document]), numbers.shape[1]))
+                found[piece.document][piece.first : piece.first + len(numbers)] = numbers
             if on_progress:
                 on_progress(sum(len(piece.targets) for piece in batch))
-    _refuse_divergence(document_sums(nats)[0])
-    return nats
+    return found
 
 
 def perplexity_scores(
@@ -244,25 +267,28 @@ def _cut(documents: Sequence[NDArray[np.integer]], context: int, stride: int, pr
     return sorted(pieces, key=lambda piece: (-len(piece.inputs), piece.skipped))
 
 
-def _window_nats(model: PreTrainedModel, batch: list[_Window]) -> list[FloatArray]:
-    """Return the nats of each window's targets, from one forward pass."""
+def _read_windows(
+    model: PreTrainedModel, batch: list[_Window], read: Callable[[Tensor, Tensor], Tensor]
+) -> list[FloatArray]:
+    """Return what `read` gives for each window's targets, from one forward pass."""
     input_ids, mask = right_padded([piece.inputs for piece in batch], model.device)  # (B, T)
     kept = input_ids.shape[1] - min(piece.skipped for piece in batch)
     # Without padding the mask says nothing, and costs a tenth of the time.
     padding = None if bool(mask.all()) else mask
     output = model(input_ids=input_ids, attention_mask=padding, use_cache=False, logits_to_keep=kept)
     logits = output.logits[:, -kept:]  # (B, kept, V); the slice serves models that ignore logits_to_keep
-    return [
-        _nats(logits[row, kept - input_ids.shape[1] + piece.skipped :], piece.targets)
-        for row, piece in enumerate(batch)
-    ]
+    found = []
+    for row, piece in enumerate(batch):  # a window at a time, so no (B, T, V) copy is made
+        first = kept - input_ids.shape[1] + piece.skipped
+        own = logits[row, first : first + len(piece.targets)].float()
+        labels = torch.from_numpy(piece.targets).to(own.device)
+        found.append(read(own, labels).cpu().double().numpy())
+    return found
 
 
-def _nats(logits: Tensor, targets: IntArray) -> FloatArray:
-    """Return the nats of targets (n,) from logits (>= n, V); a window at a time, so no (B, T, V) copy is made."""
-    labels = torch.from_numpy(targets).to(logits.device)
-    losses = cross_entropy(logits[: len(targets)].float(), labels, reduction="none")  # (n,)
-    return losses.cpu().double().numpy()
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the nats (n, 1) of targets (n,) from logits (n, V)."""
+    return cross_entropy(logits, targets, reduction="none")[:, None]
 
 
 def _refuse_divergence(nats: FloatArray) -> None:

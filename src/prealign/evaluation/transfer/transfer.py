@@ -78,7 +78,8 @@ class Transfer:
             for language, examples in data.tests.items()
         }
         parts = {"train": len(data.train), "epochs": task.epochs, "ctx": data.max_tokens, **self.identity}
-        scores = transfer_scores(answers, data.paired, condition=task.name, parts=parts)
+        together = "documents" if task.passages else "premises"
+        scores = transfer_scores(answers, data.paired, condition=task.name, parts=parts, together=together)
         record |= {"classes": data.classes, "train_examples": len(data.train)}
         record |= {"truncated": data.truncated, "tested": data.tested}
         return TransferEvaluation(scores, {language: given.as_dict() for language, given in answers.items()}, record)
@@ -124,16 +125,24 @@ class Answers:
 
 
 def transfer_scores(
-    answers: dict[str, Answers], paired: frozenset[str], *, condition: str, parts: dict[str, object]
+    answers: dict[str, Answers],
+    paired: frozenset[str],
+    *,
+    condition: str,
+    parts: dict[str, object],
+    together: str = "documents",
 ) -> list[Score]:
-    """Return the accuracy in every language, and the transfer gap of every target; the first language is the source."""
+    """Return the accuracy in every language, and the transfer gap of every target; the first language is the source.
+
+    together: what `Answers.document` are, for the signature.
+    """
     source, *rest = answers
     accuracies = {language: accuracy(given) for language, given in answers.items()}
     scores = []
     for language, given in answers.items():
         shared: dict[str, Any] = {"task": "transfer", "language": language, "condition": condition}
         shared |= {"stage": "pretrain", "split": "test", "n": given.n}
-        shared["signature"] = signature(**parts, test=len(given.label), over="documents" if given.document else "items")
+        shared["signature"] = signature(**parts, test=len(given.label), over=together if given.document else "items")
         scores.append(Score(metric="accuracy", chance=given.chance, **accuracies[language]._asdict(), **shared))
         if language in rest and ">" not in language:
             gap = (

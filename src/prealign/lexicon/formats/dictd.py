@@ -4,7 +4,9 @@
    digit first); a fourth column, if any, is the headword as it is spelled.
 2. They name a piece of the .dict file, which is gzipped (dictzip is gzip with a table for random access).
 3. A piece is a headword and its definition (`prealign.lexicon.formats.definitions`).
-4. `00-database-…` are about the dictionary itself. If they name WikDict, only a sense's first line holds translations.
+4. Of a headword that is all signs (〃) the index has nothing left. It is read from the first line of its piece, without
+   pronunciations and the frequency marks of JMdict: `[news1] 々 /noma/, のま /nˈo̞mä/` is two headwords.
+5. `00-database-…` are about the dictionary itself. If they name WikDict, only a sense's first line holds translations.
 
 The direction is that of the file's name, such as freedict-eng-deu; a dictionary from target to source is turned.
 """
@@ -28,6 +30,7 @@ _DIGITS = {
 _SUFFIXES = (".index", ".dict.dz", ".dict")
 NAMED = re.compile(r"(?:^|[^a-z])([a-z]{3})-([a-z]{3})(?![a-z])")
 _ABOUT = ("00-database-", "00database")
+_SPOKEN = re.compile(r"\s+/[^/]+/(?=\s*(?:,|$))|\[(?:news|ichi|spec|gai|nf)\d+\]")
 _BEGINNING = 4096
 """Bytes of the definitions in which the dictionary says what it is made from."""
 
@@ -66,6 +69,9 @@ def dictd(text: str, account: Account) -> list[Entry] | None:
         return None
     if not separator or not head.strip():
         raise ValueError(f"expected headword, offset and length in base 64, within the .dict file: {shown(head)}")
+    if (written := " ".join(_SPOKEN.sub("", head).split())) != head:
+        account.change("pronunciations or frequencies of headwords", head, written)
+        head = written
     if account.layout is None:
         account.layout = _is_wikdict(account.path)
     return translations(head, definition, account, wikdict=account.layout)

@@ -26,7 +26,7 @@ from prealign.methods.peers.sentence_objective import SentenceObjective, contras
 from prealign.methods.peers.sentence_pairs import SentencePairs
 from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
-from prealign.recipe.section import Count, Rate
+from prealign.recipe.section import Count, Rate, Temperature
 
 # S pairs of a step, n tokens of the longest sentence, D width
 
@@ -73,7 +73,9 @@ class AlignAfterPretraining(Method):
 
         layer: Count | None = 1
         pooling: Pooling = "last"
-        temperature: Rate = 0.05
+        """State of a sentence: the mean over its tokens, or the state of its last token."""
+        temperature: Temperature = 0.05
+        """Temperature of the contrast."""
         weight: Rate = 1.0
         """Weight of the contrast."""
         lm_weight: Annotated[float, Field(ge=0)] = 1.5
@@ -83,6 +85,7 @@ class AlignAfterPretraining(Method):
         learning_rate: Rate = 0.02
         """Peak learning rate of the phase, as a share of that of `pretrain`."""
         warmup: Annotated[float, Field(ge=0, le=1)] = 0.03
+        """Share of the phase's steps in which the learning rate rises from 0 to its peak."""
 
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return the main phase and the one after it. RecipeError for a recipe without parallel text."""

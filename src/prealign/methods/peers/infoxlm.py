@@ -52,6 +52,7 @@ class InfoXLM(Method):
         mixup: bool = True
         """Whether a query is two sentences in random order, and its key their two translations in another."""
         pooling: Pooling = "mean"
+        """State of a sentence: the mean over its tokens, or the state of its last token."""
         weight: Rate | None = None
         """Weight of XLCo beside L_LM. null: pairs / (batch_size · context) of `pretrain`: a query counts as a token."""
 

@@ -28,7 +28,7 @@ from prealign.methods.peers.sentence_pairs import Partners, SentencePairs
 from prealign.methods.peers.sentence_states import SentenceEncoder, SentenceSettings, pooled
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
 from prealign.recipe.methods import AnchorSection
-from prealign.recipe.section import Rate
+from prealign.recipe.section import Rate, Temperature
 
 # S pairs of a step, n tokens of the longest sentence, D width, P pairs of partners in both directions
 
@@ -104,7 +104,8 @@ class Veco(Method):
         anchor: AnchorSection
         share: Annotated[float, Field(gt=0, le=1)] = 0.1
         """Of the steps, which read documents of parallel text."""
-        temperature: Rate = 0.1
+        temperature: Temperature = 0.1
+        """Temperature of both contrasts."""
         weight: Rate = 1.0
         """Weight of the sum of both contrasts beside L_LM."""
 

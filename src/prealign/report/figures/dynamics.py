@@ -72,9 +72,13 @@ def _picture(results: Results, language: str, found: dict[str, list[Moment]]) ->
     ]
     runs = [(run["arm"], run["language"], run["stage"]) for run in results.section("dynamics")]
     seeds = {runs.count((arm, language, "pretrain")) for arm in found}
+    further = any(moment.stage not in _STAGES for own in found.values() for moment in own)
+    border = (
+        "a line is the border between two stages" if further else "the line is the border between stage 1 and stage 2"
+    )
     caption = (
-        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; a line is the border "
-        f"between two stages. Mean over seeds ({span(seeds)})."
+        f"Colour: P@1 of word retrieval with {target} at each layer, embedding at the bottom; {border}. "
+        f"Mean over seeds ({span(seeds)})."
     )
     summary = f"{title}: mean P@1 over layers."
     return draw.picture(_figure(results, found, splits), name, title, caption, summary, facts)

@@ -154,19 +154,48 @@ def _words(row: Row) -> float:
 
 def mixture(results: Results) -> list[Table]:
     """Return what stage 2 read of each language, what was expected, and passes over the text; means over seeds."""
-    names = ["arm", "language", "tokens", "expected", "share", "passes"]
+    names = ["arm", "seed", "language", "tokens", "expected", "share", "passes"]
     rows = select(DataFrame(results.section("mixture")).reindex(columns=names), arm=results.arms)
     if rows.empty:
         return []
+    rows = _as_trained(results, rows)
     rows = rows.sort_values("arm", key=lambda arms: arms.map(results.arms.index), kind="stable")
-    means = rows.groupby(["arm", "language"], sort=False)[names[2:]].mean()
+    means = rows.groupby(["arm", "language"], sort=False)[names[3:]].mean()
     columns = {
         "Tokens read": means["tokens"].map(quantity),
         "Expected share": means["expected"].map(percent),
         "Share": means["share"].map(percent),
         "Passes over its text": [NONE if math.isnan(passes) else f"{passes:,.2f}" for passes in means["passes"]],
     }
-    note = (
-        "Counted to the end of the last stretch of blocks: up to four million tokens more than the arm was trained on."
-    )
+    note = "Of the blocks that the arm was trained on, by the shares of the text that was made into blocks."
     return [text_table(results, "What stage 2 read", means.index, columns, [note])]
+
+
+def parallel_text(results: Results) -> list[Table]:
+    """Return how much parallel text stage 2 read as documents, half of it in the source language; means over seeds."""
+    names = ["arm", "language", "documents", "tokens", "passes"]
+    rows = select(results.typed(DataFrame(results.section("bitext")).reindex(columns=names)), arm=results.arms)
+    if rows.empty:
+        return []
+    means = rows.groupby(["arm", "language"], observed=True)[names[2:]].mean()
+    columns = {
+        "Pairs read": means["documents"].map(quantity),
+        "Tokens read": means["tokens"].map(quantity),
+        "Passes over its pairs": [f"{passes:,.2f}" for passes in means["passes"]],
+    }
+    note = "A pair is a document; its tokens are those of both languages. Pairs that a loss on sentences reads do not count."
+    return [text_table(results, "Parallel text read", means.index, columns, [note])]
+
+
+def _as_trained(results: Results, rows: DataFrame) -> DataFrame:
+    """Scale what was read to the blocks of stage 2. Text is counted in stretches, which reach up to four million tokens
+    further than the blocks."""
+    settings = results.content["recipe"]["pretrain"]
+    per_step = settings["batch_size"] * settings["context"] * (results.content["environment"].get("devices") or 1)
+    steps = {(row["arm"], row["seed"]): row["steps"] for row in results.section("budget") if row["stage"] == "pretrain"}
+    made = rows.groupby(["arm", "seed"])["tokens"].sum()
+    factors = [
+        min(1.0, per_step * steps[pair] / made[pair]) if pair in steps and made[pair] else 1.0
+        for pair in zip(rows["arm"], rows["seed"], strict=True)
+    ]
+    return rows.assign(tokens=rows["tokens"] * factors, passes=rows["passes"] * factors)

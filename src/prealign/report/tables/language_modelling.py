@@ -1,6 +1,8 @@
-"""Language modelling: perplexity and bits per byte, overall and on words inside and outside the training lexicon."""
+"""Language modelling: perplexity and bits per byte, on words inside and outside the lexicon, and mixing of languages."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from prealign.report.formats import ratio, ratio_of
 from prealign.report.results import Results
@@ -56,3 +58,27 @@ def inside_outside(results: Results) -> list[Table]:
         columns[f"{part} / {results.label(results.baseline)}"] = [ratio_of(*map(exponential, ends)) for ends in bounds]
     title = "Perplexity on words inside and outside the training lexicon"
     return [text_table(results, title, found.index, columns | seed_column(found), interval_note(found, "documents"))]
+
+
+def mixing(results: Results) -> list[Table]:
+    """Return how much of the probability, and of what a model writes, is in another language; none if not measured."""
+    metrics = {
+        "Mass on other languages": "foreign_mass",
+        "Language factor": "language_factor",
+        "Perplexity within": "perplexity_within",
+        "Words of the wrong language": "foreign_words",
+    }
+    found = results.lm_cells(*metrics.values()).dropna(how="all")
+    if found.empty:
+        return []
+    columns: dict[str, Any] = {name: found[metric] for name, metric in metrics.items()}
+    for name, metric in (("Factor", "language_factor"), ("Within", "perplexity_within")):
+        rows = results.compared(metric=metric).reindex(found.index)
+        bounds = zip(rows["difference"], rows["low"], rows["high"], strict=True)
+        columns[f"{name} / {results.label(results.baseline)}"] = [ratio_of(*map(exponential, ends)) for ends in bounds]
+    note = [
+        "Perplexity = language factor × perplexity within the language, over tokens that are not of another language. Mass: "
+        "probability of all tokens of other languages. Words: in what the model writes after the beginning of a document.",
+        *interval_note(found, "documents"),
+    ]
+    return [text_table(results, "Mixing of languages", found.index, columns | seed_column(found), note)]

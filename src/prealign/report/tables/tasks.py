@@ -57,11 +57,11 @@ def _transfer_table(results: Results, task: str | None, rows: DataFrame) -> Tabl
         columns[f"{of}Gap"] = [*found["transfer_gap", tag]]
         columns |= {f"{of}Gap closed": closed} if any(closed) else {}
         columns |= differences(compared, MultiIndex.from_product([[tag], found.index]), base, of=of)
-    documents = accuracies["signature"].astype(str).str.contains("over:documents", regex=False).all()
+    over = accuracies["signature"].astype(str).str.extract(r"over:(\w+)")[0].fillna("items").unique()
     note = [
         f"Accuracy, chance {chance(accuracies)}; fine-tuned on {language_label(source)} alone. Gap: accuracy in "
         f"{language_label(source)} minus accuracy in the target; gap closed: 1 − gap / gap of {base}, paired by seed.",
-        *interval_note(found, "documents" if documents else "items"),
+        *interval_note(found, over[0] if len(over) == 1 else "items"),
         *test_note(results, "transfer"),
         *_examples_note(results, task),
     ]

@@ -32,18 +32,27 @@ _COLUMNS = ("input_ids", "labels")
 _BATCH = 2**20  # tokens in memory at once
 
 
+def check_target(out: Path, form: str) -> None:
+    """Raise RecipeError for an unknown format, RunFolderError for a folder that an export must not replace."""
+    if form not in FORMATS:
+        raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise RunFolderError(
+            f"{out}: is the working folder, or one above it, and an export replaces its folder. Name a new one with --out."
+        )
+    if out.exists() and not (out.is_dir() and ((out / INDEX).exists() or not any(out.iterdir()))):
+        raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
+
+
 def export_blocks(
     arm: ArmRun, out: Path, *, form: str, shards: int, tell: Tell = silent
 ) -> tuple[dict[str, Any], bool]:
     """Copy the blocks of the arm to the folder `out`. Returns its index, and whether it was written now.
 
-    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises RecipeError for another form or for more
-    shards than blocks, RunFolderError if `out` holds anything but an older export.
+    form: one of FORMATS. tell: gets a note if an older export is damaged. Raises the errors of `check_target`, and
+    RecipeError for more shards than blocks.
     """
-    if form not in FORMATS:
-        raise RecipeError(f"there is no format {form!r}{did_you_mean(form, FORMATS)}")
-    if out.exists() and not (out.is_dir() and ((out / INDEX).exists() or not any(out.iterdir()))):
-        raise RunFolderError(f"{out} is not empty and no corpus of prealign. Choose another folder with --out.")
+    check_target(out, form)
     folder = arm.folder("blocks")
     blocks, record = load_arrow(folder), read_json(folder / STAGE_FILE)
     if shards > len(blocks):

@@ -1,7 +1,8 @@
 """Export of a run for lm-evaluation-harness: a tokenizer, and the knowledge questions as local tasks.
 
 1. Checkpoints need no export: lm-eval loads them unchanged.
-2. The tokenizer puts EOS before every text, as before documents in training, and adds nothing else.
+2. The tokenizer puts BOS (EOS in a run without BOS) before every text, as before documents in training, and adds nothing
+   else.
 3. Twin ids have no text, so each becomes an added token `<|clone:ID|>`, with the source id as ID. Added tokens are
    numbered after the vocabulary in the order of the source ids, like twins.
 4. A knowledge question is a multiple-choice item in each language. Candidates are sorted by name: on ties lm-eval takes
@@ -85,24 +86,28 @@ def write_harness(folder: Path, prepared: Prepared) -> dict[str, Any]:
     number of items that lm-eval splits into other tokens than `evaluate_knowledge`).
     """
     questions = prepared.questions if "knowledge" in prepared.record else []
-    tokenizer = harness_tokenizer(prepared.tokenizer, clone=any(map(is_clone, prepared.languages)))
+    clone = any(map(is_clone, prepared.languages))
+    tokenizer = harness_tokenizer(prepared.tokenizer, clone=clone, before=prepared.before)
     tokenizer.save_pretrained(folder / "tokenizer")
     rows, otherwise, groups = [], 0, {}
     for language in questions[0].prompts if questions else ():
         groups[language] = f"prealign_knowledge_{language}"
         for question in questions:
-            tokens = tokenise_question(question, language, prepared.tokenizer)
+            tokens = tokenise_question(question, language, prepared.tokenizer, before=prepared.before)
             rows.append(harness_item(question, language, tokens, tokenizer))
             otherwise += not reads_as(tokens, rows[-1], tokenizer)
     tasks = _write_tasks(folder / "tasks", rows, groups) if rows else 0
     return {"groups": groups, "tasks": tasks, "items": len(rows), "otherwise": otherwise}
 
 
-def harness_tokenizer(tokenizer: Tokenizer, *, clone: bool) -> Tokenizer:
-    """Return a copy of the tokenizer that puts EOS before every text. clone: it also has a token for each twin id."""
+def harness_tokenizer(tokenizer: Tokenizer, *, clone: bool, before: int) -> Tokenizer:
+    """Return a copy of the tokenizer that puts the id `before` in front of every text.
+
+    clone: it also has a token for each twin id.
+    """
     extended = copy.deepcopy(tokenizer)
-    eos = {"id": "EOS", "ids": [extended.eos_token_id], "tokens": [extended.eos_token]}
-    extended.backend_tokenizer.post_processor = TemplateProcessing(single="EOS $A", special_tokens=[eos])
+    start = {"id": "START", "ids": [before], "tokens": [extended.convert_ids_to_tokens(before)]}
+    extended.backend_tokenizer.post_processor = TemplateProcessing(single="START $A", special_tokens=[start])
     if clone:
         twin = clone_language(tokenizer).twin
         ids = np.flatnonzero(twin != np.arange(len(twin)))

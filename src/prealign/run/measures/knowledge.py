@@ -17,6 +17,7 @@ def evaluate_knowledge(model: Any, prepared: Prepared, recipe: Recipe) -> Evalua
         prepared.questions,
         batch_size=recipe.evaluate.batch_size,
         source_ids=recipe.mixture.clone_in_source_ids,
-        identity=prepared.identity,
+        before=prepared.before,
+        identity={**({} if prepared.bos is None else {"after": "bos"}), **prepared.identity},
     )
     return evaluator(model)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 
 from prealign.evaluation.lm.coverage import WordKinds, lexicon_forms, spelled_forms, token_kinds
+from prealign.evaluation.lm.mixing import SHARED, LanguageMixing, language_rows
 from prealign.evaluation.lm.perplexity import Perplexity
 from prealign.evaluation.score import Evaluation, Score
 from prealign.events import OnProgress, token_counter
+from prealign.languages import is_clone
 from prealign.lexicon import Lexicon
 from prealign.lexicon.normalise import Key, key_of
 from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import fingerprint
+from prealign.text.ragged import IntArray
 from prealign.training.precision import autocast, precision
 
 
@@ -24,10 +28,11 @@ def evaluate_lm(
     """Return perplexity and bits per byte of each language's test documents, and the statistics of each document.
 
     Matrices are multiplied in the precision of training, log-softmax is float32, sums are float64. Target languages
-    also get the perplexity of words inside and outside `lexicon`.
+    also get the perplexity of words inside and outside `lexicon`. With `evaluate.mixing`, all get the mixing of languages.
     """
     scores: list[Score] = []
     items: dict[str, Any] = {}
+    owners = _owners(prepared, recipe)
     for language in prepared.languages:
         rows = prepared.tokens(language, "test", source_ids=recipe.mixture.clone_in_source_ids)
         key = key_of(recipe.lexicon.normalise, language)
@@ -45,9 +50,39 @@ def evaluate_lm(
         total = prepared.record["corpus"][language]["test"]["tokens"]
         with autocast(recipe.trainer, model.device):
             evaluation = evaluator(model, on_progress=token_counter(f"evaluate {language}", total, on_progress))
-        scores += evaluation.scores
-        items[language] = {"document": list(rows["document"])} | evaluation.items
+            mixed = Evaluation([], {})
+            if owners is not None:
+                mixed = _mixing(prepared, recipe, language, rows, owners)(model)
+        scores += [*evaluation.scores, *mixed.scores]
+        items[language] = {"document": list(rows["document"])} | evaluation.items | mixed.items
     return Evaluation(scores, items)
+
+
+def _owners(prepared: Prepared, recipe: Recipe) -> IntArray | None:
+    """Return the language of each row, for `evaluate.mixing`; None if not measured, as of a clone in source ids."""
+    if recipe.evaluate.mixing is None or recipe.mixture.clone_in_source_ids:
+        return None
+    return language_rows({language: prepared.token_counts(language) for language in prepared.languages})
+
+
+def _mixing(prepared: Prepared, recipe: Recipe, language: str, rows: Dataset, owners: IntArray) -> LanguageMixing:
+    """Return the evaluator of mixing. owners: of `_owners`."""
+    section, number = recipe.evaluate.mixing, prepared.languages.index(language)
+    assert section is not None
+    return LanguageMixing(
+        tokenizer=prepared.tokenizer,
+        documents=rows.with_format("numpy")["input_ids"],
+        language=language,
+        foreign=(owners != number) & (owners != SHARED),
+        own=owners == number,
+        twins=any(map(is_clone, prepared.languages)),
+        context=recipe.pretrain.context,
+        prefix=prepared.before,
+        stride=recipe.evaluate.stride,
+        batch_size=recipe.evaluate.batch_size,
+        identity={"precision": precision(recipe.trainer).split()[0], **prepared.identity},
+        **section.model_dump(),
+    )
 
 
 def _word_kinds(prepared: Prepared, lexicon: Lexicon, language: str, key: Key | None) -> WordKinds:

@@ -35,6 +35,7 @@ from prealign.text.encode import text_ids
 from prealign.text.ragged import Ragged
 from prealign.text.sentence import sentence_keys, split_sentences
 from prealign.text.words import Tokenizer
+from prealign.wording import some
 
 _CHUNK = 2**14  # pairs tokenised at once
 
@@ -83,9 +84,8 @@ def make_bitext(
         if not writer.pairs:
             told = "; ".join(map(str.strip, writer.told)) or "there is none"
             raise LexiconError(f"bitext: no pair of sentences of {language!r} is left to train on: {told}")
-        summary = (
-            f"{language}: {writer.pairs:,} pairs of sentences, {writer.tokens[0]:,} and {writer.tokens[1]:,} tokens"
-        )
+        sizes = " and ".join(f"{number:,}" for number in writer.tokens)
+        summary = f"{language}: {some(writer.pairs, 'pair')} of sentences, {sizes} tokens"
         read = [line for text in texts.get(language, []) for line in text.text.splitlines()]
         record[language] = {"pairs": writer.pairs, "tokens": writer.tokens, "summary": [*read, summary, *writer.told]}
         tell()

@@ -55,6 +55,13 @@ def make_tokens(
     tokenizer, tokenizer_record = _make_tokenizer(recipe, text, folder)
     bos = document_start(tokenizer, recipe.tokenizer.bos)
     advance()
+    if not recipe.tokenizer.path and rows(tokenizer) < recipe.tokenizer.vocab_size:
+        note = (
+            f"tokenizer.vocab_size is {recipe.tokenizer.vocab_size:,}, but the text has only {rows(tokenizer):,} tokens to "
+            "learn: the vocabulary is of that size"
+        )
+        on_progress(Progress("tokens", 1, 2 + len(text), note=note))
+        notes.append(note)
     for note in _special_tokens(text, tokenizer, spread):
         on_progress(Progress("tokens", 1, 2 + len(text), note=note))
         notes.append(note)
