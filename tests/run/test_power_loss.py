@@ -156,7 +156,10 @@ def _copies(image: Path, out: Path, runs: Runs) -> Iterator[tuple[Path, set[str]
                 found = _names(out)
                 known |= found
                 # Only what has its final name counts: a complete `.partial` gets it in the next moment.
-                yield copy, {name for name in found if (out / name / STAGE_FILE).exists() and not name.endswith(".partial")}
+                yield (
+                    copy,
+                    {name for name in found if (out / name / STAGE_FILE).exists() and not name.endswith(".partial")},
+                )
         time.sleep(0.02)
 
 
