@@ -70,7 +70,7 @@ def test_results_have_the_keys_of_the_contract(done: Any) -> None:
     assert results.keys() == {
         "schema", "arms", "name", "version", "created", "command", "recipe", "environment", "scores", "budget",
         "families", "comparisons", "history", "dynamics", "alignment", "switching", "mixture", "lexicon", "corpus",
-        "tokenizer", "unfinished",
+        "tokenizer",
     }  # fmt: skip
     assert (results["schema"], results["name"], results["command"]) == (2, "toy", "prealign run toy.yaml")
     assert Recipe.model_validate(results["recipe"]) == recipe
