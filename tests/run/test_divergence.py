@@ -54,7 +54,7 @@ TASK: dict[str, Any] = {
 
 
 def experiment(folder: Path, arms: list[str], **settings: Any) -> Recipe:
-    warmup = {"align__warmup": 0.0, "pretrain__warmup": 0.0}
+    warmup = {"align__warmup": 0.0, "pretrain__warmup": 0.0, "primary__arm": arms[-1]}
     return toy_experiment.recipe(folder, arms=arms, baseline=arms[0], variants=VARIANTS, **warmup | settings)
 
 
@@ -135,7 +135,7 @@ def test_the_command_ends_with_2_after_all_arms(tmp_path: Path, jobs: int) -> No
 
 @pytest.mark.parametrize(("verb", "arm"), [("align", "hot_stage_1"), ("pretrain", "hot_stage_2")])
 def test_a_verb_of_one_arm_names_it(tmp_path: Path, verb: str, arm: str) -> None:
-    recipe = experiment(tmp_path, ["joint"])
+    recipe = experiment(tmp_path, ["joint", arm])
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     command = [verb, str(tmp_path / "recipe.yaml"), "--arm", arm, "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, command)

@@ -99,7 +99,8 @@ def _primary(recipe: Recipe) -> Iterator[Problem]:
     """Check that the primary comparison is one of an arm of the recipe with the baseline, in a target language."""
     section, targets = recipe.primary, [target.language for target in recipe.targets]
     others = [arm for arm in recipe.arms if arm != recipe.baseline]
-    if "arm" in section.model_fields_set and section.arm not in others:
+    # Not for the default, which is in every recipe that is written out: it has no effect without its arm.
+    if section.arm not in [*others, type(section).model_fields["arm"].default]:
         why = "is the baseline" if section.arm == recipe.baseline else "is not in `arms`"
         yield ("primary", "arm"), f"{section.arm!r} {why}{did_you_mean(section.arm, others)}"
     if section.language is not None and section.language not in targets:
