@@ -31,6 +31,8 @@ from prealign.errors import RankError
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """The type of `map` and `Pool.map`."""
 
+PATIENCE = 10.0
+"""Seconds that a process has to clean up before it is killed."""
 _AHEAD = 3  # tasks per process that are submitted, running or done
 
 
@@ -49,10 +51,12 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         with uninterrupted():
-            if self._executor is not None:
+            if self._executor is not None and error is None:
                 self._executor.shutdown(cancel_futures=True)
+            elif self._executor is not None:
+                end(self._executor)
             remove(self._scratch)
 
     def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
@@ -124,6 +128,19 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if late and callable(before):
             before(late[0], None)
+
+
+def end(pool: ProcessPoolExecutor) -> None:
+    """End a pool after a failure or an interrupt: its processes stop at once, and have PATIENCE seconds to clean up."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
+    pool.shutdown(wait=True)
 
 
 def end_with_parent(parent: int, one_thread: bool = False) -> None:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,10 +26,7 @@ from prealign.errors import DivergedError, RankError
 from prealign.events import Event, OnEvent, silent
 from prealign.run.stages import ArmRun
 from prealign.training import launch, ranks
-from prealign.workers import deaf, end_with_parent, stopped, uninterrupted
-
-PATIENCE = 10.0
-"""Seconds that a process has to clean up before it is killed."""
+from prealign.workers import deaf, end, end_with_parent, stopped, uninterrupted
 
 Outcome = dict[str, bool] | DivergedError
 """The stages of an arm, and whether each ran now; or why the arm ended early."""
@@ -105,20 +101,7 @@ def _in_processes(tasks: list[_Task], jobs: int, on_event: OnEvent) -> Iterator[
         ) from None
     finally:
         with uninterrupted():
-            _end(pool)
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End a pool. Arms take hours: after a failure or an interrupt its processes stop at once, and clean up."""
-    workers = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for worker in workers:
-        worker.terminate()
-    deadline = time.monotonic() + PATIENCE
-    for worker in workers:
-        worker.join(max(0.0, deadline - time.monotonic()))
-        worker.kill()
-    pool.shutdown(wait=True)
+            end(pool)  # arms take hours: after a failure or an interrupt the others do not go on
 
 
 def _as_completed(
