@@ -21,8 +21,11 @@ from prealign.recipe.file import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BASES = {"docs/tutorial.md": "recipes/demo.yaml"}
-"""The recipe that a page talks about; the others are about the one for German."""
+BASES = {
+    "docs/tutorial.md": ("recipes/demo.yaml",),
+    "docs/is-it-worth-it.md": ("recipes/en-cs.yaml", "targets.0.language=sv", "lexicon.files.0.target=sv"),
+}
+"""The recipe that a page talks about, with its changes; the others are about the one for German."""
 TESTED_ELSEWHERE = {
     ("docs/extending.md", "python"): "tests/test_extending.py",
     ("docs/extending.md", "yaml"): "tests/test_extending.py",
@@ -71,10 +74,8 @@ def test_yaml_is_a_recipe_or_can_be_added_to_one(page: str, code: str, tmp_path:
         (tmp_path / "recipe.yaml").write_text(code, encoding="utf-8")
         recipe, own = load_recipe(tmp_path / "recipe.yaml", ()), set(data)
     else:
-        own = set(data) - {"arms"}
-        recipe = load_recipe(
-            ROOT / BASES.get(page, "recipes/en-de.yaml"), [f"{key}={json.dumps(value)}" for key, value in data.items()]
-        )
+        own, (base, *changes) = set(data) - {"arms"}, BASES.get(page, ("recipes/en-de.yaml",))
+        recipe = load_recipe(ROOT / base, [*changes, *(f"{key}={json.dumps(value)}" for key, value in data.items())])
     assert not [warning for warning in ineffective(recipe) if re.split(r"[.:]", warning)[0] in own]
 
 
