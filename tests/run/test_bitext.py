@@ -12,8 +12,9 @@ import toy_experiment
 from prealign.errors import LexiconError, RecipeError
 from prealign.methods.phase import required_bitext
 from prealign.recipe.arms import with_settings
+from prealign.recipe.bitext import BitextFile
 from prealign.recipe.checks import contradictions
-from prealign.recipe.sections import BitextFile, Recipe
+from prealign.recipe.sections import Recipe
 from prealign.run.data import Prepared
 from prealign.run.folder import RunFolder
 from prealign.run.inputs import ArmInputs

@@ -14,27 +14,23 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 from torch import Tensor
 
-from prealign.errors import RecipeError
-from prealign.lexicon import Lexicon
-from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.bitext_share import BitextShare as BitextShare
 from prealign.methods.cost import Cost as Cost
 from prealign.methods.coupling import Coupling as Coupling
 from prealign.methods.flops import training_flops
 from prealign.methods.goal import Goal
+from prealign.methods.inputs import Inputs as Inputs
+from prealign.methods.inputs import required_bitext as required_bitext
 from prealign.methods.schedule import Schedule
 from prealign.recipe.section import Section
 from prealign.recipe.sections import PretrainSection
-from prealign.text.bitext import TokenPairs
 from prealign.text.blocks import Rewriter
-from prealign.text.words import Tokenizer
 
 MAIN = "pretrain"
 """Name of the main phase. Every arm has one, and the budget decides its number of steps."""
@@ -283,61 +279,6 @@ def main_phase(section: PretrainSection, **more: Any) -> Phase:
         freeze_body=section.freeze_body,
         **more,
     )
-
-
-class Inputs(Protocol):
-    """The data that a run gives a method. Each property is computed at its first use."""
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """Return the tokenizer of all languages. None while no tokenizer exists yet, as in `prealign plan`."""
-
-    @property
-    def languages(self) -> Sequence[str]:
-        """Return the source language, then the targets."""
-
-    @property
-    def seed(self) -> int:
-        """Return the seed of the arm."""
-
-    @property
-    def words(self) -> WordForms | WordSizes:
-        """Return the word forms of the training lexicon in token ids; in `prealign plan` only their sizes."""
-
-    @property
-    def training_lexicon(self) -> Lexicon:
-        """Return the arm's training lexicon, without held-out and test words."""
-
-    @property
-    def switching_lexicon(self) -> Lexicon:
-        """Return the training lexicon plus the inflected forms that the recipe adds (`lexicon.inflect`)."""
-
-    @property
-    def bitext(self) -> Mapping[str, TokenPairs]:
-        """Return the parallel text of each target language that has some: (sentences of the source, their translations) in
-        token ids without special tokens. Empty without `bitext` in the recipe; sizes alone when a run is planned.
-        """
-
-    @property
-    def token_counts(self) -> Mapping[str, np.ndarray]:
-        """Return for each language how often each embedding row (V,) occurs in its training text."""
-
-    @property
-    def training_sizes(self) -> Mapping[str, int]:
-        """Return the number of tokens in each language's training text; empty in a plan without data."""
-
-    def training_ids(self, language: str) -> Iterator[np.ndarray]:
-        """Yield the token ids (T,) of each training document in `language`; none if the arm does not read it."""
-
-
-def required_bitext(inputs: Inputs, method: str) -> Mapping[str, TokenPairs]:
-    """Return the parallel text; RecipeError, which names the method, if the recipe has none."""
-    if not inputs.bitext:
-        raise RecipeError(
-            f"{method} trains on parallel text, and the recipe has none: add `bitext: {{files: [{{target: de, "
-            "source_file: FILE, target_file: FILE}]}`, or `bitext: {}` for a clone"
-        )
-    return inputs.bitext
 
 
 class Method(Protocol):

@@ -149,6 +149,7 @@ _WHOLE_EXPERIMENT = (
     "name", "seeds", "arms", "baseline", "primary", "family", "jobs", "processes", "transfer", "checkpoint", "variants",
 )  # fmt: skip
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
+_TESTED = ("evaluate.dictionaries", "evaluate.strict")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
 
 
@@ -331,9 +332,7 @@ def _not_for_an_arm(dotted: str) -> Iterator[str]:
         yield f"an arm cannot change `{section}`, which belongs to the whole experiment"
     elif dotted == "pretrain.steps":
         yield "the steps of stage 2 follow from the budget that all arms share; write a separate recipe"
-    elif (section in _SHARED and dotted != section and dotted not in _OWN) or dotted.startswith(
-        ("evaluate.dictionaries", "evaluate.strict")
-    ):
+    elif (section in _SHARED and dotted not in (section, *_OWN)) or dotted.startswith(_TESTED):
         yield f"all arms share `{section}`, or they would not be comparable; write a separate recipe"
     elif keys := fields_at((dotted,)):
         yield f"this is a section: set its keys one by one, as in '{dotted}.{next(iter(keys))}'"

@@ -13,7 +13,8 @@ from prealign.lexicon import Lexicon
 from prealign.methods.alignment.words import WordForms, WordSizes
 from prealign.methods.phase import Phase
 from prealign.recipe.arms import resolve_arm
-from prealign.recipe.sections import BitextSection, Recipe
+from prealign.recipe.bitext import BitextSection
+from prealign.recipe.sections import Recipe
 from prealign.run.inputs import arm_phases
 from prealign.text.bitext import TokenPairs
 from prealign.text.ragged import Ragged

@@ -25,7 +25,8 @@ from prealign.evaluation.retrieval.sentence_files import read_sentences
 from prealign.events import OnProgress, step_counter
 from prealign.languages import is_clone
 from prealign.lexicon.reading_report import Tallies, told_of
-from prealign.recipe.sections import BitextSection, Recipe
+from prealign.recipe.bitext import BitextSection
+from prealign.recipe.sections import Recipe
 from prealign.strict_json import shown
 from prealign.text.arrow import arrow_from_tables, load_arrow, parts, read_tokens
 from prealign.text.bitext import PAIRS, ParallelText, TokenPairs, read_parallel, token_table
