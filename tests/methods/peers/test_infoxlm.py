@@ -11,11 +11,11 @@ from torch import Tensor
 
 import toys
 from prealign.errors import RecipeError
-from prealign.methods.peers.added_module import AddedModule
 from prealign.methods.peers.infoxlm import InfoXLM
-from prealign.methods.peers.momentum_queue import MomentumQueue
-from prealign.methods.peers.sentence_states import SentenceEncoder
 from prealign.methods.peers.xlco import MODULE, TEMPERATURE, XLCo
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.momentum_queue import MomentumQueue
+from prealign.methods.sentences.states import SentenceEncoder
 from prealign.recipe.sections import PretrainSection, TokenizerSection
 from prealign.training.forward import with_objectives
 

@@ -18,11 +18,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from prealign.methods.peers.added_module import AddedModule
-from prealign.methods.peers.sentence_pairs import SentencePairs
-from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.peers.xlco import MODULE, XLCo
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.pairs import SentencePairs
+from prealign.methods.sentences.states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.recipe.section import Positive, Rate
 
 _TIME_CONSTANTS = 15
