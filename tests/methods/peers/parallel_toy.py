@@ -12,7 +12,7 @@ from torch import Tensor
 
 import toys
 from prealign.methods.alignment.words import WordForms
-from prealign.methods.peers.sentence_pairs import SentencePairs
+from prealign.methods.sentences.pairs import SentencePairs
 from prealign.text.ragged import Ragged
 
 SOURCES, TARGETS = range(10, 30), range(30, 50)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 import toys
 from prealign.errors import RecipeError
-from prealign.methods.peers.added_module import AddedModule
 from prealign.methods.peers.infoxlm import InfoXLM
-from prealign.methods.peers.momentum_queue import MomentumQueue
-from prealign.methods.peers.sentence_states import SentenceEncoder
 from prealign.methods.peers.xlco import MODULE, TEMPERATURE, XLCo
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.momentum_queue import MomentumQueue
+from prealign.methods.sentences.states import SentenceEncoder
 from prealign.recipe.sections import PretrainSection, TokenizerSection
 from prealign.training.forward import with_objectives
 
@@ -24,7 +24,7 @@ SIZE, QUEUE, LAYER = 3, 7, 1
 
 def contrast(**changes: Any) -> XLCo:
     settings = {"size": SIZE, "queue": QUEUE, "momentum": 0.6, "mixup": True, "longest": 10}
-    return XLCo(SentenceEncoder("infoxlm", LAYER), toy.pairs(40), **settings | changes)
+    return XLCo(SentenceEncoder("infoxlm", LAYER, normalised=True), toy.pairs(40), **settings | changes)
 
 
 def trained(objective: XLCo, seed: int = 0) -> Any:
@@ -34,8 +34,11 @@ def trained(objective: XLCo, seed: int = 0) -> Any:
 
 
 def vector(model: Any, projection: Tensor, ids: list[int]) -> Tensor:
-    """The projected mean state of a sentence."""
-    return projection @ toy.states(model, ids, LAYER).mean(0)
+    """The projected mean of a sentence's states, each centred and divided by its standard deviation."""
+    states = toy.states(model, ids, LAYER)
+    centred = states - states.mean(1, keepdim=True)
+    normal = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    return projection @ normal.mean(0)
 
 
 def test_queue_and_slow_copy_over_three_steps_unrolled_by_hand() -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prealign.methods.peers.sentence_pairs import Partners, SentencePairs, mixed, side_by_side
+from prealign.methods.sentences.pairs import Partners, SentencePairs, mixed, side_by_side
 from prealign.text.ragged import Ragged
 
 

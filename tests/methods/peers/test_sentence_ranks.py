@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 import toys
-from prealign.methods.peers.added_module import AddedModule
 from prealign.methods.peers.afp import SentenceAlignment
-from prealign.methods.peers.sentence_pairs import Partners
-from prealign.methods.peers.sentence_states import SentenceEncoder
 from prealign.methods.peers.veco import TwoContrasts
 from prealign.methods.peers.weam import Pointer
 from prealign.methods.peers.xlco import XLCo
 from prealign.methods.phase import Term
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.pairs import Partners
+from prealign.methods.sentences.states import SentenceEncoder
 from prealign.training.phase import train as train_phase
 
 CONTEXT, RANKS, STEPS, PATIENCE = 10, 2, 3, 240

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import toys
 from prealign.errors import RecipeError
-from prealign.methods.peers.sentence_pairs import side_by_side
-from prealign.methods.peers.sentence_states import SentenceEncoder, pooled, shallow
+from prealign.methods.sentences.pairs import side_by_side
+from prealign.methods.sentences.states import SentenceEncoder, pooled, shallow
 
 BATCH = side_by_side(*toy.pairs().batch(0, 0, 1, 6))
 

@@ -22,10 +22,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from prealign.methods.peers.sentence_objective import SentenceObjective, contrast_flops, sentence_contrast
-from prealign.methods.peers.sentence_pairs import SentencePairs
-from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
+from prealign.methods.sentences.objective import SentenceObjective, contrast_flops, sentence_contrast
+from prealign.methods.sentences.pairs import SentencePairs
+from prealign.methods.sentences.states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.recipe.section import Count, Rate, Temperature
 
 # S pairs of a step, n tokens of the longest sentence, D width

@@ -5,22 +5,24 @@
 2. XLCo in every step (`prealign.methods.peers.xlco`): a slow copy of the model gives the keys, a queue the negatives.
 3. XLCo weighs by count, as in the paper's code: the queries of a step over its tokens of text.
 
-[choice] A sentence is the mean of its tokens at layer round(2L/3), as the paper's layer 8 of 12. The momentum goes with the
-length of training: 1 - momentum = 15 / `pretrain.steps`, which is 0.9999 at the paper's 150,000 steps. The queue has 64
-batches; the paper's has 131,072 keys.
+[choice] A sentence is the mean of its tokens at layer round(2L/3), as the paper's layer 8 of 12. The state of a token is
+layer-normalised, as every state of the paper's post-norm encoder is: the states of causal models are far smaller at
+first, and the plain dot products of the contrast would be about 0. The momentum goes with the length of training: 1 -
+momentum = 15 / `pretrain.steps`, which is 0.9999 at the paper's 150,000 steps. The queue has 64 batches; the paper's has
+131,072 keys.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from prealign.methods.peers.added_module import AddedModule
-from prealign.methods.peers.sentence_pairs import SentencePairs
-from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.methods.peers.xlco import MODULE, XLCo
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.pairs import SentencePairs
+from prealign.methods.sentences.states import Pooling, SentenceEncoder, SentenceSettings
 from prealign.recipe.section import Positive, Rate
 
 _TIME_CONSTANTS = 15
@@ -58,7 +60,8 @@ class InfoXLM(Method):
     def phases(self, settings: Settings, inputs: Inputs) -> list[Phase]:
         """Return the main phase. RecipeError without parallel text, or with less than the queue needs."""
         data, pretrain = SentencePairs(required_bitext(inputs, "infoxlm"), inputs.seed), settings.pretrain
-        encoder = SentenceEncoder.of("infoxlm", settings, inputs, depth=2 / 3, pooling=settings.pooling)
+        state: dict[str, Any] = {"depth": 2 / 3, "pooling": settings.pooling, "normalised": True}
+        encoder = SentenceEncoder.of("infoxlm", settings, inputs, **state)
         momentum = settings.momentum
         contrast = XLCo(
             encoder,

@@ -1,7 +1,7 @@
 """VECO 2.0: contrast of sentences, and of the tokens that translate each other within a pair.
 
 1. Sentences: the contrast of a batch, from source to translation and back. A sentence is the mean of its tokens' states.
-2. Tokens: those that the lexicon links (`prealign.methods.peers.sentence_pairs.Partners`) are partners. For a token i of
+2. Tokens: those that the lexicon links (`prealign.methods.sentences.pairs.Partners`) are partners. For a token i of
    either side and each of its partners p, with s the cosine over the temperature,
        loss = -log( exp s(i, p) / (exp s(i, p) + sum over tokens u of the pair without partners of exp s(i, u)) )
    The loss of a step is the mean over all (i, p) of all ranks. A pair whose tokens all have partners adds 0.
@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prealign.methods.alignment.objective import mean_of_ranks
-from prealign.methods.peers.sentence_objective import PRODUCT, SentenceObjective, contrast_flops, sentence_contrast
-from prealign.methods.peers.sentence_pairs import Partners, SentencePairs
-from prealign.methods.peers.sentence_states import SentenceEncoder, SentenceSettings, pooled
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
+from prealign.methods.sentences.objective import PRODUCT, SentenceObjective, contrast_flops, sentence_contrast
+from prealign.methods.sentences.pairs import Partners, SentencePairs
+from prealign.methods.sentences.states import SentenceEncoder, SentenceSettings, pooled
 from prealign.recipe.methods import AnchorSection
 from prealign.recipe.section import Rate, Temperature
 

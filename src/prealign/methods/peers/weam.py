@@ -1,6 +1,6 @@
 """WEAM with a pointer: from the state of a word, point at its translation in the other sentence.
 
-1. Tokens of a pair of sentences that the lexicon links are partners (`prealign.methods.peers.sentence_pairs.Partners`). The
+1. Tokens of a pair of sentences that the lexicon links are partners (`prealign.methods.sentences.pairs.Partners`). The
    paper takes alignments from a statistical aligner or a lexicon.
 2. For a token i with partners, with h the states of the two sentences, which are encoded by themselves:
        score(i, j) = (W_q h_i) · (W_k h_j) / sqrt(D)     for all positions j of the other sentence
@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from prealign.methods.alignment.objective import mean_of_ranks
-from prealign.methods.peers.added_module import AddedModule
-from prealign.methods.peers.sentence_objective import PRODUCT, SentenceObjective
-from prealign.methods.peers.sentence_pairs import Partners, SentencePairs
-from prealign.methods.peers.sentence_states import SentenceEncoder, SentenceSettings
 from prealign.methods.phase import BitextShare, Inputs, Method, Phase, Term, main_phase, required_bitext
+from prealign.methods.sentences.added_module import AddedModule
+from prealign.methods.sentences.objective import PRODUCT, SentenceObjective
+from prealign.methods.sentences.pairs import Partners, SentencePairs
+from prealign.methods.sentences.states import SentenceEncoder, SentenceSettings
 from prealign.recipe.methods import AnchorSection
 from prealign.recipe.section import Rate
 

@@ -4,7 +4,7 @@
    The key of its translation is W' h', from slow copies of W and of the model, without dropout:
        loss = -log( exp(q · k / 0.25) / (exp(q · k / 0.25) + sum over keys n in the queue of exp(q · n / 0.25)) )
 2. A step moves the slow copies, computes queries and keys, and puts the keys of all ranks into the queue
-   (`prealign.methods.peers.momentum_queue`). Before the first step, the keys of other pairs fill the queue.
+   (`prealign.methods.sentences.momentum_queue`). Before the first step, the keys of other pairs fill the queue.
 3. Mix-up: a sentence is two sentences, whose order is drawn for each side. If both do not fit into the context on both
    sides, it is the first alone. A draw decides as well which side is the query.
 """
@@ -24,11 +24,11 @@ from prealign.methods.alignment.objective import gather_states, rank_and_ranks
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import BACKWARD
 from prealign.methods.memory import FLOAT
-from prealign.methods.peers.momentum_queue import MomentumQueue
-from prealign.methods.peers.sentence_objective import SentenceObjective
-from prealign.methods.peers.sentence_pairs import turned_pairs
-from prealign.methods.peers.sentence_states import SentenceEncoder, shallow
 from prealign.methods.phase import Cost
+from prealign.methods.sentences.momentum_queue import MomentumQueue
+from prealign.methods.sentences.objective import SentenceObjective
+from prealign.methods.sentences.pairs import turned_pairs
+from prealign.methods.sentences.states import SentenceEncoder, shallow
 
 # S pairs of a step, n tokens of the longest sentence, D width, K keys in the queue
 

@@ -47,7 +47,7 @@ class SentenceEncoder:
     """Encodes sentences.
 
     layer: number of a block, None for round(depth · L). bos: token id before each sentence, None for none. method: its name
-    in messages.
+    in messages. normalised: whether the state of a token is layer-normalised, as after a block of a post-norm encoder.
     """
 
     method: str
@@ -55,6 +55,7 @@ class SentenceEncoder:
     depth: float = 1.0
     pooling: Pooling = "mean"
     bos: int | None = None
+    normalised: bool = False
 
     @classmethod
     def of(cls, method: str, settings: SentenceSettings, inputs: Inputs, **more: Any) -> SentenceEncoder:
@@ -82,7 +83,8 @@ class SentenceEncoder:
         with shallow(model, layer) as (body, kept):
             output = body(**call) if weights is None else torch.func.functional_call(body, dict(weights), (), call)
         states: Tensor = (output.last_hidden_state if layer == model.config.num_hidden_layers else kept[0])[:, skipped:]
-        return states.to(torch.promote_types(states.dtype, torch.float32))
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
+        return F.layer_norm(states, states.shape[2:]) if self.normalised else states
 
     def sentences(
         self, model: Any, ids: Tensor, lengths: Tensor, weights: Mapping[str, Tensor] | None = None
@@ -110,7 +112,8 @@ class SentenceEncoder:
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         layer = {"depth": round(self.depth, 6)} if self.layer is None else {"layer": self.layer}
-        return {**layer, "pooling": self.pooling, "bos": self.bos is not None}
+        own = {"pooling": self.pooling, "bos": self.bos is not None}
+        return {**layer, **own, **({"normalised": True} if self.normalised else {})}
 
 
 def pooled(states: Tensor, lengths: Tensor, pooling: Pooling) -> Tensor:

@@ -1,8 +1,8 @@
 """What the losses on pairs of sentences share: the batch of a step, its encoding, its cost and its memory.
 
-1. A step reads `size` pairs a device (`sentence_pairs`). The sentences are rows 0 .. S - 1 of the batch, their translations
+1. A step reads `size` pairs a device (`pairs`). The sentences are rows 0 .. S - 1 of the batch, their translations
    rows S .. 2 S - 1.
-2. Both sides are encoded by themselves (`sentence_states`): joined, the second side of a causal model would see the first.
+2. Both sides are encoded by themselves (`states`): joined, the second side of a causal model would see the first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from prealign.methods.alignment.objective import gather_states
 from prealign.methods.flops import BACKWARD
-from prealign.methods.peers.sentence_pairs import SentencePairs, side_by_side
-from prealign.methods.peers.sentence_states import SentenceEncoder
 from prealign.methods.phase import Cost, Objective
+from prealign.methods.sentences.pairs import SentencePairs, side_by_side
+from prealign.methods.sentences.states import SentenceEncoder
 
 # S pairs of a step on a device, n tokens of the longest sentence, D width
 
