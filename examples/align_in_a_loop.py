@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from prealign import Lexicon, WordAlignment, word_states
+from prealign.training.weights import load_causal_lm
 
 
 def main(model_path: str, dictionary: str, target: str, text: str, steps: int = 100) -> list[float]:
     """Return the alignment loss of each step."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    model = AutoModelForCausalLM.from_pretrained(model_path).train()
+    model = load_causal_lm(model_path).train()
     lexicon = Lexicon.read(dictionary, source="en", target=target)
     objective = WordAlignment(tokenizer, lexicon, groups=64, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

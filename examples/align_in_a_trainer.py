@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers import AutoTokenizer, Trainer, TrainingArguments
 
 from prealign import AnchoredVocabulary, Lexicon, WordAlignment
+from prealign.training.weights import load_causal_lm
 
 
 class AligningTrainer(Trainer):
@@ -35,7 +36,7 @@ class AligningTrainer(Trainer):
 def main(model_path: str, dictionary: str, target: str, text: str, steps: int = 100) -> Any:
     """Return the trained model, with plain weights."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    model = AutoModelForCausalLM.from_pretrained(model_path)
+    model = load_causal_lm(model_path)
     lexicon = Lexicon.read(dictionary, source="en", target=target)
     english, foreign = (
         np.array(tokenizer(line, add_special_tokens=False)["input_ids"])

@@ -370,3 +370,13 @@ def test_print_tables_fits_the_terminal(
     monkeypatch.setattr("prealign.cli.terminal.wide", plain_console(width=400, file=out))
     print_tables([table])
     assert any(line.startswith("  Number 0") for line in out.getvalue().splitlines()) is listed
+
+
+def test_a_folder_where_a_file_or_a_new_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, message in (
+        (["switch", "recipe.yaml", "--out", "."], ".: is the working folder, or one above it"),
+        (["report", "runs/toy", "--markdown", "."], ".: is a folder. Name the file to write, such as README.md."),
+    ):
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, message in result.output) == (2, True), result.output

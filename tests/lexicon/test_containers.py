@@ -192,6 +192,15 @@ def test_a_definition_beyond_the_end_is_malformed(tmp_path: Path) -> None:
     assert report is not None and [line.line for line in report.malformed] == [200]
 
 
+@pytest.mark.parametrize("types", ["m", "h"])
+def test_bytes_of_a_definition_that_are_not_utf_8_are_malformed_and_not_guessed(tmp_path: Path, types: str) -> None:
+    words = [(f"word{i}", f"Wort{i}".encode()) for i in range(199)]
+    path = write_stardict(tmp_path, [*words, ("bridge", "Brücke".encode("latin1"))], types)
+    lexicon = Lexicon.read(path, source="en", target="de")
+    assert lexicon.report is not None and [line.line for line in lexicon.report.malformed] == [200]
+    assert "not UTF-8" in lexicon.report.malformed[0].reason and lexicon.lookup("bridge") is None
+
+
 @checked
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "m", "tm", "h", "Wm", "x"]))
 def test_arbitrary_stardict_files_are_read_or_refused(tmp_path: Path, index: bytes, data: bytes, types: str) -> None:

@@ -116,7 +116,7 @@ evaluate: {stride: 500}
     ("override", "message"),
     [
         ("pretrain.steps=0", "0 is not at least 1"),
-        ("align.temperature=0", "0 is not above 0"),
+        ("align.temperature=0", "0 is not at least 0.001 and at most 1000"),
         ("align.learning_rate=.inf", "inf is not a finite number"),
         ("lexicon.coverage=2", "2 is not above 0 and at most 1"),
         ("evaluate.stride=0", "0 is not at least 1"),
@@ -452,6 +452,22 @@ def test_merged_ids_needs_a_clone(tmp_path: Path) -> None:
         (
             ["trainer.learning_rate=1"],
             "trainer.learning_rate: cannot be set here: set pretrain.learning_rate or align.learning_rate",
+        ),
+        (
+            ["trainer.use_cpu=true"],
+            "trainer.use_cpu: cannot be set here: hide devices from all stages alike, with CUDA_VISIBLE_DEVICES=''",
+        ),
+        (
+            ["trainer.bf16_full_eval=true"],
+            "trainer.bf16_full_eval: cannot be set here: validation has the precision of training",
+        ),
+        (
+            ["trainer.logging_nan_inf_filter=true"],
+            "trainer.logging_nan_inf_filter: cannot be set here: it hides losses that are not finite",
+        ),
+        (
+            ["trainer.dataloader_drop_last=true"],
+            "trainer.dataloader_drop_last: cannot be set here: validation would leave out its last blocks",
         ),
         (
             ["trainer.gradient_accumulation_steps=4"],

@@ -148,7 +148,8 @@ def test_one_seed_tests_nothing_and_ends_with_the_command_that_adds_two() -> Non
     made["command"] = "prealign run recipes/demo.yaml 'seeds=[0]' --force"
     found = finding(made)
     assert found.verdict == "untested"
-    assert "English-Clone perplexity by" in found.headline and found.headline.count("one seed") == 2
+    assert "PreAlign has English-Clone perplexity" in found.headline
+    assert "% lower in one seed (4" in found.headline and found.headline.count("in one seed") == 2
     assert "English-Clone: ratio 0.8" in found.details[0] and "one seed, interval over documents" in found.details[0]
     # 158.4 + 48.2 + 113.9 = 320.5 s, twice
     assert found.details[-1] == (

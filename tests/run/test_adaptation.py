@@ -20,6 +20,7 @@ from prealign.recipe.sections import Recipe
 from prealign.report.results import Results
 from prealign.report.tables.budget import budget
 from prealign.report.tables.data import tokenizer
+from prealign.report.tables.language_modelling import language_modelling
 from prealign.run.data import Prepared
 from prealign.run.results import collect_results
 from prealign.run.stages import ArmRun
@@ -181,9 +182,31 @@ def test_budgets_match_and_results_tell_what_was_extended_and_frozen(arms: dict[
     assert f"{NEW} tokens are new" in table.note and arm.new_rows is not None
     for count in arm.new_rows.as_dict().values():
         assert f"({count}" in table.note
+    _before_training(arms["joint"], results)
     (spending,) = budget(Results(results))
     assert "all but the embeddings, were frozen in 1 · align of PreAlign." in spending.note
     assert "2 · pretrain" not in spending.note
+
+
+def _before_training(arm: ArmRun, results: dict[str, Any]) -> None:
+    """The table has a row for the model that training starts from, with the perplexity of a naive loop."""
+    model, log_p, count = first_model(arm).eval(), 0.0, 0
+    for row in arm.prepared.tokens("ru", "test"):
+        text, context, scored = [arm.prepared.before, *row["input_ids"]], arm.recipe.pretrain.context, 1
+        for begin in range(0, len(text), context // 2):
+            ids = torch.tensor([text[begin : begin + context]])
+            with torch.no_grad():
+                scores = model(input_ids=ids).logits[0].double().log_softmax(-1)
+            for place in range(scored, begin + ids.shape[1]):
+                log_p -= float(scores[place - begin - 1, text[place]])
+                count += 1
+            scored = max(scored, begin + ids.shape[1])
+    (table,) = language_modelling(Results(results))
+    (row,) = [row for row in table.rows if row[:2] == ("Russian", "Before training")]
+    assert float(row[2].split()[0].replace(",", "")) == pytest.approx(np.exp(log_p / count), rel=2e-3)
+    assert [row[1] for row in table.rows if row[0] == "English"][:2] == ["Before training", "Joint training"]
+    assert set(row[4:]) == {"–"}
+    assert {row["stage"] for row in results["comparisons"]} == {"pretrain"}
 
 
 @pytest.mark.parametrize("settings", [{"pretrain.freeze_body": True}, {"lexicon.held_out": 0.0}])

@@ -173,7 +173,8 @@ def test_items_that_results_read_are_made_again_and_nothing_else(done: tuple[Rec
 def test_damaged_weights_are_kept_aside_and_their_dependants_stay(done: tuple[Recipe, Path], tmp_path: Path) -> None:
     recipe, original = done
     shutil.copytree(original, tmp_path / "run")
-    weights = tmp_path / "run" / "arms" / "prealign" / "seed-0" / "align" / "model.safetensors"
+    folder = tmp_path / "run" / "arms" / "prealign" / "seed-0"
+    weights = folder / "align" / "model.safetensors"
     weights.write_bytes(b"")
     notes, made, _ = run(recipe, tmp_path / "run")
     assert made["prealign"] == {"align"}, "pretrain read the weights while they were whole"
@@ -181,6 +182,13 @@ def test_damaged_weights_are_kept_aside_and_their_dependants_stay(done: tuple[Re
     assert (kept / "model.safetensors").read_bytes() == b""
     assert any(str(kept) in note and "`prealign clean` removes it" in note for note in notes)
     assert content(tmp_path / "run") | content(original) == content(tmp_path / "run")
+
+    flipped = flip(weights.read_bytes())
+    weights.write_bytes(flipped)
+    shutil.rmtree(folder / "evaluate")  # what reads the weights
+    notes, made, _ = run(recipe, tmp_path / "run")
+    assert made["prealign"] == {"align", "evaluate"} and f"damaged: {weights}; the stage is made again" in notes
+    assert flipped in [(kept / "model.safetensors").read_bytes() for kept in all_former(tmp_path / "run")]
 
 
 def test_a_damaged_export_is_written_again(done: tuple[Recipe, Path], tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_a_changed_default_or_template_raises_the_format() -> None:
         xxhash.xxh64_hexdigest(json.dumps([defaults, templates], sort_keys=True, default=str).encode()),
     ) == (
         5,
-        "2b15a579d96f0fdf",
+        "b27a46b6706432f5",
     )
 
 

@@ -103,3 +103,15 @@ def test_the_verbs_print_text_and_words(folder: Path, trained: Trained) -> None:
     assert near.exit_code == 0, near.output
     assert near.stdout.startswith("English\n") and near.stdout.count(" *") == 1
     assert prealign("neighbours", run, word, "--arm", "joint", "--language", "fr").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["arms/joint/seed-0/pretrain/model.safetensors", "data/tokens/tokenizer/tokenizer.json"]
+)
+def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
+    path = folder / RUN / name
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(RunFolderError, match=rf"damaged: .*{path.name}. Run `prealign run` again"):
+        open_trained(RunFolder(folder / RUN), "joint", None)
+    path.write_bytes(before)

@@ -149,13 +149,17 @@ def _copies(image: Path, out: Path, runs: Runs) -> Iterator[tuple[Path, set[str]
     known: set[str] = set()
     deadline = time.monotonic() + 600
     while not (out / "report.html").exists() and time.monotonic() < deadline:
-        found = {str(path.parent.relative_to(out)) for path in out.glob(f"**/{STAGE_FILE}") if path.exists()}
-        sealed = {str(path.parent.relative_to(out)) for path in out.glob(f"arms/**/{WHOLE}")}
-        if (found | sealed) - known:
+        if _names(out) - known:
             with suppress(ProcessLookupError), runs.stopped():
                 copy = image.with_name(f"copy-{len(known)}")
                 subprocess.run(["cp", "--sparse=always", str(image), str(copy)], check=True)
-                known |= found | sealed
+                found = _names(out)
+                known |= found
                 # Only what has its final name counts: a complete `.partial` gets it in the next moment.
-                yield copy, {name for name in found if not name.endswith(".partial")}
+                yield copy, {name for name in found if (out / name / STAGE_FILE).exists() and not name.endswith(".partial")}
         time.sleep(0.02)
+
+
+def _names(out: Path) -> set[str]:
+    """The folders of finished stages and sealed checkpoints."""
+    return {str(path.parent.relative_to(out)) for name in (STAGE_FILE, WHOLE) for path in out.glob(f"**/{name}")}

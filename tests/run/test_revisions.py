@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 import tokenizers_in_memory as memory
 import toy_experiment
 import toys
-from prealign.errors import RecipeError
+from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json
 from prealign.recipe.arms import resolve_arm, with_settings
 from prealign.recipe.effects import ineffective
 from prealign.run.experiment import run_experiment
 from prealign.run.folder import RunFolder
-from prealign.run.revisions import pin, pinned
+from prealign.run.revisions import pin, pinned, recorded_commits
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -128,6 +128,14 @@ def test_every_place_of_a_recipe_gets_its_commit(tmp_path: Path) -> None:
         "joint": OLD, "other": NEW, "more": NEW, "folder": None,
     }  # fmt: skip
     assert pinned(found, commits) == found, "a commit is a commit"
+
+
+@pytest.mark.parametrize("content", ["[]", '{"model x/y@main": 3}', '{"model x/y@main": "main"}', "{"])
+def test_a_damaged_record_is_said(tmp_path: Path, content: str) -> None:
+    run = RunFolder(tmp_path)
+    run.hub.write_text(content)
+    with pytest.raises(RunFolderError, match=r"hub\.json: damaged .* Remove it and run again"):
+        recorded_commits(run)
 
 
 def test_folders_need_no_hub(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ def test_is_the_stock_loss_whatever_the_parts(
     torch.testing.assert_close(found[1], torch.autograd.grad(value * outer, logits)[0])
 
 
+@pytest.mark.parametrize(("dtype", "items"), [(torch.float32, None), (torch.float32, 0), (torch.float16, 0)])
+def test_a_step_without_any_label_has_the_loss_0_and_moves_nothing(dtype: torch.dtype, items: int | None) -> None:
+    logits, labels = drawn(0, (2, 5, 7), dtype, ignored=1.0)
+    loss, slope = loss_and_slope(causal_lm_loss, logits, labels, items if items is None else torch.tensor(items), 1.0)
+    assert (float(loss), float(slope.abs().max())) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("outer", [1.0, 0.3])
 def test_is_as_precise_as_the_stock_loss(dtype: torch.dtype, outer: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,65 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one(tmp_path: Path, name: str, 
         assert state(broken, stage) == state(whole, stage), stage
         assert not (broken.folder(stage) / "scratch").exists()
     assert not list(broken.folder("align").parent.glob("*.partial"))
+
+
+class Press(TrainerCallback):
+    """Sends a signal to this process in step `at` of a stage of `steps` steps, `times` times."""
+
+    def __init__(self, steps: int, at: int, times: int = 1) -> None:
+        self.steps, self.at, self.times = steps, at, times
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if (state.max_steps, state.global_step) == (self.steps, self.at - 1):
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
+        return []
+
+
+def pressed(arm: ArmRun, press: Press) -> int | None:
+    """Interrupt an arm; return the step of the newest checkpoint of stage 2."""
+    again = Interrupted(arm.arm, arm.seed, arm.base, arm.prepared, arm.run, arm.on_progress)
+    object.__setattr__(again, "stop", press)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        again.execute()
+    assert signal.getsignal(signal.SIGINT) is before
+    found = newest(arm.folder("pretrain").with_name("pretrain.partial") / "scratch")
+    return found.step if found else None
+
+
+def test_an_interrupt_writes_a_checkpoint_and_a_second_one_does_not_wait(tmp_path: Path) -> None:
+    notes: list[str] = []
+    whole = arm(tmp_path, "joint", notes, checkpoint__every=1000)
+    whole.execute(last="pretrain")
+    broken = ArmRun(
+        "joint", 0, whole.base, *toy_experiment.prepared(whole.base, tmp_path / "broken"), whole.on_progress
+    )
+    steps = whole.main_phase.steps
+    assert steps is not None
+    assert pressed(broken, Press(steps, 2, times=2)) is None
+    assert pressed(broken, Press(steps, 3)) == 3
+    assert pressed(broken, Press(steps, 5)) == 5
+    assert pressed(broken, Press(steps, steps)) == 5, "the last step has no checkpoint"
+    broken.execute(last="pretrain")
+    assert notes == [
+        "interrupted: a checkpoint of step 3 is written",
+        "goes on from the checkpoint of step 3",
+        "interrupted: a checkpoint of step 5 is written",
+        *["goes on from the checkpoint of step 5"] * 2,
+    ]
+    assert state(broken, "pretrain")[0] == state(whole, "pretrain")[0]
+
+
+def test_a_checkpoint_is_written_after_some_minutes(tmp_path: Path) -> None:
+    made = arm(tmp_path, "joint", [], checkpoint__every=1000, checkpoint__minutes=1e-9)
+    steps = made.main_phase.steps
+    assert steps is not None
+    interrupt(made, steps, 4)
+    found = newest(made.folder("pretrain").with_name("pretrain.partial") / "scratch")
+    assert found is not None and found.step == 3
 
 
 def train(

@@ -28,6 +28,7 @@ _SWITCHED_BY: dict[str, tuple[str, ...]] = {
     "anchor.sources_per_row": ("anchor.enabled", "align.start"),
     "evaluate.dynamics_words": ("evaluate.dynamics",),
     "checkpoint.keep": ("checkpoint.every",),
+    "checkpoint.minutes": ("checkpoint.every",),
     "evaluate.candidates": ("evaluate.dictionaries",),
     "evaluate.strict": ("evaluate.dictionaries",),
 }

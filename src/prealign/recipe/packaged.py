@@ -51,4 +51,6 @@ def _described(path: Path) -> PackagedRecipe:
     comment = [line.removeprefix("#").strip() for line in lines[: lines.index(f"name: {path.stem}")]]
     marked = dict(line.split(": ", 1) for line in comment if re.match(r"(Time|Data): ", line))
     (sentence, *_) = re.split(r"(?<=\.)\s", " ".join(comment), maxsplit=1)
-    return PackagedRecipe(path.stem, sentence, marked["Time"], marked["Data"])
+    return PackagedRecipe(
+        path.stem, sentence, marked.get("Time", "see the recipe"), marked.get("Data", "see the recipe")
+    )

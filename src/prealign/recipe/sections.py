@@ -280,6 +280,8 @@ class CheckpointSection(Section):
 
     every: Count = 1000
     """Steps between two checkpoints. 0 writes none: a stage that was killed starts again at step 0."""
+    minutes: Rate = 30.0
+    """Minutes after which a checkpoint is written before `every` steps have passed. An interrupt writes one at once."""
     keep: Positive = 2
     """Number of newest checkpoints kept while the stage trains. A finished stage keeps none."""
 

@@ -81,12 +81,13 @@ _SET_BY_PROJECT = {
         *("save_only_model", "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
         "enable_jit_checkpoint",
     ): "a stage that was killed resumes automatically, with the same final weights; set checkpoint.every",
-    ("logging_nan_inf_filter",): "it hides losses that are not finite; a stage ends at the first one",
+    ("logging_nan_inf_filter",): "it hides losses that are not finite",
     (
         "bf16_full_eval",
         "fp16_full_eval",
-    ): "validation has the precision of training, and measures of a trained model theirs",
-    ("use_cpu",): "it would hide the devices from training alone; hide them from all with CUDA_VISIBLE_DEVICES=''",
+    ): "validation has the precision of training",
+    ("use_cpu",): "hide devices from all stages alike, with CUDA_VISIBLE_DEVICES=''",
+    ("dataloader_drop_last",): "validation would leave out its last blocks",
     ("remove_unused_columns", "label_names"): "the columns of a batch are fixed",
     ("liger_kernel_config",): "use_liger_kernel turns on the fused loss only, no other kernels",
 }

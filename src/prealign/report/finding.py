@@ -102,14 +102,12 @@ def _nothing_to_compare(results: Results, tags: list[str]) -> str:
 
 
 def _change(results: Results, arm: str, language: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """(change in percent without sign, `408.7 → 333.7`, why there is no test); both arms have a perplexity."""
+    """(change in percent without sign, `408.7 → 333.7`, what to say without a test); both arms have a perplexity."""
     before, after = (results.lm["perplexity", language, name].value for name in (results.baseline, arm))
     ratio = row["ratio"] if is_number(row.get("ratio")) else after / before
-    why = (
-        "with no interval to test it"
-        if row.get("unit") == "seeds" and results.scores["seed"].nunique() > 1
-        else "one seed"
-    )
+    way = "lower" if ratio < 1 else "higher"
+    several = results.scores["seed"].nunique() > 1
+    why = f"{way}, with no interval to test it" if several else f"{way} in one seed"
     return f"{100 * abs(ratio - 1):.1f} %", f"{number(before)} → {number(after)}", why
 
 
@@ -122,13 +120,13 @@ def _clause(results: Results, language: str, verdicts: Mapping[str, Verdict], ch
             "better": f"{name} perplexity falls {too}by {by} ({values})",
             "worse": f"{name} pays for it: perplexity rises by {by} ({values})",
             "unclear": f"{name} shows no clear change ({values})",
-            "untested": f"{name} changes by {by} ({values}), {why}",
+            "untested": f"{name} perplexity is {by} {why} ({values})",
         }[verdict]
     return {
         "better": f"lowers {name} perplexity by {by} ({values})",
         "worse": f"does not help: it raises {name} perplexity by {by} ({values})",
         "unclear": f"makes no clear difference to {name} perplexity ({values}; the 95 % interval includes 0)",
-        "untested": f"changes {name} perplexity by {by} ({values}), {why}",
+        "untested": f"has {name} perplexity {by} {why} ({values})",
     }[verdict]
 
 

@@ -117,7 +117,7 @@ def frontiers(results: Results) -> list[Frontier]:
 
 def _measured(results: Results, variant: str, language: str) -> dict[int, Measured]:
     """Return what each seed of a variant has: both perplexities, finite."""
-    rows = select(results.scores, task="lm", metric="perplexity", condition=None, arm=variant)
+    rows = select(results.scores, task="lm", metric="perplexity", condition=None, stage="pretrain", arm=variant)
     rows = rows[np.isfinite(rows["value"])]
     value = {
         (tag, int(seed)): float(v) for tag, seed, v in zip(rows["language"], rows["seed"], rows["value"], strict=True)

@@ -240,7 +240,17 @@ class Results:
     @cached_property
     def lm(self) -> Series:
         """Estimates of language-modelling scores, indexed by metric, language and arm."""
-        return estimates(select(self.scores, task="lm", condition=None), "metric", "language", "arm")
+        return estimates(select(self.scores, task="lm", condition=None, stage="pretrain"), "metric", "language", "arm")
+
+    @cached_property
+    def lm_before(self) -> Series:
+        """Estimates of language-modelling scores of a pretrained model before training, indexed by metric and language."""
+        rows = select(self.scores, task="lm", condition=None, stage="init", arm=self.baseline)
+        return estimates(rows, "metric", "language")
+
+    @cached_property
+    def _final_perplexities(self) -> DataFrame:
+        return select(self.scores, task="lm", metric="perplexity", condition=None, stage="pretrain")
 
     def lm_cells(self, *metrics: str) -> DataFrame:
         """Estimates of language-modelling metrics (columns) by language and arm (rows), without the points of sweeps."""
@@ -274,7 +284,7 @@ class Results:
         def closed(joint: float, own: float, merged: float) -> float | None:
             return math.log(joint / own) / math.log(joint / merged) if joint > merged else None
 
-        rows = select(self.scores, task="lm", metric="perplexity", condition=None, language=language)
+        rows = select(self._final_perplexities, language=language)
         return by_seed(rows, ("joint", arm, "merged_ids"), closed)
 
     def specific_gain(self, arm: str, language: str) -> Estimate | None:
@@ -285,7 +295,7 @@ class Results:
         """
         if language == self.source or arm == self.baseline:
             return None
-        rows = select(self.scores, task="lm", metric="perplexity", condition=None, arm=[arm, self.baseline])
+        rows = select(self._final_perplexities, arm=[arm, self.baseline])
         rows = select(rows, language=[language, self.source])
         names = rows["arm"].astype(str) + "/" + rows["language"].astype(str)
         order = [f"{name}/{tag}" for tag in (language, self.source) for name in (arm, self.baseline)]

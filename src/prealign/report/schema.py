@@ -99,7 +99,7 @@ class _Switching(_Run, total=False):
     expected: float
     realised: float
     realised_tokens: float
-    switched: dict[str, dict[str, dict[str, float]]]
+    switched: dict[str, dict[str, dict[str, float | bool | None]]]
 
 
 class _Mixture(_Run, total=False):

@@ -15,6 +15,7 @@ from typing import Any
 from prealign import __version__
 from prealign.methods.phase import MAIN, Phase
 from prealign.recipe.trainer import deciding
+from prealign.run.divergence import INITIAL
 from prealign.run.folder import RunFolder, fingerprint
 from prealign.run.inputs import ArmInputs
 from prealign.training.precision import precision
@@ -80,7 +81,9 @@ class ArmStages(ArmInputs):
         recipe, identity = self.recipe, self.prepared.identity["tok"]  # part of the signatures of scores
         measured = recipe.evaluate.changes(without=("dynamics", "dynamics_words"))
         sentences = [Path(path) for section in recipe.evaluate.sentences for path in section.files.values()]
-        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *self.run.contents(sentences))}
+        contents = self.run.contents(sentences)
+        before = [INITIAL] if recipe.model.pretrained else []  # the perplexity of that model is measured too
+        marks = {"evaluate": fingerprint(trained, identity, measured, recipe.align.bos, *contents, *before)}
         if recipe.knowledge:
             marks["knowledge"] = fingerprint(trained, identity, recipe.knowledge.changes())
         if recipe.transfer:

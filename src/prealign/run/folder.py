@@ -276,12 +276,12 @@ def _clear(folder: Path, mark: str, tell: Tell) -> None:
 
 
 def _set_aside_if_costly(found: Path, folder: Path, mark: str, tell: Tell) -> None:
-    """Set a stage in `found` aside if it took long to make, unless it is what takes its place (then --force made it)."""
+    """Set a stage in `found` aside if it took long to make, unless it equals what takes its place (made by --force)."""
     record = recorded(found)
     seconds = record.get("seconds", 0) if record else LONG  # unreadable: it may be costly
     if "history" not in record and not (isinstance(seconds, (int, float)) and seconds >= LONG):
         return
-    if finished(found, mark) is None:
+    if finished(found, mark, read=None) is None:
         place = set_aside(found, kept(folder, str(record.get("fingerprint", ""))))
         tell(f"the former stage ({size(place):,} bytes) is kept in {place}; `prealign clean` removes it")
 

@@ -44,9 +44,9 @@ class FolderResults:
         for other in self._others():
             pair = (other.arm, other.seed)
             marks[pair] = self._marks[pair]
-            arms, seeds = dict.fromkeys([*recipe.arms, other.arm]), {*recipe.seeds, other.seed} - {*recipe.seeds}
-            more = {"arms": list(arms), "seeds": [*recipe.seeds, *seeds], "variants": other.base.variants}
-            recipe = recipe.model_copy(update=more)
+            arms = list(dict.fromkeys([*recipe.arms, other.arm]))
+            seeds = list(dict.fromkeys([*recipe.seeds, other.seed]))
+            recipe = recipe.model_copy(update={"arms": arms, "seeds": seeds, "variants": other.base.variants})
         return collect_results(recipe, first.prepared, first.run, marks, unfinished)
 
     def _others(self) -> Iterator[ArmRun]:
@@ -54,8 +54,9 @@ class FolderResults:
         run, own = self._arms[0].run, {(arm.arm, arm.seed) for arm in self._arms}
         recipe = self._arms[0].base
         for folder in run.stages(_LAST):
-            pair = (folder.parents[1].name, int(folder.parent.name.removeprefix("seed-")))
-            if pair in own:
+            seed = folder.parent.name.removeprefix("seed-")
+            pair = (folder.parents[1].name, int(seed) if seed.isdecimal() else -1)
+            if pair in own or pair[1] < 0:  # done by this command, or a folder that no run has made
                 continue
             recipe = _with_variant(recipe, pair[0], folder)
             other = replace(self._arms[0], arm=pair[0], seed=pair[1], base=recipe)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import normalize
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json
@@ -25,8 +25,10 @@ from prealign.methods.phase import MAIN
 from prealign.recipe.validate import did_you_mean
 from prealign.run.data import LEXICON, TOKENIZER
 from prealign.run.folder import STAGE_FILE, RunFolder
+from prealign.seals import damage
 from prealign.text.clone import clone_language
 from prealign.text.words import Tokenizer
+from prealign.training.weights import load_causal_lm
 
 MOST_WORDS = 5000
 """Words of a language that are compared, the most frequent ones."""
@@ -53,7 +55,10 @@ class Neighbour:
 
 
 def open_trained(run: RunFolder, arm: str, seed: int | None) -> Trained:
-    """Load the final model of an arm. seed: None for the first that is trained. Raises RunFolderError if there is none."""
+    """Load the final model of an arm. seed: None for the first that is trained.
+
+    Raises RunFolderError if there is none, or if a file that it reads is damaged.
+    """
     arms = sorted({path.parents[1].name for path in run.stages(MAIN)})
     if arm not in arms:
         raise RunFolderError(f"{run.root}: no trained arm {arm!r}{did_you_mean(arm, arms)}")
@@ -63,11 +68,15 @@ def open_trained(run: RunFolder, arm: str, seed: int | None) -> Trained:
     if seed is not None and seed not in seeds:
         raise RunFolderError(f"{run.root}: {arm} has no seed {seed}; trained are {', '.join(map(str, seeds))}")
     folder = run.stage(arm, seeds[0] if seed is None else seed, MAIN)
+    files = {STAGE_FILE, f"{TOKENIZER}/tokenizer.json"}
+    for stage, read in ((folder, None), (run.data / "tokens", files), (run.data / "lexicon", None)):
+        if damaged := damage(stage, read=read):
+            raise RunFolderError(f"damaged: {damaged}. Run `prealign run` again: it makes the stage again.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(run.data / "tokens" / TOKENIZER)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{folder}: cannot be loaded: {error}") from None
+        raise RunFolderError(f"{run.data}: the tokenizer cannot be loaded: {error}") from None
+    model = load_causal_lm(str(folder)).eval()
     record = read_json(run.data / "tokens" / STAGE_FILE)
     before = record.get("bos", tokenizer.eos_token_id)
     lexicon = Lexicon.load(run.data / "lexicon" / LEXICON)

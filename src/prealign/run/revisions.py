@@ -15,7 +15,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from prealign.errors import RecipeError
+from prealign.errors import RecipeError, RunFolderError
 from prealign.files import read_json, write_json
 from prealign.recipe.sections import ModelSection, Recipe, SourceText, TargetText, TokenizerSection
 from prealign.run.folder import RunFolder, Tell
@@ -54,8 +54,13 @@ def pin(recipe: Recipe, run: RunFolder, tell: Tell) -> Recipe:
 
 
 def recorded_commits(run: RunFolder) -> Commits:
-    """Return the commits that a run folder has recorded."""
-    return dict(read_json(run.hub)) if run.hub.exists() else {}
+    """Return the commits that a run folder has recorded. RunFolderError if the record is damaged."""
+    found: Commits = read_json(run.hub) if run.hub.exists() else {}
+    if not isinstance(found, dict) or not all(
+        isinstance(one, str) and _COMMIT.fullmatch(one) for one in found.values()
+    ):
+        raise RunFolderError(f"{run.hub}: damaged (not a commit by name). Remove it and run again.")
+    return found
 
 
 def pinned(recipe: Recipe, commits: Commits) -> Recipe:

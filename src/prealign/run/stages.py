@@ -258,6 +258,9 @@ class ArmRun(ArmStages):
                     model.to(device()), self.prepared, self.recipe, *true_words, stage=stage, seed=self.seed
                 )
                 unseen, parallel[stage] = tests.measure(model, stage=stage)
+                if stage == INITIAL and self.recipe.model.pretrained:
+                    measured = evaluate_lm(model, self.prepared, self.recipe, true_words[0], self.on_progress)
+                    scores.extend(replace(score, stage=INITIAL) for score in measured.scores)
             scores.extend([*words, *unseen])
             model.cpu()  # free the device for the next model
         write_json(folder / "lm.json", lm)

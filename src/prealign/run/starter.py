@@ -194,7 +194,9 @@ model:
   attention: {preset["model"]["attention"]}  # faster than sdpa on a CPU for small models
 
 align:  # stage 1 of prealign_anchored
-  steps: {sizes.align_steps}  # the report says whether the words were aligned; if below 0.8, take more
+  steps: {sizes.align_steps}  # at most; stage 1 ends early once the words are aligned
+  until: 0.9  # share of its words whose nearest word is a translation; the report says what was reached
+  senses: one  # one drawn translation of a word a step: three times cheaper than all of them
   pairs_per_batch: 256  # words with their translations in a step
   lm_batch_size: 1  # blocks of text in a step, so that the model keeps learning text
   learning_rate: 0.003  # higher than in pretraining: stage 1 is short

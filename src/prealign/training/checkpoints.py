@@ -1,6 +1,7 @@
 """Checkpoints within a stage: a run that is killed and started again ends with the same weights.
 
-1. After every `every`-th step the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
+1. After every `every`-th step, after `minutes` without a checkpoint and at an interrupt
+   (`prealign.training.interrupts`) the stock Trainer writes `checkpoint-STEP` into the stage's scratch folder: weights,
    optimiser, schedule, random states, history. The Trainer logs before it saves, because a checkpoint does not hold the
    running mean of the loss.
 2. When all files are written and synced to disk, with the seconds trained so far in `seconds.json`, the checkpoint is
@@ -28,12 +29,13 @@ from prealign.errors import RunFolderError
 from prealign.files import read_json, write_json
 from prealign.recipe.sections import CheckpointSection
 from prealign.seals import WHOLE, damage, is_sealed, seal
-from prealign.training.launch import is_first
-from prealign.training.ranks import wait
+from prealign.training.launch import count, is_first
+from prealign.training.ranks import by_first, wait
 from prealign.training.weights import distinct
 
 _PREFIX = "checkpoint-"
 _SECONDS = "seconds.json"
+_ASKED_EVERY = 50  # steps
 
 
 @dataclass(frozen=True)
@@ -132,20 +134,32 @@ class Checkpoints(TrainerCallback):
 
     def __init__(self, section: CheckpointSection, seconds: float = 0.0) -> None:
         self.section, self.seconds = section, seconds
-        self.began = time.monotonic()
+        self.began = self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.began = time.monotonic()
+        """Start the clocks."""
+        self.began = self.saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Request a log entry and a checkpoint at every `every`-th step except the last, where the stage is saved."""
-        if state.global_step % self.section.every == 0 and state.global_step < state.max_steps:
+        """Request a log entry and a checkpoint at every `every`-th step, and after `minutes` without one.
+
+        Not at the last step, where the stage is saved.
+        """
+        step = state.global_step
+        if step < state.max_steps and (step % self.section.every == 0 or self._is_late(step)):
             control.should_log = control.should_save = True
+
+    def _is_late(self, step: int) -> bool:
+        """Whether `minutes` have passed. Clocks differ, so that with several processes the first one's counts, which the
+        others ask for now and then."""
+        if count() > 1 and step % _ASKED_EVERY:
+            return False
+        return bool(by_first(lambda: time.monotonic() - self.saved >= 60 * self.section.minutes))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seal the checkpoint after all processes have written their part, and remove older ones."""
         wait()
+        self.saved = time.monotonic()
         if is_first():
             scratch = Path(args.output_dir)
             seal_checkpoint(scratch / f"{_PREFIX}{state.global_step}", self.seconds + time.monotonic() - self.began)

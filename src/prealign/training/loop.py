@@ -30,6 +30,7 @@ from prealign.training import ranks
 from prealign.training.checkpoints import Checkpoint, Checkpoints, any_left, discard_after, names_kept, newest
 from prealign.training.finite import Remedies, watched
 from prealign.training.forward import LIGER
+from prealign.training.interrupts import saved_at_interrupts
 from prealign.training.models import frozen_share
 from prealign.training.precision import check_precision, device, measure_in_float32, precision
 from prealign.training.weights import check_checkpoint
@@ -177,9 +178,14 @@ def run_trainer(
     trainer.floating_point_ops = lambda inputs: round(flops)
     trainer.remove_callback(PrinterCallback)
     added = [ProgressCallback(stage, devices * tokens, on_progress, seconds), *callbacks]
-    if checkpoint and checkpoint.every:
-        added.append(Checkpoints(checkpoint, seconds))
-    with watched(trainer, stage, remedies) as finite, names_kept(trainer.model) if checkpoint else nullcontext():
+    kept = checkpoint if checkpoint and checkpoint.every else None
+    with (
+        watched(trainer, stage, remedies) as finite,
+        names_kept(trainer.model) if checkpoint else nullcontext(),
+        saved_at_interrupts(stage, on_progress) if kept else nullcontext() as at_interrupt,
+    ):
+        added += [Checkpoints(kept, seconds)] if kept else []
+        added += [at_interrupt] if at_interrupt else []
         for callback in added:
             trainer.add_callback(callback)
         output = trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed else None)

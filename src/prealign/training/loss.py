@@ -38,11 +38,14 @@ def causal_lm_loss(
     **kwargs: Any,
 ) -> Tensor:
     """Return the loss of all labels, summed and divided by `num_items_in_batch`; None divides by the number of labels.
+    Without any label it is 0 (but NaN where the stock loss computes it without `num_items_in_batch`).
 
     The signature is that of a model's `loss_function` in transformers. logits (B, T, V). labels (B, T): the label at
     position j is predicted from position j - 1. shift_labels (B, T): labels already moved by one position; they replace
     `labels`.
     """
+    if num_items_in_batch is not None:  # 0 in a step whose labels are all ignored, such as later tokens of substitutes
+        num_items_in_batch = torch.as_tensor(num_items_in_batch).clamp(min=1)
     if not logits.requires_grad or logits.dtype == torch.float16 or torch.compiler.is_compiling():
         loss: Tensor = ForCausalLMLoss(
             logits, labels, vocab_size, num_items_in_batch, ignore_index, shift_labels, **kwargs
@@ -52,9 +55,8 @@ def causal_lm_loss(
         assert labels is not None, "the loss needs labels or shift_labels"
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     targets = shift_labels.reshape(-1).to(logits.device)
-    items = (targets != ignore_index).sum() if num_items_in_batch is None else num_items_in_batch
-    if isinstance(items, Tensor):
-        items = items.to(logits.device)
+    items = (targets != ignore_index).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+    items = items.to(logits.device)
     return _TokenLoss.apply(logits.reshape(-1, vocab_size), targets, items, ignore_index)
 
 

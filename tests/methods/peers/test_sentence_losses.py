@@ -100,7 +100,10 @@ def test_losses_and_gradients_are_those_of_a_naive_loop(name: str, naive: Any) -
     assert found.keys() == expected.keys()
     weights = [weight for _, weight in model.named_parameters()]
     for part, value in expected.items():
-        assert float(found[part].detach()) == pytest.approx(float(value.detach()), rel=1e-9) and float(value) > 0.1
+        assert (
+            float(found[part].detach()) == pytest.approx(float(value.detach()), rel=1e-9)
+            and float(value.detach()) > 0.1
+        )
         gradients = [
             torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True) for loss in (found[part], value)
         ]

@@ -67,19 +67,19 @@ def stardict_records(path: Path) -> Iterator[bytes]:
         name = head[1].replace(b"\n", b" ")
         piece = data[begin : begin + length]
         # A definition beyond the file's end leaves the headword alone, which is malformed.
-        yield name + b"\n" + _definition(piece, types).encode() if len(piece) == length else name
+        yield name + b"\n" + _definition(piece, types) if len(piece) == length else name
 
 
-def _definition(piece: bytes, types: str) -> str:
-    """Return the text of a definition's fields."""
+def _definition(piece: bytes, types: str) -> bytes:
+    """Return the text of a definition's fields; bytes that are not UTF-8 stay, and make the entry malformed."""
     texts = []
     for kind, field in _fields(piece, types):
-        text = field.decode(errors="replace")
+        text = field.decode(errors="surrogateescape")
         if kind in _MARKUP:
             text = html.unescape(_TAGS.sub("", _LINE_ENDS.sub("\n", _HEADWORD.sub("", text))))
         if kind in _TEXT + _MARKUP:
             texts.append(text.replace("\0", ""))
-    return "\n".join(texts)
+    return "\n".join(texts).encode(errors="surrogateescape")
 
 
 def _fields(piece: bytes, types: str) -> Iterator[tuple[str, bytes]]:

@@ -16,7 +16,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from prealign.errors import RecipeError
 from prealign.methods.peers.added_module import AddedModule
 from prealign.methods.peers.sentence_pairs import SentencePairs
 from prealign.methods.peers.sentence_states import Pooling, SentenceEncoder, SentenceSettings
@@ -70,7 +69,7 @@ class InfoXLM(Method):
             mixup=settings.mixup,
             longest=pretrain.context - (encoder.bos is not None),
         )
-        _check_queue(settings, len(data))
+        contrast.check_data()
         weight = settings.weight or settings.pairs / (pretrain.batch_size * pretrain.context)
         return [
             main_phase(
@@ -80,16 +79,3 @@ class InfoXLM(Method):
                 initialisations=(AddedModule(MODULE, contrast.module, contrast.fill_cost),),
             )
         ]
-
-
-def _check_queue(settings: InfoXLM.Settings, pairs: int) -> None:
-    """RecipeError if a sentence could meet its own translation in the queue."""
-    sentences = 2 if settings.mixup else 1
-    most = pairs // sentences - settings.pairs
-    if settings.queue > most:
-        remedy = f"lower it to at most {most:,}" if most > 0 else "lower methods.infoxlm.pairs"
-        raise RecipeError(
-            f"methods.infoxlm.queue: {settings.queue:,} keys and a batch of {settings.pairs:,} take "
-            f"{sentences * (settings.queue + settings.pairs):,} pairs of sentences, and the parallel text has {pairs:,}, so "
-            f"a sentence would meet its own translation among the negatives. Give more text, or {remedy}."
-        )

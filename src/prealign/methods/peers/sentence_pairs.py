@@ -93,6 +93,27 @@ def _in_twos(side: Ragged, turned: NDArray[np.bool_], fits: NDArray[np.bool_]) -
     return Ragged(taken.values, taken.offsets[first])
 
 
+def turned_pairs(data: SentencePairs, items: IntArray, *, longest: int | None = None) -> dict[str, Tensor]:
+    """Return ids (2 S, n) and lengths (2 S,) of numbered items, as `side_by_side` does; a draw decides which side is first.
+
+    longest: an item is two pairs, which `mixed` joins; None: it is one pair. The draws depend on seed and item alone.
+    """
+    draws = np.array([_draws(item, data.seed) for item in items.tolist()]).T  # (3, S)
+    if longest is None:
+        both = side_by_side(*data.at(items))
+    else:
+        both = side_by_side(*mixed(data.at(np.stack([2 * items, 2 * items + 1], axis=1).ravel()), draws[:2], longest))
+    rows = np.arange(2 * len(items)).reshape(2, -1)
+    turned = torch.from_numpy(np.where(draws[2], rows[::-1], rows).ravel())
+    return {name: tensor[turned] for name, tensor in both.items()}
+
+
+def _draws(item: int, seed: int) -> list[bool]:
+    """Return for an item: the order of its sentences on either side, and whether its sides change places."""
+    number = xxhash.xxh64_intdigest(f"sentences {item}".encode(), seed=seed)
+    return [bool(number >> bit & 1) for bit in range(3)]
+
+
 @dataclass(frozen=True)
 class Partners:
     """Which tokens of a pair translate each other. estimate: what links are estimated by. LexiconError without any link."""

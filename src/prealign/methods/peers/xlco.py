@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import xxhash
 from torch import Tensor, nn
 
+from prealign.errors import RecipeError
 from prealign.methods.alignment.objective import gather_states, rank_and_ranks
 from prealign.methods.alignment.states import measured
 from prealign.methods.flops import BACKWARD
 from prealign.methods.memory import FLOAT
 from prealign.methods.peers.momentum_queue import MomentumQueue
 from prealign.methods.peers.sentence_objective import SentenceObjective
-from prealign.methods.peers.sentence_pairs import mixed, side_by_side
+from prealign.methods.peers.sentence_pairs import turned_pairs
 from prealign.methods.peers.sentence_states import SentenceEncoder, shallow
 from prealign.methods.phase import Cost
 
@@ -61,12 +61,7 @@ class XLCo(SentenceObjective):
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
         """Return ids (2 S, n) and lengths (2 S,) of a step, queries first. The steps before 0 fill the queue."""
         items = (step * ranks + rank) * self.size + np.arange(self.size)
-        draws = np.array([_draws(item, self.data.seed) for item in items.tolist()]).T  # (3, S)
-        sides = self.data.at((items[:, None] * self._parts + np.arange(self._parts)).ravel())
-        both = side_by_side(*(mixed(sides, draws[:2], self.longest) if self.mixup else sides))
-        rows = np.arange(2 * self.size).reshape(2, self.size)
-        turned = torch.from_numpy(np.where(draws[2], rows[::-1], rows).ravel())
-        return {name: tensor[turned] for name, tensor in both.items()}
+        return turned_pairs(self.data, items, longest=self.longest if self.mixup else None)
 
     # Batches have many shapes, and torch.compile would compile each.
     @torch.compiler.disable
@@ -83,8 +78,20 @@ class XLCo(SentenceObjective):
         state.push(gather_states(keys))
         return {"queries": queries, "keys": keys, "negatives": negatives}
 
+    def check_data(self, ranks: int = 1) -> None:
+        """RecipeError if there are too few pairs: a sentence would meet its own translation in the queue."""
+        needed, most = self._parts * (self.queue + ranks * self.size), len(self.data) // self._parts - ranks * self.size
+        if needed > len(self.data):
+            remedy = f"lower it to at most {most:,}" if most > 0 else "lower methods.infoxlm.pairs"
+            raise RecipeError(
+                f"methods.infoxlm.queue: {self.queue:,} keys and a batch of {ranks * self.size:,} take {needed:,} pairs of "
+                f"sentences, and the parallel text has {len(self.data):,}, so a sentence would meet its own translation "
+                f"among the negatives. Give more text, or {remedy}."
+            )
+
     def _fill(self, model: Any, device: torch.device) -> None:
         rank, ranks = rank_and_ranks()
+        self.check_data(ranks)
         for step in range(-self.queue // (ranks * self.size), 0):  # rounded up, away from 0
             batch = {name: tensor.to(device) for name, tensor in self.batch(step, rank, ranks).items()}
             model.get_submodule(MODULE).push(gather_states(self._keys(model, batch)))
@@ -147,9 +154,3 @@ def _body(model: Any, encoder: SentenceEncoder) -> dict[str, Tensor]:
 def _projected(states: Tensor, projection: Tensor) -> Tensor:
     with torch.autocast(states.device.type, enabled=False):
         return states @ projection.to(states.dtype).T
-
-
-def _draws(item: int, seed: int) -> list[bool]:
-    """Return for an item: the order of its sentences on either side, and whether its sides change places."""
-    number = xxhash.xxh64_intdigest(f"sentences {item}".encode(), seed=seed)
-    return [bool(number >> bit & 1) for bit in range(3)]

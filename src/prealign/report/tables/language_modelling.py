@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from prealign.report.formats import ratio, ratio_of
-from prealign.report.results import Results
+from prealign.report.formats import NONE, ratio, ratio_of, with_interval
+from prealign.report.results import Results, language_label
 from prealign.report.tables.table import (
     Table,
     consumed_columns,
@@ -40,7 +41,23 @@ def language_modelling(results: Results) -> list[Table]:
         note.append(f"Specific gain: the target's ratio to {base} over the source's; below 1, the target gained more.")
     if any(gaps):
         note.append("Gap closed: 0 is joint training, 1 is merged ids, on the log-perplexity scale.")
-    return [text_table(results, "Language modelling", found.index, columns, [*note, *test_note(results, "lm")])]
+    table = text_table(results, "Language modelling", found.index, columns, [*note, *test_note(results, "lm")])
+    return [_with_before(results, table)]
+
+
+def _with_before(results: Results, table: Table) -> Table:
+    """Add a row for the pretrained model before training, above the arms of each language."""
+    before = results.lm_before
+    if before.empty:
+        return table
+    rows: list[tuple[str, ...]] = []
+    metrics = {"Perplexity": "perplexity", "Bits per byte": "bits_per_byte"}
+    for tag in results.languages:
+        known = {column: with_interval(before.get((metric, tag))) for column, metric in metrics.items()}
+        cells = (known.get(column, NONE) for column in table.columns[2:])
+        own = [row for row in table.rows if row[0] == language_label(tag)]
+        rows += [(language_label(tag), "Before training", *cells), *own] if own else []
+    return replace(table, rows=tuple(rows))
 
 
 def inside_outside(results: Results) -> list[Table]:
