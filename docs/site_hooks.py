@@ -1,6 +1,6 @@
 """Hooks of the documentation site (mkdocs.yml): pages and links that the repository keeps outside docs/.
 
-1. CHANGELOG.md and CONTRIBUTING.md become pages.
+1. The pages of `PAGES` at the root of the repository become pages of the site.
 2. A file outside docs/ that a page links to (a recipe, say) becomes a file of the site, under `files/`.
 3. Links are rewritten to these places; links that lead nowhere stay, and the strict build reports them.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
 
 

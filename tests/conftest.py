@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,35 @@ import tokenizers_in_memory
 
 settings.register_profile("prealign", deadline=None)
 settings.load_profile("prealign")
+
+TESTS = Path(__file__).parent
+SLOW = (
+    "run",
+    "cli/test_cli.py",
+    "methods/peers/test_sentence_arms.py",
+    "methods/peers/test_sentence_ranks.py",
+    "report/test_browser.py",
+    "training/test_architectures.py",
+    "training/test_compiled.py",
+    "training/test_distributed.py",
+    "training/test_launch.py",
+    "training/test_resume.py",
+    "test_docs.py",
+    "test_extending.py",
+    "test_notebook.py",
+    "test_package.py",
+    "test_site.py",
+)
+"""Tests that train whole runs, start processes or build pages: `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `SLOW`, and fail if one of these is no longer there."""
+    slow = [TESTS / name for name in SLOW]
+    assert all(path.exists() for path in slow), "tests/conftest.py: SLOW names a test that is not there"
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", params=tokenizers_in_memory.ALL)
