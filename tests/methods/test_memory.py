@@ -138,8 +138,8 @@ def train(preset, batch, context, rows, groups, micro):
     model.loss_function = causal_lm_loss
     ids = torch.randint(rows, (2 * groups, 2)).numpy()
     first = 2 * np.arange(groups + 1)
-    rows = np.arange(2 * groups)
-    forms = WordForms(Ragged.of(list(ids)), first, rows, rows % 2, np.ones(groups)) if groups else None
+    numbers = np.arange(2 * groups)
+    forms = WordForms(Ragged.of(list(ids)), first, numbers, numbers % 2, np.ones(groups)) if groups else None
     objective = WordFormAlignment(forms, groups=groups, micro_pairs=micro or None)
     model = with_objectives(model, {"words": objective})
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
