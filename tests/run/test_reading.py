@@ -67,7 +67,7 @@ def test_a_run_tells_what_it_will_read_and_reads_it(tmp_path: Path) -> None:
     notes: list[str] = []
 
     def on_event(event: Event) -> None:
-        if event.progress is not None and event.progress.note:
+        if event.progress is not None and event.progress.stage == "stage 2 reads":
             assert event.arm == "all arms"
             notes.append(event.progress.note)
 
