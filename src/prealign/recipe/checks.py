@@ -99,7 +99,8 @@ def _primary(recipe: Recipe) -> Iterator[Problem]:
     """Check that the primary comparison is one of an arm of the recipe with the baseline, in a target language."""
     section, targets = recipe.primary, [target.language for target in recipe.targets]
     others = [arm for arm in recipe.arms if arm != recipe.baseline]
-    if "arm" in section.model_fields_set and section.arm not in others:
+    # A recipe written in full names the default too: only another name can be a mistake.
+    if section.arm != type(section).model_fields["arm"].default and section.arm not in others:
         why = "is the baseline" if section.arm == recipe.baseline else "is not in `arms`"
         yield ("primary", "arm"), f"{section.arm!r} {why}{did_you_mean(section.arm, others)}"
     if section.language is not None and section.language not in targets:
