@@ -41,7 +41,7 @@ def test_taken_and_written_settings_train_alike(tmp_path: Path) -> None:
     for name in PRESET_SETTINGS["nano"]:
         assert getattr(recipe(), name).changes() == getattr(written, name).changes()
     variants = {"wide": {"extends": "anchored", "set": {"anchor.residual_rate": 0.5}}}
-    varied = recipe(arms=["joint", "prealign", "wide"], variants=variants)
+    varied = recipe(arms=["joint", "wide"], variants=variants)
     assert resolve_arm(varied, "wide").anchor.em_rounds == 10
     path = tmp_path / "a.yaml"
     path.write_text(dump_recipe(varied), encoding="utf-8")
