@@ -69,7 +69,7 @@ def test_two_interrupts_end_all_processes_with_one_message(tmp_path: Path, pause
         time.sleep(pause)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert output.count("interrupted: finished stages and checkpoints are kept") == 1
     assert "Traceback" not in output and "leaked" not in output and "Exception" not in output, output
@@ -80,7 +80,7 @@ def test_two_interrupts_end_all_processes_with_one_message(tmp_path: Path, pause
 def test_a_killed_arm_is_one_message(tmp_path: Path) -> None:
     with running(tmp_path) as process:
         os.kill(workers(process.pid)[0], signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     assert "error: a process that ran an arm was ended from outside, perhaps for lack of memory." in output
     assert "Traceback" not in output and "leaked" not in output, output
