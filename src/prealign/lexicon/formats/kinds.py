@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.files import UNREADABLE, opened, unreadable
+from prealign.lexicon.reading_report import ALLOWED_MALFORMED
 
 _BEGINNING = 4096
 _TABFILE = "convert it by `pyglossary FILE words.txt --write-format=Tabfile` (pip install pyglossary)"
@@ -82,11 +83,21 @@ def check_kind(path: Path) -> None:
         raise LexiconError(f"{path}: the file is {what}; {remedy}")
 
 
-def are_words(pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether most sides of these pairs have letters, and no signs of code."""
-    bare = ([_MARKS.sub("", side) for side in pair] for pair in pairs)
-    found = [all(any(map(str.isalpha, side)) and not _CODE.search(side) for side in pair) for pair in bare]
-    return sum(found) >= WORDS * len(found)
+def are_words(pairs: Iterable[tuple[str, str]], *, in_cells: bool) -> bool:
+    """Whether most of these pairs have letters on both sides, and no signs of code.
+
+    in_cells: the sides are cells of a table. A short one may have a few numbers and signs (`ten thousand`, `10,000`);
+    as lines of `name value` such pairs are settings.
+    """
+    number = bare = code = 0
+    for pair in pairs:
+        sides = [_MARKS.sub("", side) for side in pair]
+        lettered = all(any(map(str.isalpha, side)) for side in sides)
+        number += 1
+        bare += not lettered
+        code += lettered and any(map(_CODE.search, sides))
+    allowed = ALLOWED_MALFORMED if in_cells and not code else 0
+    return bare + code <= max((1 - WORDS) * number, allowed) and 2 * bare < max(number, 1)
 
 
 def _beginning(path: Path) -> bytes:
