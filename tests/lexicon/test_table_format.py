@@ -181,6 +181,11 @@ def test_a_short_list_may_have_numbers_and_signs(tmp_path: Path, line: str, word
     assert words(read(tmp_path / "words.txt", f"{others}{line}\n"))[word] == (translation,)
 
 
+def test_a_list_may_have_a_colon_or_quotes_at_its_words(tmp_path: Path) -> None:
+    content = "ladder:\tLeiter\nkettle:\t„Kessel“\nmoss:\tMoos\nclimb:\tklettern;\n"
+    assert words(read(tmp_path / "words.txt", content)) == PAIRS
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("length", [1, 3, 7, 15, 40])
 def test_a_list_has_words_in_most_lines(tmp_path: Path, length: int, number: int) -> None:
@@ -217,6 +222,16 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
         ('{\n  "ladder": "Leiter"\n}\n', "JSON over several lines"),
         ("CREATE TABLE words (a, b);\nINSERT INTO words VALUES (1, 2);\n", "SQL dump"),
         ("2 6\nladder 0.1 0.2 0.3 0.4 0.5 0.6\nmoss 0.1 0.2 0.3 0.4 0.5 0.6\n", "word vectors"),
+        ("12345\nladder/MS\nmoss/S\nkettle\n", "words of a spelling dictionary"),
+        ("{\\rtf1\\ansi ladder Leiter\\par\nmoss Moos\\par\n}\n", "RTF"),
+        (f"{'d4' * 16}  ladder.txt\n{'e5' * 16}  moss.txt\n", "a list of checksums"),
+        (f"{'d4' * 32} *ladder.txt\n", "a list of checksums"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nHello there\n", "subtitles"),
+        ("# text = x\n1\tThe\tthe\tDET\tDT\t_\t2\tdet\t_\t_\n", "CoNLL-U"),
+        ("def f(x):\n    return x\n\nclass A:\n    pass\n", "not a list of words and translations"),
+        ("greeting.hello=Hallo\ngreeting.bye=Auf\nbutton.ok=Gut\n", "not a list of words and translations"),
+        ("ladder: Leiter\n", "not a list of words and translations"),
+        ("a1b2c3d4e5f60718 ladder\nb1b2c3d4e5f60719 moss\n", "not a list of words and translations"),
         ("the 12345\nand 2345\nto 1234\n", "not a list of words and translations"),
         ("name x\nport 8080\nhost localhost\n", "not a list of words and translations"),
         ("name = x\nport = 8080\nhost = localhost\n", "not a list of words and translations"),

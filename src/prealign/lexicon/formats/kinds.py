@@ -46,6 +46,19 @@ _TEXTS = (
     (r"\{\s*\n", "JSON over several lines", "write one object a line by `jq -c . FILE`"),
     (r"\d+ \d+\n\S+(?: -?\d+\.\d+){5}", "word vectors (fastText, word2vec)", "give a list of words and translations"),
     (r"SET UTF-?8\n|SFX |PFX ", "the affix rules of a spelling dictionary (Hunspell)", "give a bilingual list"),
+    (r"\d+\n(?:\S+\n)*?[^\s/]{2,}/[^\s/]+\n", "the words of a spelling dictionary (Hunspell)", "give a bilingual list"),
+    (r"\{\\rtf", "a text document in RTF", "save it as plain text"),
+    (
+        r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}) [ *]\S",
+        "a list of checksums",
+        "give a file that it names",
+    ),
+    (r"WEBVTT|\d+\n\d\d:\d\d:\d\d[,.]\d", "subtitles", "give a bilingual list"),
+    (
+        r"(?:#.*\n)*1\t\S+\t\S+\t[A-Z]{1,5}\t(?:[^\t\n]*\t){5}",
+        "annotated text (CoNLL-U)",
+        "give a list of words and translations",
+    ),
     (r"00-?database", "the definitions of a dictd dictionary", "put its NAME.index beside NAME.dict"),
 )
 _KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pattern, what, remedy in _TEXTS)
@@ -54,7 +67,8 @@ _CLOSED = re.compile(r"</|/>|<[^<>]+=[\"']")  # `<n> Haus` is a mark in a list o
 _INDEX = re.compile(rb"[^\0-\x1f]{1,255}\0(.{8})", re.DOTALL)
 _LONGEST_RECORD = 264
 _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
-_CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://')
+_CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://|:$|[^\W\d_]{2}\.[^\W\d_]{2}|^[0-9a-f]{16,}$')
+"""Quotes, signs, addresses, `def f:`, names of files and settings, hashes."""
 WORDS = 0.8
 """Share of a list's lines in which both sides are words."""
 
@@ -92,6 +106,7 @@ def are_words(pairs: Iterable[tuple[str, str]], *, in_cells: bool) -> bool:
     number = bare = code = 0
     for pair in pairs:
         sides = [_MARKS.sub("", side) for side in pair]
+        sides = [side.rstrip(" :") for side in sides] if in_cells else sides  # `ladder:` in a cell is no code
         lettered = all(any(map(str.isalpha, side)) for side in sides)
         number += 1
         bare += not lettered
