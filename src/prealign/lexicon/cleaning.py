@@ -64,7 +64,8 @@ _PLACEHOLDERS = re.compile(
 _INFINITIVES = {"en": ("to",), "da": ("at",), "nb": ("å",), "no": ("å",), "sv": ("att",)}
 # No infinitives, and no nouns: to the day, to date, to and fro, a few, a priori.
 _IDIOMS = frozenset(
-    ("the a an one's my your his date and few little lot bit while priori posteriori cappella la").split()
+    {"the", "a", "an", "one's", "my", "your", "his", "date", "and", "few", "little", "lot", "bit", "while"}
+    | {"priori", "posteriori", "cappella", "la"}
 )
 _ARTICLES = {
     "en": ("a", "an", "the"),
