@@ -59,7 +59,11 @@ def test_an_answer_leaves_inside_a_word_with_signs() -> None:
     """Running text is cut at signs, so that these train the tokens of the answer itself."""
     whole = lexicon("fr", college=["l'école", "collège"], letter=["e-mail", "lettre"], schooling=["écolage"])
     rest = without_tests(whole, lexicon("fr", school=["école"], post=["mail"]), {}, Tallies(), answers=True)
-    assert kept(rest) == {"college": {"fr": ("collège",)}, "letter": {"fr": ("lettre",)}, "schooling": {"fr": ("écolage",)}}
+    assert kept(rest) == {
+        "college": {"fr": ("collège",)},
+        "letter": {"fr": ("lettre",)},
+        "schooling": {"fr": ("écolage",)},
+    }
 
 
 def test_without_tests_nothing_leaves() -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from prealign.report.estimates import Estimate, over_seeds
 from prealign.report.results import Results, select
 from prealign.report.tables.sweeps import Points, measured_sweeps
