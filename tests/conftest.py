@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ SLOW = (
     "test_site.py",
 )
 """Tests that train whole runs, start processes or build pages: `make test-fast` leaves them out."""
+
+
+def pytest_configure() -> None:
+    """Hear interrupts: a shell starts what runs in its background with SIGINT ignored, and child processes inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -171,7 +171,7 @@ def test_empty_words_are_left_out_and_shown(folder: Path) -> None:
     (folder / "words.json").write_text('{"": 50, "house": 20}', encoding="utf-8")
     told = lexicon(*TRANSLATE, "--dry-run")
     assert told.exit_code == 0, told.output
-    assert "1 words to translate into de" in told.output and "1 that are no words, such as ''" in told.output
+    assert "1 word to translate into de" in told.output and "1 that are no words, such as ''" in told.output
 
 
 def test_a_wrong_call_is_refused_with_what_to_do(folder: Path) -> None:
@@ -221,14 +221,7 @@ def test_an_interrupt_does_not_wait_for_requests_under_way(folder: Path) -> None
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(lambda number, words: ("wait", 60, {})) as server:
         command = [sys.executable, "-m", "prealign", "lexicon", *TRANSLATE, "--yes", "--endpoint", server.address]
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # A shell starts what runs in its background with interrupts ignored, and processes hand that down.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and process.poll() is None and not server.asked:
                 time.sleep(0.05)

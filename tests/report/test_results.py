@@ -21,7 +21,7 @@ from prealign.report.results_file import read_results
 def score(arm: str, seed: int, value: float | None, language: str = "en-clone", **more: object) -> dict[str, object]:
     return {
         "arm": arm, "seed": seed, "task": "lm", "language": language, "metric": "perplexity", "value": value,
-        "low": 1.0, "high": 9.0, **more,
+        "low": 1.0, "high": 9.0, "stage": "pretrain", **more,
     }  # fmt: skip
 
 

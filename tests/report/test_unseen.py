@@ -39,6 +39,7 @@ def made(seeds: list[int] | None = None) -> dict[str, Any]:
     """Results with German as target, a test dictionary, sentences, shares and rates."""
     seeds = seeds or [0]
     found = synthetic.results(ARMS, seeds, language="de")
+    found["recipe"]["pretrain"] = {"batch_size": 10**6, "context": 128}  # so large that an arm reads all that is made
     for arm in ARMS:
         for seed in seeds:
             for stage in ("init", "align", "pretrain"):
@@ -58,7 +59,7 @@ def made(seeds: list[int] | None = None) -> dict[str, Any]:
                 for metric, value in (("mexa_mean", level + 0.04), ("mexa_max", level + 0.08)):
                     found["scores"].append(row(arm, seed, stage, "sentence_retrieval", metric, None, value))
             found["mixture"] = found.get("mixture", []) + [
-                {"arm": arm, "seed": seed, "language": language, "documents": 90, "tokens": 1_000_000 * share,
+                {"arm": arm, "seed": seed, "language": language, "documents": 90, "tokens": round(1_000_000 * share),
                  "share": share + 0.001, "expected": share, "passes": 1 / share}
                 for language, share in (("en", 0.8), ("de", 0.2))
             ]  # fmt: skip

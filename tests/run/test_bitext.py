@@ -106,7 +106,7 @@ def test_sentences_of_tests_and_of_held_out_documents_are_left_out_and_counted(t
     assert (
         "left out: 2 pairs with a sentence of a test or of a held-out document, such as 'Mi ka.' → 'Ak im.'" in summary
     )
-    assert "more.jsonl: 1 lines, 1 pairs" in summary and "de: 3 pairs of sentences" in summary
+    assert "more.jsonl: 1 line, 1 pair" in summary and "de: 3 pairs of sentences" in summary
     assert prepared.mark != first.mark
 
 

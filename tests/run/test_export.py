@@ -150,5 +150,6 @@ def test_an_export_that_is_cut_off_leaves_no_corpus(
         "index.json",
         "stage.json",
         "tokenizer",
+        "whole.json",
         *(f"{c}-00000-of-00001.bin" for c in ("input_ids", "labels")),
     }

@@ -113,7 +113,7 @@ def case(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case
         yield Case(image, tmp_path_factory.mktemp("power"), runs)
 
 
-@pytest.mark.slow(reason="a dozen runs on file systems of their own take minutes")
+@pytest.mark.exhaustive(reason="a dozen runs on file systems of their own take minutes")
 @pytest.mark.timeout(1800)
 def test_what_has_its_name_is_whole_after_a_power_loss(case: Case) -> None:
     copies = case.copies()
@@ -128,7 +128,7 @@ def test_what_has_its_name_is_whole_after_a_power_loss(case: Case) -> None:
         copy.unlink()
 
 
-@pytest.mark.slow(reason="runs on file systems of their own take minutes")
+@pytest.mark.exhaustive(reason="runs on file systems of their own take minutes")
 @pytest.mark.timeout(1800)
 def test_the_test_sees_what_is_not_synced(case: Case) -> None:
     damaged = 0

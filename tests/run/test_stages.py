@@ -353,7 +353,7 @@ def test_a_pretrained_model_is_adapted(arms: dict[str, ArmRun], tmp_path: Path) 
     adapted = toy_experiment.arm(recipe, "prealign_anchored", tmp_path / "run")
     adapted.execute()
     assert record(adapted, "pretrain")["steps"] == 4
-    start = [s["value"] for s in scores(adapted, stage="init")]
+    start = [s["value"] for s in scores(adapted, stage="init", task="retrieval")]
     assert start == [s["value"] for s in scores(arm, stage="pretrain", task="retrieval")]
 
 

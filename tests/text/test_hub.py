@@ -53,7 +53,7 @@ def test_reading_ends_at_a_limit(folder: Path, limit: str, number: int) -> None:
     found, told = read(f"hub:corpus?{limit}")
     assert [text for _, text in found] == [text for text in TEXTS if text][:number]
     assert ("read to its limit" in told) == (number < 4)
-    assert f": {number} documents of" in told
+    assert f": {number} document{'s' if number != 1 else ''} of" in told
 
 
 def test_json_lines_and_the_same_dataset_twice(folder: Path) -> None:

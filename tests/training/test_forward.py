@@ -65,7 +65,7 @@ def test_a_forward_that_a_kernel_put_into_the_instance_is_the_one_wrapped(monkey
         model.forward = MethodType(forward, model)
 
     monkeypatch.setattr("transformers.integrations.liger.apply_liger_kernel", apply)
-    words = toys.forms([[1], [2]])
+    words = toys.forms([[1], [2]], [[3], [4]])
     objectives = {"words": WordFormAlignment(words)}
     model = with_objectives(training_forward(toys.llama().train(), FUSED.trainer), objectives)
     output = model(input_ids=IDS, labels=IDS, objectives={"words": words.batch(np.arange(1))})
@@ -103,7 +103,7 @@ def test_data_parallel_looks_for_unused_weights_where_there_may_be_some(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training_phase, "training_arguments", arguments)
-    aligned = Term(WordFormAlignment(toys.forms([[1], [2]])))
+    aligned = Term(WordFormAlignment(toys.forms([[1], [2]], [[3], [4]])))
     for phase in (toys.phase(), toys.phase(aligned), toys.phase(aligned, lm_weight=0.0)):
         with pytest.raises(KeyboardInterrupt):
             training_phase.train(
