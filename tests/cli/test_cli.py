@@ -129,8 +129,8 @@ def test_the_switched_corpus_is_written_for_other_trainers(folder: Path) -> None
         (["lexicon.minimum_count=100000"], "no word of the lexicon"),
         (["split.test=15"], "too few to hold out"),
         (["tokenizer.vocab_size=100"], "too small"),
-        (["tokenizer.path=nowhere"], "cannot be loaded"),
-        (["model.config=nowhere"], "cannot be loaded"),
+        (["tokenizer.path=nowhere"], "'nowhere', revision 'main': there is no such folder"),
+        (["model.config=nowhere"], "'nowhere', revision 'main': there is no such folder"),
         (["arms=[joint,prelign]"], "did you mean 'prealign'"),
     ],
 )
@@ -262,9 +262,9 @@ def test_text_that_is_no_json_of_ours_is_one_message(folder: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_refused_before_reading(folder: Path) -> None:
     (folder / "de.tsv").write_text("house\tHaus\n", encoding="utf-8")
-    for out in ("text", ".", "recipe.yaml/x.jsonl", "/proc/x.jsonl"):
+    for out, named in (("text", "text"), (".", "."), ("recipe.yaml/x.jsonl", "recipe.yaml"), ("/proc/x.jsonl",) * 2):
         message = refused("lexicon", "merge", "de=nowhere.tsv", "-o", out)
-        assert f"error: {out}: " in message and "nowhere" not in message
+        assert f"error: {named}: " in message and "nowhere" not in message
 
 
 def test_a_recipe_alone_is_built_as_with_the_verb(folder: Path) -> None:
