@@ -55,6 +55,17 @@ def test_spellings_are_compared_by_their_key() -> None:
     assert kept(rest) == {"pen": {"ar": ("قلم",)}}
 
 
+def test_an_answer_leaves_inside_a_word_with_signs() -> None:
+    """Running text is cut at signs, so that these train the tokens of the answer itself."""
+    whole = lexicon("fr", college=["l'école", "collège"], letter=["e-mail", "lettre"], schooling=["écolage"])
+    rest = without_tests(whole, lexicon("fr", school=["école"], post=["mail"]), {}, Tallies(), answers=True)
+    assert kept(rest) == {
+        "college": {"fr": ("collège",)},
+        "letter": {"fr": ("lettre",)},
+        "schooling": {"fr": ("écolage",)},
+    }
+
+
 def test_without_tests_nothing_leaves() -> None:
     empty = Lexicon([], source="en")
     assert without_tests(WHOLE, empty, {}, Tallies(), answers=True) == WHOLE

@@ -42,6 +42,8 @@ def test_a_gain_is_told_with_its_size_and_its_cost() -> None:
                 "ratio": 0.75,
                 "p": 0.002,
             }
+        else:
+            row |= {"p": 0.013, "p_holm": 0.039}
     found = finding(made)
     assert found.verdict == "better"
     assert found.headline.startswith(
@@ -51,6 +53,8 @@ def test_a_gain_is_told_with_its_size_and_its_cost() -> None:
     assert "English shows no clear change" in found.headline
     said = "English-Clone: ratio 0.750 [0.700, 0.800], the primary comparison, p = 0.002, paired over seeds."
     assert said in found.details
+    (english,) = (line for line in found.details if line.startswith("English: "))
+    assert english.endswith(", Holm p = 0.039, paired over seeds.")
     assert any(line.startswith("English-Clone: language-specific gain 0.7") for line in found.details)
 
 

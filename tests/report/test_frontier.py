@@ -95,6 +95,19 @@ def test_the_data_multiplier_is_read_off_at_equal_target_perplexity() -> None:
     assert [own and own.value for own in found] == [pytest.approx(2), pytest.approx(2000 * 2**part / 2000), None]
 
 
+def test_target_text_of_stage_1_counts_as_read() -> None:
+    """Stage 1 reads 4,500 tokens at a share of 1/9: 500 more than the 1,000 of stage 2, for which joint reads 2,000."""
+    content = made().content
+    align = {"arm": "anchored_2", "seed": 0, "stage": "align", "tokens": 9999, "lm_tokens": 4500, "steps": 9}
+    content["budget"].append({**align, "flops": 1.0, "seconds": 1.0})
+    results = Results(content)
+    (frontier,) = frontiers(results)
+    found = frontier.multiplier("anchored_2").estimate
+    assert found is not None and found.value == pytest.approx(2000 / 1500)
+    table = frontier_table(results, frontier)
+    assert dict(zip(table.columns, table.rows[3], strict=True))["Tokens"] == "1.50 k"
+
+
 def test_seeds_are_averaged_as_logarithms_and_those_outside_are_counted() -> None:
     (frontier,) = frontiers(made({0: 1.0, 1: 0.5, 2: 0.25}))
     gain = frontier.gain("anchored_2")

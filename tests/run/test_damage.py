@@ -23,7 +23,7 @@ from prealign.recipe.sections import Recipe
 from prealign.run.due import Stage, due_stages
 from prealign.run.experiment import run_experiment
 from prealign.run.export.blocks import export_blocks
-from prealign.run.folder import STAGE_FILE, RunFolder, run_stage
+from prealign.run.folder import STAGE_FILE, RunFolder, begin_stage, run_stage
 from prealign.run.former import all_former, size
 from prealign.seals import WHOLE
 
@@ -274,6 +274,25 @@ def test_a_cheap_stage_is_not_kept_and_a_long_one_is(tmp_path: Path) -> None:
         for mark in ("m1", "m2"):
             run_stage(tmp_path / "data" / name, mark, lambda _, seconds=seconds: {"seconds": seconds})  # type: ignore[misc]
     assert [path.relative_to(tmp_path).as_posix() for path in all_former(tmp_path)] == ["data/long.former/m1"]
+
+
+@pytest.mark.parametrize(("before", "kept"), [("m1", ["m1.partial"]), ("m2", [])])
+def test_force_removes_checkpoints_of_the_same_settings_alone(tmp_path: Path, before: str, kept: list[str]) -> None:
+    stage, told = tmp_path / "data" / "tokens", list[str]()
+    checkpoint = begin_stage(stage, before) / "scratch" / "checkpoint-9"
+    checkpoint.mkdir()
+    (checkpoint / "model").write_text("hours")
+    run_stage(stage, "m2", lambda _: {}, anew=True, tell=told.append)
+    assert [path.name for path in all_former(tmp_path)] == kept
+    assert len(told) == 1 and ("are kept in" if kept else "removed, as --force says") in told[0]
+
+
+def test_force_keeps_a_costly_stage_of_other_settings_that_was_not_renamed_yet(tmp_path: Path) -> None:
+    stage = tmp_path / "data" / "tokens"
+    run_stage(stage, "m1", lambda _: {"history": []})
+    stage.rename(stage.with_name("tokens.partial"))
+    run_stage(stage, "m2", lambda _: {}, anew=True)
+    assert [path.name for path in all_former(tmp_path)] == ["m1"]
 
 
 def test_a_fingerprint_that_is_a_path_leads_nowhere(tmp_path: Path) -> None:

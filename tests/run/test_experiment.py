@@ -345,6 +345,17 @@ class Interrupted(Exception):
     """Stands for a crash."""
 
 
+def test_arms_of_a_later_command_do_not_change_the_families_of_earlier_ones(recipe: Recipe, tmp_path: Path) -> None:
+    """Else each new arm would raise Holm's p of the arms that were tested before."""
+
+    def families(*arms: str) -> list[list[str]]:
+        return run(with_settings(recipe, {"arms": list(arms), "family": []}), tmp_path / "run")["families"]
+
+    assert families("joint", "joint_input_cs") == [["joint", "joint_input_cs"]]
+    assert families("joint_vanilla_cs") == [["joint_vanilla_cs"], ["joint", "joint_input_cs"]]
+    assert families("target_only") == [["target_only"], ["joint", "joint_input_cs"], ["joint_vanilla_cs"]]
+
+
 def interrupt_at(arm: str, stage: str) -> Callable[[Event], None]:
     def on_event(event: Event) -> None:
         if event.arm == arm and event.progress is not None and event.progress.stage == stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from prealign.run.folder import STAGE_FILE, run_stage
 from prealign.run.stages import ArmRun
 from prealign.seals import WHOLE
 from prealign.training.checkpoints import keep_last, newest, seal_checkpoint
+from prealign.training.interrupts import saved_at_interrupts
 from prealign.training.phase import train as train_phase
 
 ARMS = ("prealign", "prealign_sustained", "prealign_anchored", "text_losses")
@@ -155,6 +157,22 @@ def test_an_interrupt_writes_a_checkpoint_and_a_second_one_does_not_wait(tmp_pat
         *["goes on from the checkpoint of step 5"] * 2,
     ]
     assert state(broken, "pretrain")[0] == state(whole, "pretrain")[0]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("diverged")], ids=["ends", "fails"])
+def test_a_signal_that_no_step_follows_is_sent_again_once(error: Exception | None) -> None:
+    """As in the validation after the last step: the command must end, and not begin its next stage."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        with suppress(ValueError), saved_at_interrupts("pretrain", lambda _: None):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert received == []
+            if error:
+                raise error
+        assert received == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_checkpoint_is_written_after_some_minutes(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 A word tests generalisation only if neither it nor a right answer takes part in training. Therefore
 
 1. the groups of tested source words leave the lexicon, in any case and Unicode form;
-2. of all other groups, translations leave that a test dictionary has as an answer, or that are a phrase with such a word:
-   another word's translation is trained as well;
+2. of all other groups, translations leave that a test dictionary has as an answer, or that contain such a word (im Haus,
+   l'école, E-Mail): another word's translation is trained as well. Words are cut where running text is: at spaces and signs;
 3. groups without a translation left leave too.
 
 What leaves is counted, with examples. Forms and relatives of tested words stay: scores tell them apart
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+
+import regex
 
 from prealign.lexicon.group import Group
 from prealign.lexicon.lexicon import Lexicon
@@ -27,6 +29,7 @@ WORDS, ANSWERS, EMPTIED = (
     "words of which only such translations were known",
 )
 """What leaves, as counted."""
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 
 def without_tests(
@@ -61,10 +64,10 @@ def _answers(tests: Lexicon, language: str, key: Key | None) -> set[str]:
 
 
 def _tested(sense: str, language: str, keys: Mapping[str, Key | None], gone: Mapping[str, set[str]]) -> bool:
-    """Whether a translation is an answer of a test, or a phrase with a word that is."""
+    """Whether a translation is an answer of a test, or contains a word that is."""
     if language not in gone:
         return False
-    return any(fold(word, language, keys.get(language)) in gone[language] for word in {sense, *sense.split()})
+    return any(fold(word, language, keys.get(language)) in gone[language] for word in {sense, *_WORD.findall(sense)})
 
 
 def _count(group: Group, translations: Mapping[str, tuple[str, ...]], left_out: Tallies) -> None:

@@ -145,9 +145,10 @@ _DEFINED: tuple[tuple[Any, ...], ...] = (
 )
 ARMS: Mapping[str, Arm] = {fields[0]: Arm(*fields) for fields in _DEFINED}
 
-_WHOLE_EXPERIMENT = (
+WHOLE_EXPERIMENT = (
     "name", "seeds", "arms", "baseline", "primary", "family", "jobs", "processes", "transfer", "checkpoint", "variants",
 )  # fmt: skip
+"""Keys of a recipe that are about all arms together: no arm sets them, and no trained weight depends on them."""
 _SHARED = ("source", "targets", "split", "tokenizer", "lexicon", "bitext", "model", "knowledge")
 _TESTED = ("evaluate.dictionaries", "evaluate.strict")
 _OWN = ("lexicon.coverage", "lexicon.held_out", "lexicon.wrong", "lexicon.inflect")
@@ -328,7 +329,7 @@ def _touches(parts: Sequence[str], key: Key) -> bool:
 
 def _not_for_an_arm(dotted: str) -> Iterator[str]:
     section = dotted.split(".")[0]
-    if section in _WHOLE_EXPERIMENT:
+    if section in WHOLE_EXPERIMENT:
         yield f"an arm cannot change `{section}`, which belongs to the whole experiment"
     elif dotted == "pretrain.steps":
         yield "the steps of stage 2 follow from the budget that all arms share; write a separate recipe"

@@ -2,7 +2,7 @@
 
 1. The subject is the main arm (`Results.main_arm`), fixed before the numbers are seen, against the baseline.
 2. A language counts as better or worse only if the 95 % interval of the difference, paired over seeds, excludes 0. One seed
-   tests nothing.
+   tests nothing. The p of other comparisons than the primary one are corrected (Holm).
 3. Details follow: the ratios, the language-specific gain, the gap closed, the best method, transfer and knowledge, and the
    limits of the results; for one seed, the command that adds two.
 """
@@ -137,9 +137,11 @@ def _difference(row: Mapping[str, Any]) -> str:
         size = f"difference {number(row['difference'])}{interval(row['low'], row['high'])}"
     if not is_number(row["p"]):
         return f"{size}, one seed, interval over {row['unit']}" if row["unit"] != "seeds" else size
-    p = p_value(row["p"])
-    which = "the primary comparison, " if row["primary"] is True else ""
-    return f"{size}, {which}p {p if p.startswith('<') else f'= {p}'}, paired over {row['unit']}"
+    which, tested = "the primary comparison, p", row["p"]
+    if row["primary"] is not True:
+        which, tested = ("Holm p", row["p_holm"]) if is_number(row["p_holm"]) else ("p", tested)
+    p = p_value(tested)
+    return f"{size}, {which} {p if p.startswith('<') else f'= {p}'}, paired over {row['unit']}"
 
 
 def _specific(results: Results, arm: str, tags: list[str]) -> list[str]:

@@ -8,7 +8,8 @@ for it. An arm is therefore compared with the baseline at equal source perplexit
 2. Gain at a point of an arm: its target perplexity over the baseline's at the same source perplexity, which is read off the
    baseline's curve of the same seed.
 3. Data multiplier at a point: how many times the target tokens of the arm the baseline reads to get the arm's target
-   perplexity, read off the baseline's curve of (target perplexity, target tokens read) of the same seed.
+   perplexity, read off the baseline's curve of (target perplexity, target tokens read) of the same seed. Tokens are those
+   of all stages: stage 1 reads text, too.
 4. Between two points of a curve, logarithms are linear. Nothing is extrapolated: a seed whose point is beyond the ends of
    the baseline's curve is outside the measured range.
 5. Gains and multipliers are ratios: averaged over seeds as logarithms.
@@ -22,7 +23,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from pandas import DataFrame
 
 from prealign.report.estimates import Estimate, over_seeds
 from prealign.report.results import Results, select
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A point of one seed: perplexities of source and target, and the target tokens that were read (None: not recorded)."""
+    """A point of one seed: perplexities of source and target, and the target tokens read in all stages (None: unknown)."""
 
     source: float
     target: float
@@ -122,12 +122,20 @@ def _measured(results: Results, variant: str, language: str) -> dict[int, Measur
     value = {
         (tag, int(seed)): float(v) for tag, seed, v in zip(rows["language"], rows["seed"], rows["value"], strict=True)
     }
-    read = select(
-        DataFrame(results.section("mixture")).reindex(columns=["arm", "seed", "language", "tokens"]), arm=variant
-    )
-    tokens = {(tag, int(s)): float(n) for tag, s, n in zip(read["language"], read["seed"], read["tokens"], strict=True)}
+    tokens = _tokens_read(results, variant, language)
     return {
-        seed: Measured(source, value[language, seed], tokens.get((language, seed)))
+        seed: Measured(source, value[language, seed], tokens.get(seed))
         for (tag, seed), source in value.items()
         if tag == results.source and (language, seed) in value
     }
+
+
+def _tokens_read(results: Results, variant: str, language: str) -> dict[int, float]:
+    """Return by seed the tokens of a language that a variant has read in all stages.
+
+    They are recorded for stage 2; the other stages read text with the shares of stage 2.
+    """
+    budget = select(results.budget, arm=variant)
+    elsewhere = budget[~budget["stage"].isin(["pretrain", "total"])].groupby("seed")["lm_tokens"].sum()
+    rows = [row for row in results.section("mixture") if (row["arm"], row["language"]) == (variant, language)]
+    return {row["seed"]: row["tokens"] + row["share"] * float(elsewhere.get(row["seed"], 0)) for row in rows}

@@ -218,6 +218,8 @@ class Prepared:
             added[INFLECTED] = inflected(training, whole, counts, section.minimum_count)
         if key := key_of(section.normalise, self.lexicon.source):
             added[RESPELLED] = respelled(training, whole, counts, key)
+        # Texts and test dictionaries may write a word in different cases, and `lookup` tells these apart.
+        added = {name: forms.without((group.word for group in self.tests), key) for name, forms in added.items()}
         sizes = {
             name: {"entries": len(forms), "words": sum(form.count or 0 for form in forms)}
             for name, forms in added.items()

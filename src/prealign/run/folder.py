@@ -190,20 +190,19 @@ def partial_folder(folder: Path) -> Path:
 def begin_stage(folder: Path, mark: str, *, anew: bool = False, tell: Tell = silent) -> Path:
     """Return `folder.partial`, emptied except for scratch of the same fingerprint. A complete one stays unchanged.
 
-    Checkpoints of another fingerprint are set aside, and work of this fingerprint that was set aside is taken back.
-    anew: empty it completely. RunFolderError if a folder of the stage is a link.
+    Work of another fingerprint is set aside, and work of this fingerprint that was set aside is taken back. anew: no work of
+    this fingerprint is used, and the folder is emptied. RunFolderError if a folder of the stage is a link.
     """
     partial = partial_folder(folder)
     scratch = inside(partial, SCRATCH)
+    if not anew and finished(partial, mark, read=None):
+        return partial
+    if _begun(partial) != mark:
+        _set_partial_aside(folder, mark, tell)
+        if not anew and _take_back(folder, mark, tell):
+            return partial
     if anew and any_left(scratch):
         tell("its checkpoints are removed, as --force says: it starts anew")
-    if not anew:
-        if finished(partial, mark, read=None):
-            return partial
-        if _begun(partial) != mark:
-            _set_partial_aside(folder, mark, tell)
-            if _take_back(folder, mark, tell):
-                return partial
     whole = not anew and _begun(partial) == mark
     if not whole:
         # Remove this file first: after a kill, half-removed scratch must not count as whole.

@@ -4,6 +4,8 @@
 2. Find the other finished arms and seeds in the folder. Variants that the present recipe lacks are taken from the recipe
    that their stage keeps.
 3. Those whose stages are all fresh are results of this recipe. The others are told and left out.
+4. Arms are corrected together (Holm) with those of the command that made them, as the recipe that their stage keeps says. So
+   the p of earlier arms stay when a later command adds arms.
 """
 
 from __future__ import annotations
@@ -40,14 +42,17 @@ class FolderResults:
         for arm in self._arms:
             if (arm.arm, arm.seed) not in self._marks:
                 self._marks[arm.arm, arm.seed] = arm.marks()
+        families = [first.base.family or first.base.arms]
         recipe, marks = first.base, {(arm.arm, arm.seed): self._marks[arm.arm, arm.seed] for arm in self._arms}
         for other in self._others():
             pair = (other.arm, other.seed)
             marks[pair] = self._marks[pair]
+            made = stage_recipe(other.folder(_LAST))
+            families.append(made.get("family") or made.get("arms", []))
             arms = list(dict.fromkeys([*recipe.arms, other.arm]))
             seeds = list(dict.fromkeys([*recipe.seeds, other.seed]))
             recipe = recipe.model_copy(update={"arms": arms, "seeds": seeds, "variants": other.base.variants})
-        return collect_results(recipe, first.prepared, first.run, marks, unfinished)
+        return collect_results(recipe, first.prepared, first.run, marks, unfinished, families)
 
     def _others(self) -> Iterator[ArmRun]:
         """Yield the other finished arms of the folder that are fresh."""

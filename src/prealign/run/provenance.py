@@ -22,6 +22,7 @@ import yaml
 
 from prealign import __version__
 from prealign.files import write_text
+from prealign.recipe.arms import WHOLE_EXPERIMENT
 from prealign.recipe.file import dump_recipe
 from prealign.recipe.sections import Recipe
 from prealign.run.folder import recorded
@@ -34,7 +35,6 @@ ORIGIN = "origin"
 
 # packages whose versions change numbers or speed
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
-_WHOLE_EXPERIMENT = ("name", "seeds", "arms", "baseline", "jobs", "processes", "checkpoint", "variants")
 _MEASURES = ("evaluate.", "transfer")
 _OF_DATA = (
     "source.",
@@ -46,6 +46,7 @@ _OF_DATA = (
     "knowledge.",
     "pretrain.context",
     "evaluate.dictionaries",
+    "evaluate.strict",
     "evaluate.sentences",
 )
 _SHOWN = 5
@@ -98,9 +99,9 @@ def changed_settings(folder: Path, recipe: Recipe, *, of_data: bool = False, mea
 def _counts(key: str, *, of_data: bool, measures: bool) -> bool:
     if of_data:
         return key.startswith(_OF_DATA)
-    if key.split(".")[0] in _WHOLE_EXPERIMENT:
-        return False
-    return measures or key.startswith("evaluate.dynamics") or not key.startswith(_MEASURES)
+    if key.startswith(_MEASURES):
+        return measures or key.startswith("evaluate.dynamics")
+    return key.split(".")[0] not in WHOLE_EXPERIMENT
 
 
 def _shown(settings: dict[str, Any], key: str) -> str:

@@ -34,11 +34,17 @@ Marks = dict[tuple[str, int], dict[str, str]]
 
 
 def collect_results(
-    recipe: Recipe, prepared: Prepared, run: RunFolder, marks: Marks, unfinished: Sequence[dict[str, Any]] = ()
+    recipe: Recipe,
+    prepared: Prepared,
+    run: RunFolder,
+    marks: Marks,
+    unfinished: Sequence[dict[str, Any]] = (),
+    families: Iterable[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """Return the content of results.json (examples: docs/results), from arms and seeds whose stages are all fresh.
 
-    unfinished: arm, seed and reason of the runs that ended early.
+    unfinished: arm, seed and reason of the runs that ended early. families: of the commands that made the arms, after that
+    of the recipe (`Recipe.family`); arms in none of them are one more.
     """
     made: list[tuple[tuple[str, int], dict[str, Any]]] = []
     budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
@@ -70,7 +76,7 @@ def collect_results(
             examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
             transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
     parts = origins(made)
-    design = design_of(recipe, disjoint([recipe.family, recipe.arms]))
+    design = design_of(recipe, disjoint([recipe.family, *families, recipe.arms]))
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
         "schema": SCHEMA,

@@ -3,6 +3,7 @@
 1. While a phase trains, the first SIGINT or SIGTERM is noted instead of obeyed.
 2. The step in progress ends, and the Trainer writes a checkpoint (`prealign.training.checkpoints`).
 3. The signal is sent again to its handler of before, which ends the work. A second signal does so at once.
+4. A signal that comes after the last step, or before an error, is sent again when training has ended.
 
 Only with one process: several processes are not interrupted in the same step, and a checkpoint needs all of them.
 """
@@ -58,7 +59,7 @@ class SaveAtInterrupt(TrainerCallback):
         if self.caught is None:
             return
         if state.global_step == state.max_steps:
-            os.kill(os.getpid(), self.caught)
+            self.send_again()
         else:
             control.should_log = control.should_save = True
 
@@ -67,7 +68,13 @@ class SaveAtInterrupt(TrainerCallback):
         if self.caught is not None:
             note = f"interrupted: a checkpoint of step {state.global_step:,} is written"
             self.on_progress(Progress(self.stage, state.global_step, state.max_steps, note=note))
-            os.kill(os.getpid(), self.caught)
+            self.send_again()
+
+    def send_again(self) -> None:
+        """Send the noted signal to its handler of before, once."""
+        if self.caught is not None:
+            number, self.caught = self.caught, None
+            os.kill(os.getpid(), number)
 
 
 @contextmanager
@@ -80,5 +87,10 @@ def saved_at_interrupts(stage: str, on_progress: OnProgress) -> Iterator[SaveAtI
     callback.catch()
     try:
         yield callback
+    except Exception:
+        callback.release()
+        callback.send_again()
+        raise
     finally:
         callback.release()
+    callback.send_again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 from pandas import DataFrame, MultiIndex
@@ -39,20 +40,22 @@ def frontier_table(results: Results, frontier: Frontier) -> Table:
     note = [
         f"{target} at equal {source}: perplexity over that of {base} at the same {source} perplexity, read off the curve of "
         f"{base} seed by seed. Data multiplier: how many times the {target} tokens of the arm {base} reads for the same "
-        f"{target} perplexity. Curves are linear between points, in logarithms; nothing is extrapolated ({OUTSIDE}).",
+        f"{target} perplexity; tokens of all stages, share and passes of stage 2. Curves are linear between points, in "
+        f"logarithms; nothing is extrapolated ({OUTSIDE}).",
         *interval_note(perplexities[0], "documents"),
     ]
     return text_table(results, f"Frontier of {target} and {source} over {frontier.key}", index, columns, note)
 
 
 def _read(results: Results, frontier: Frontier, variants: list[str]) -> dict[str, list[str]]:
-    """Columns of what was read of the target: share of the tokens, tokens and passes, means over seeds."""
-    names = ["arm", "language", "share", "tokens", "passes"]
+    """Columns of what was read of the target: share and passes in stage 2, tokens in all stages, means over seeds."""
+    names = ["arm", "language", "share", "passes"]
     read = DataFrame(results.section("mixture")).reindex(columns=names)
     means = select(read, language=frontier.language).groupby("arm")[names[2:]].mean().reindex(variants)
+    tokens = [[one.tokens for one in frontier.seeds[name].values() if one.tokens] for name in variants]
     return {
         "Share": [*means["share"].map(percent)],
-        "Tokens": [*means["tokens"].map(quantity)],
+        "Tokens": [quantity(fmean(own)) if own else NONE for own in tokens],
         "Passes": [*means["passes"].map(number)],
     }
 
