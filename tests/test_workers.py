@@ -70,6 +70,15 @@ def test_a_process_that_is_killed_is_one_message(tmp_path: Path) -> None:
         list(pool.map(os._exit, range(9)))
 
 
+def test_scratch_of_a_pool_lies_in_its_folder_and_goes_with_it(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError), Pool(2, tmp_path) as pool:
+        next(found := pool.map(refuse, range(9)))
+        (scratch,) = tmp_path.iterdir()
+        assert scratch.name.endswith(".tmp") and [path.name for path in scratch.iterdir()] == ["0"]
+        list(found)
+    assert not list(tmp_path.iterdir())
+
+
 def chinese(folder: Path) -> Recipe:
     made = toy_experiment.recipe(folder)
     lines = [f"{number}. {line}" for number in range(6) for line in memory.ZH.splitlines() if line]

@@ -67,6 +67,7 @@ AROUND = "punctuation around words"
         ("'tis", "en", "'tis", []),
         ("S:t", "sv", "S:t", []),
         (";", "en", ";", []),
+        (":smile:", "en", ":smile:", []),
         ("merdiven.", "tr", "merdiven", [STOP]),
         ("fazlalık .", "tr", "fazlalık", [STOP]),
         ("bir şey.", "tr", "bir şey", [STOP]),

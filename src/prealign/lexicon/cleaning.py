@@ -32,7 +32,7 @@ LONGEST_ABBREVIATION = 3
 """Letters. A longer last word ends in a full stop because its definition does, and so does one with a vowel in a phrase."""
 _VOWEL = re.compile("[aeiouyäöüåæøı]")
 _FULL_STOPS = (".", "。", "．", "।", "۔", "։", "።")
-_SEPARATOR_AT_END = re.compile(r"(?<=\S)[\s:;,：；，、؛،]+$")
+_SEPARATOR_AT_END = re.compile(r"(?<=\w)[\s:;,：；，、؛،]+$")
 _QUOTED = re.compile(r'(?:"([^"]+)"|[“„]([^“”„]+)[“”]|«([^«»]+)»|»([^«»]+)«|「([^「」]+)」|『([^『』]+)』)')
 _EAST_ASIAN = "\u2e80"  # the first character of scripts that abbreviate without a stop
 
@@ -143,7 +143,7 @@ def _without_particles(term: str, language: str, note: Note) -> str:
 
 
 def _without_punctuation(term: str) -> str:
-    bare = _SEPARATOR_AT_END.sub("", term)
+    bare = term if term.startswith((":", ";")) else _SEPARATOR_AT_END.sub("", term)  # :smile:
     quoted = _QUOTED.fullmatch(bare)
     return (quoted[quoted.lastindex or 0].strip() if quoted else bare) or term
 
