@@ -221,10 +221,20 @@ def test_an_interrupt_does_not_wait_for_requests_under_way(folder: Path) -> None
     pytest.importorskip("openai", reason="needs the client: pip install 'prealign[llm]'")
     with serving(lambda number, words: ("wait", 60, {})) as server:
         command = [sys.executable, "-m", "prealign", "lexicon", *TRANSLATE, "--yes", "--endpoint", server.address]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A shell starts what runs in its background with interrupts ignored, and processes hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and process.poll() is None and not server.asked:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=30)
+            try:
+                output, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
     assert process.returncode == 130 and "Traceback" not in output, output

@@ -13,6 +13,7 @@ NOTE = "parenthesised notes"
 MARK = "part-of-speech or subject marks"
 STOP = "full stops"
 INVISIBLE = "invisible characters"
+AROUND = "punctuation around words"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ INVISIBLE = "invisible characters"
         ("The Hague", "en", "The Hague", []),
         ("the Hague", "en", "the Hague", []),
         ("a few", "en", "a few", []),
+        ("a priori", "en", "a priori", []),
+        ("to and fro", "en", "to and fro", []),
         ("das Haus", "de", "Haus", ["articles"]),
         ("la casa", "es", "casa", ["articles"]),
         ("etw. bauen", "de", "bauen", ["placeholders"]),
@@ -51,6 +54,19 @@ INVISIBLE = "invisible characters"
         ("кни\u0301га", "bg", "книга", ["stress marks"]),
         ("ќе е\u0301 ѓ", "mk", "ќе е ѓ", ["stress marks"]),
         (":(", "en", ":(", []),
+        ("ladder:", "en", "ladder", [AROUND]),
+        ("Leiter ,", "de", "Leiter", [AROUND]),
+        ("梯子：", "zh", "梯子", [AROUND]),
+        ('"the ladder"', "en", "ladder", [AROUND, "articles"]),
+        ("„Leiter“", "de", "Leiter", [AROUND]),
+        ("»Leiter«", "de", "Leiter", [AROUND]),
+        ("« échelle »", "fr", "échelle", [AROUND]),
+        ("「梯子」", "ja", "梯子", [AROUND]),
+        ('the "it"', "en", 'the "it"', []),
+        ('"a" and "b"', "en", '"a" and "b"', []),
+        ("'tis", "en", "'tis", []),
+        ("S:t", "sv", "S:t", []),
+        (";", "en", ";", []),
         ("merdiven.", "tr", "merdiven", [STOP]),
         ("fazlalık .", "tr", "fazlalık", [STOP]),
         ("bir şey.", "tr", "bir şey", [STOP]),

@@ -166,6 +166,39 @@ def test_every_table_that_the_csv_module_writes_is_read_back(
     assert (report.malformed, report.comments, report.entries) == ((), 0, len(pairs))
 
 
+@pytest.mark.parametrize(
+    ("line", "word", "translation"),
+    [
+        ("ten thousand\t10,000", "ten thousand", "10,000"),
+        ("per cent,%", "per cent", "%"),
+        ("dozen;12", "dozen", "12"),
+        ("euro|€", "euro", "€"),
+    ],
+)
+def test_a_short_list_may_have_numbers_and_signs(tmp_path: Path, line: str, word: str, translation: str) -> None:
+    (separator,) = set(line) & set("\t;|") or {","}
+    others = f"ladder{separator}Leiter\nmoss{separator}Moos\nclimb{separator}klettern\n"
+    assert words(read(tmp_path / "words.txt", f"{others}{line}\n"))[word] == (translation,)
+
+
+def test_a_list_may_have_a_colon_or_quotes_at_its_words(tmp_path: Path) -> None:
+    content = "ladder:\tLeiter\nkettle:\t„Kessel“\nmoss:\tMoos\nclimb:\tklettern;\n"
+    assert words(read(tmp_path / "words.txt", content)) == PAIRS
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("length", [1, 3, 7, 15, 40])
+def test_a_list_has_words_in_most_lines(tmp_path: Path, length: int, number: int) -> None:
+    letters = [one + other for one in "abcde" for other in "abcdefghij"]
+    content = "".join(f"word{pair}\tWort\n" for pair in letters[:length]) + "ten\t10\n" * number
+    may_be_read = number < length and (number <= 3 or number / (length + number) <= 0.2)
+    if may_be_read:
+        assert len(read(tmp_path / "words.txt", content)) == length + (number > 0)
+    else:
+        with pytest.raises(LexiconError, match="too many lines one of the two is a number or code"):
+            read(tmp_path / "words.txt", content)
+
+
 # --- files of another kind ------------------------------------------------------------------------
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
@@ -189,7 +222,21 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
         ('{\n  "ladder": "Leiter"\n}\n', "JSON over several lines"),
         ("CREATE TABLE words (a, b);\nINSERT INTO words VALUES (1, 2);\n", "SQL dump"),
         ("2 6\nladder 0.1 0.2 0.3 0.4 0.5 0.6\nmoss 0.1 0.2 0.3 0.4 0.5 0.6\n", "word vectors"),
+        ("12345\nladder/MS\nmoss/S\nkettle\n", "words of a spelling dictionary"),
+        ("{\\rtf1\\ansi ladder Leiter\\par\nmoss Moos\\par\n}\n", "RTF"),
+        (f"{'d4' * 16}  ladder.txt\n{'e5' * 16}  moss.txt\n", "a list of checksums"),
+        (f"{'d4' * 32} *ladder.txt\n", "a list of checksums"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nHello there\n", "subtitles"),
+        ("# text = x\n1\tThe\tthe\tDET\tDT\t_\t2\tdet\t_\t_\n", "CoNLL-U"),
+        ("def f(x):\n    return x\n\nclass A:\n    pass\n", "not a list of words and translations"),
+        ("greeting.hello=Hallo\ngreeting.bye=Auf\nbutton.ok=Gut\n", "not a list of words and translations"),
+        ("ladder: Leiter\n", "not a list of words and translations"),
+        ("a1b2c3d4e5f60718 ladder\nb1b2c3d4e5f60719 moss\n", "not a list of words and translations"),
         ("the 12345\nand 2345\nto 1234\n", "not a list of words and translations"),
+        ("name x\nport 8080\nhost localhost\n", "not a list of words and translations"),
+        ("name = x\nport = 8080\nhost = localhost\n", "not a list of words and translations"),
+        ("name: x\nport: 8080\nhost: localhost\n", "not a list of words and translations"),
+        ("name\tx\nport\t8080\nurl\thttps://x.org\nhost\tlocalhost\n", "not a list of words and translations"),
         ("HOST=localhost USER=me\nPORT=80 X=y\n", "not a list of words and translations"),
         ("import os\nx = {}\ny = []\n", "not recognised"),
         ("0-0 1-1\n0-1 1-0\n", "not a list of words and translations"),

@@ -6,9 +6,10 @@
    (`prealign.lexicon.pronunciation`), and the stress marks of all Cyrillic words (кни́га): dictionaries print them, running
    text does not.
 3. Marks go: `[pin1 yin1]`, parts of speech and subjects as in {n}, <noun>, [zool.], notes as in (to drink).
-4. Placeholders of an object go (`sb.`, `etw.`), then the infinitive's `to` and the article before a single word.
-5. The full stop of a sentence goes; an abbreviation of up to three letters keeps its stop, as in `vb.`
-6. What is left must be text: not empty, not too long, every character assigned.
+4. Punctuation around the whole goes: a colon, comma or semicolon at the end (`ladder:`), quotation marks (`"ladder"`).
+5. Placeholders of an object go (`sb.`, `etw.`), then the infinitive's `to` and the article before a single word.
+6. The full stop of a sentence goes; an abbreviation of up to three letters keeps its stop, as in `vb.`
+7. What is left must be text: not empty, not too long, every character assigned.
 
 Every change is told to `note(what, before, after)`; blanks and NFC are no changes.
 """
@@ -31,6 +32,8 @@ LONGEST_ABBREVIATION = 3
 """Letters. A longer last word ends in a full stop because its definition does, and so does one with a vowel in a phrase."""
 _VOWEL = re.compile("[aeiouyäöüåæøı]")
 _FULL_STOPS = (".", "。", "．", "।", "۔", "։", "።")
+_SEPARATOR_AT_END = re.compile(r"(?<=\S)[\s:;,：；，、؛،]+$")
+_QUOTED = re.compile(r'(?:"([^"]+)"|[“„]([^“”„]+)[“”]|«([^«»]+)»|»([^«»]+)«|「([^「」]+)」|『([^『』]+)』)')
 _EAST_ASIAN = "\u2e80"  # the first character of scripts that abbreviate without a stop
 
 Note = Callable[[str, str, str], None]
@@ -59,8 +62,11 @@ _PLACEHOLDERS = re.compile(
     r"(?:(?<=\s)|^)(?:sb|sth|so|sb\./sth|jd|jds|jdn|jdm|jdn\./etw|jdm\./etw|etw)\.(?:['’]s)?(?=\s|$)"
 )
 _INFINITIVES = {"en": ("to",), "da": ("at",), "nb": ("å",), "no": ("å",), "sv": ("att",)}
-# No infinitives, and no nouns: to the day, to date, a few.
-_IDIOMS = frozenset({"the", "a", "an", "one's", "my", "your", "his", "date", "few", "little", "lot", "bit", "while"})
+# No infinitives, and no nouns: to the day, to date, to and fro, a few, a priori.
+_IDIOMS = frozenset(
+    {"the", "a", "an", "one's", "my", "your", "his", "date", "and", "few", "little", "lot", "bit", "while"}
+    | {"priori", "posteriori", "cappella", "la"}
+)
 _ARTICLES = {
     "en": ("a", "an", "the"),
     "de": ("der", "die", "das", "ein", "eine"),
@@ -87,6 +93,8 @@ def clean(term: str, language: str, note: Note) -> str:
     if _ACUTE in term:
         term = _changed(term, _STRESS.sub("", term), "stress marks", note)
     term = _without_marks(term, note)
+    if term and not (term[0].isalnum() and term[-1].isalnum()):
+        term = _changed(term, _without_punctuation(term), "punctuation around words", note)
     if " " in term:
         term = _without_particles(term, language.split("-")[0], note)
     if term.endswith(_FULL_STOPS):
@@ -132,6 +140,12 @@ def _without_particles(term: str, language: str, note: Note) -> str:
     # With a capital it is a name (The Hague, Las Vegas), except in German, where all nouns have one.
     noun = rest and " " not in rest and (rest[0].islower() or language == "de")
     return _changed(term, rest, "articles", note) if noun and first in _ARTICLES.get(language, ()) else term
+
+
+def _without_punctuation(term: str) -> str:
+    bare = _SEPARATOR_AT_END.sub("", term)
+    quoted = _QUOTED.fullmatch(bare)
+    return (quoted[quoted.lastindex or 0].strip() if quoted else bare) or term
 
 
 def _without_full_stop(term: str) -> str:

@@ -17,7 +17,7 @@ from prealign.lexicon.formats.jsonlines import kaikki, paper_indexed, paper_pair
 from prealign.lexicon.formats.markup import ROOTS, dix, dix_inverted, tmx, units
 from prealign.lexicon.formats.notation import cedict, cedict_inverted, ding, ding_inverted, edict, edict_inverted
 from prealign.lexicon.formats.stardict import stardict, stardict_files, stardict_inverted, stardict_records
-from prealign.lexicon.formats.table import NotATable
+from prealign.lexicon.formats.table import Layout, NotATable
 from prealign.lexicon.reading_report import Account, Columns
 from prealign.strict_json import shown
 
@@ -126,10 +126,10 @@ def _recognise(path: Path, sample: Sequence[str]) -> str:
             f"{path}: the dictionary's format is not recognised from its content, which begins with "
             f"{shown(sample[0])}{_undecoded(sample)}; {named}"
         )
-    if best in ("tsv", "csv", "muse") and not kinds.are_words(read[best].pairs):
+    if best in ("tsv", "csv", "muse") and not kinds.are_words(read[best].pairs, in_cells=read[best].in_cells):
         raise LexiconError(
-            f"{path}: not a list of words and translations: in most lines one of the two is no word. The file begins "
-            f"with {shown(sample[0])}; {named}"
+            f"{path}: not a list of words and translations: in too many lines one of the two is a number or code, not a "
+            f"word. The file begins with {shown(sample[0])}; {named}"
         )
     return best
 
@@ -142,10 +142,11 @@ def _undecoded(sample: Sequence[str]) -> str:
 
 @dataclass
 class _Read:
-    """What a format reads of a sample: how many lines, and the pairs of words in them."""
+    """What a format reads of a sample: how many lines, the pairs of words in them, and whether a table has them in cells."""
 
     lines: int = 0
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    in_cells: bool = False
 
 
 def _readable(path: Path, parse: LineParser, sample: Sequence[str]) -> _Read:
@@ -165,4 +166,5 @@ def _readable(path: Path, parse: LineParser, sample: Sequence[str]) -> _Read:
             )  # beside its header: a table whose columns the languages or the user have to tell
         read.lines += entries is not None
         read.pairs += [(words[0], found[0]) for words, found, _ in entries or () if words and found]
+    read.in_cells = isinstance(account.layout, Layout) and account.layout.separator.cuts_cells
     return read

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prealign.errors import LexiconError
 from prealign.files import UNREADABLE, opened, unreadable
+from prealign.lexicon.reading_report import ALLOWED_MALFORMED
 
 _BEGINNING = 4096
 _TABFILE = "convert it by `pyglossary FILE words.txt --write-format=Tabfile` (pip install pyglossary)"
@@ -45,6 +46,19 @@ _TEXTS = (
     (r"\{\s*\n", "JSON over several lines", "write one object a line by `jq -c . FILE`"),
     (r"\d+ \d+\n\S+(?: -?\d+\.\d+){5}", "word vectors (fastText, word2vec)", "give a list of words and translations"),
     (r"SET UTF-?8\n|SFX |PFX ", "the affix rules of a spelling dictionary (Hunspell)", "give a bilingual list"),
+    (r"\d+\n(?:\S+\n)*?[^\s/]{2,}/[^\s/]+\n", "the words of a spelling dictionary (Hunspell)", "give a bilingual list"),
+    (r"\{\\rtf", "a text document in RTF", "save it as plain text"),
+    (
+        r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}) [ *]\S",
+        "a list of checksums",
+        "give a file that it names",
+    ),
+    (r"WEBVTT|\d+\n\d\d:\d\d:\d\d[,.]\d", "subtitles", "give a bilingual list"),
+    (
+        r"(?:#.*\n)*1\t\S+\t\S+\t[A-Z]{1,5}\t(?:[^\t\n]*\t){5}",
+        "annotated text (CoNLL-U)",
+        "give a list of words and translations",
+    ),
     (r"00-?database", "the definitions of a dictd dictionary", "put its NAME.index beside NAME.dict"),
 )
 _KINDS_OF_TEXT = tuple((re.compile(pattern, re.MULTILINE), what, remedy) for pattern, what, remedy in _TEXTS)
@@ -53,7 +67,8 @@ _CLOSED = re.compile(r"</|/>|<[^<>]+=[\"']")  # `<n> Haus` is a mark in a list o
 _INDEX = re.compile(rb"[^\0-\x1f]{1,255}\0(.{8})", re.DOTALL)
 _LONGEST_RECORD = 264
 _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}=\"]*\}|<[^<>=/\"]*>")
-_CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://')
+_CODE = re.compile(r'^".*"$|[<>={}\\$_@#]|://|:$|[^\W\d_]{2}\.[^\W\d_]{2}|^[0-9a-f]{16,}$')
+"""Quotes, signs, addresses, `def f:`, names of files and settings, hashes."""
 WORDS = 0.8
 """Share of a list's lines in which both sides are words."""
 
@@ -82,11 +97,22 @@ def check_kind(path: Path) -> None:
         raise LexiconError(f"{path}: the file is {what}; {remedy}")
 
 
-def are_words(pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether most sides of these pairs have letters, and no signs of code."""
-    bare = ([_MARKS.sub("", side) for side in pair] for pair in pairs)
-    found = [all(any(map(str.isalpha, side)) and not _CODE.search(side) for side in pair) for pair in bare]
-    return sum(found) >= WORDS * len(found)
+def are_words(pairs: Iterable[tuple[str, str]], *, in_cells: bool) -> bool:
+    """Whether most of these pairs have letters on both sides, and no signs of code.
+
+    in_cells: the sides are cells of a table. A short one may have a few numbers and signs (`ten thousand`, `10,000`);
+    as lines of `name value` such pairs are settings.
+    """
+    number = bare = code = 0
+    for pair in pairs:
+        sides = [_MARKS.sub("", side) for side in pair]
+        sides = [side.rstrip(" :") for side in sides] if in_cells else sides  # `ladder:` in a cell is no code
+        lettered = all(any(map(str.isalpha, side)) for side in sides)
+        number += 1
+        bare += not lettered
+        code += lettered and any(map(_CODE.search, sides))
+    allowed = ALLOWED_MALFORMED if in_cells and not code else 0
+    return bare + code <= max((1 - WORDS) * number, allowed) and 2 * bare < max(number, 1)
 
 
 def _beginning(path: Path) -> bytes:

@@ -57,6 +57,11 @@ class Separator:
     character: str | None = None
     pattern: str = ""
 
+    @property
+    def cuts_cells(self) -> bool:
+        """Whether it stands between the cells of tables only, as a tab, not also between names and values of settings."""
+        return self.character not in (None, " ")
+
     def cells(self, row: str) -> list[str]:
         """Cut a row into its cells, without their quotes."""
         if self.character is None:

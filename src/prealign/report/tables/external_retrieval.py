@@ -96,7 +96,7 @@ def tested_dictionaries(results: Results) -> list[Table]:
         )
         for found in tests["dictionaries"]
     )
-    names = (name.capitalize() for name in strata.values())
+    names = (label.capitalize() for label in strata.values())
     columns = ("Target", "Words", "Tested", "Tested backward", "Pairs", *names, "Not tested, and why")
     return [Table("Test dictionaries", columns, rows, " ".join(f"{line}." for line in told_of_tests(tests)))]
 
