@@ -235,8 +235,8 @@ def test_what_the_file_does_not_have_gives_no_table() -> None:
 
 
 def score(arm: str, seed: int, task: str, language: str, metric: str, condition: str | None, value: float):
-    return {"arm": arm, "seed": seed, "task": task, "language": language, "metric": metric, "condition": condition,
-            "stage": "pretrain", "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25}  # fmt: skip
+    return {"arm": arm, "seed": seed, "stage": "pretrain", "task": task, "language": language, "metric": metric,
+            "condition": condition, "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25}  # fmt: skip
 
 
 def test_transfer_by_hand() -> None:

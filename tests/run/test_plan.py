@@ -42,7 +42,7 @@ def shapes(made: Recipe) -> Any:
 
 
 def plan(made: Recipe, arm: str = "prealign", devices: Devices = ONE) -> Plan:
-    return plan_arm(made, arm, shapes(made), WORDS, devices)
+    return plan_arm(made, arm, shapes(made), {"prealign": WORDS, arm: WORDS}, devices)
 
 
 def phases(made: Recipe, arm: str) -> list[Phase]:
@@ -63,7 +63,10 @@ def test_steps_are_bounds_where_stage_1_may_end_early() -> None:
 
 
 def test_with_prepared_data_the_steps_are_those_of_the_run(tmp_path: Path) -> None:
-    made = toy_experiment.recipe(tmp_path / "text", arms=["joint", "prealign", "prealign_sustained"])
+    # An arm with few words has the budget of PreAlign with all words.
+    few = {"few": {"extends": "joint", "set": {"lexicon.coverage": 0.1}}}
+    arms = ["joint", "prealign", "prealign_sustained", "few"]
+    made = toy_experiment.recipe(tmp_path / "text", variants=few, arms=arms, align__pairs_per_batch=64, align__steps=40)
     prepared, run = toy_experiment.prepared(made, tmp_path)
     plans, _, notes = plan_recipe(made, ONE, run.root)
     for found in plans:

@@ -128,7 +128,7 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
     assumed: list[str] = []
     if prepared is None:
         vocabulary, words, assumed = _assume(recipe)
-        by_arm = dict.fromkeys(recipe.arms, words)
+        by_arm = dict.fromkeys([*recipe.arms, REFERENCE], words)
     else:
         vocabulary, by_arm = prepared.vocab_size, _words(recipe, prepared)
     section = recipe.model
@@ -144,7 +144,7 @@ def plan_recipe(recipe: Recipe, devices: Devices, run: Path) -> tuple[list[Plan]
     ]
     sizes = prepared.training_sizes if prepared else {}
     bitext = prepared.bitext if prepared else None
-    plans = [plan_arm(recipe, arm, model, by_arm[arm], devices, sizes, bitext) for arm in recipe.arms]
+    plans = [plan_arm(recipe, arm, model, by_arm, devices, sizes, bitext) for arm in recipe.arms]
     return plans, devices, [*notes, *many_passes({plan.arm: plan.reading for plan in plans})]
 
 
@@ -152,18 +152,19 @@ def plan_arm(
     base: Recipe,
     arm: str,
     model: Any,
-    words: WordSizes,
+    words: Mapping[str, WordSizes],
     devices: Devices,
     sizes: Mapping[str, int] | None = None,
     bitext: Mapping[str, TokenPairs] | None = None,
 ) -> Plan:
     """Return the plan of one seed of an arm of the recipe `base`. `model` is on the meta device.
 
-    sizes: the number of tokens in each language's training text, if it is known. bitext: the parallel text, if it is known.
+    words: those of this arm and of the reference arm, by arm. sizes: the number of tokens in each language's training text,
+    if it is known. bitext: the parallel text, if it is known.
     """
     recipe, reference, ranks = resolve_arm(base, arm), resolve_arm(base, REFERENCE), devices.number
-    budget = budget_of(planned_phases(reference, words), model, reference.pretrain.steps, ranks)
-    phases = settled(planned_phases(recipe, words, sizes, bitext), model, budget, ranks, arm=arm)
+    budget = budget_of(planned_phases(reference, words[REFERENCE]), model, reference.pretrain.steps, ranks)
+    phases = settled(planned_phases(recipe, words[arm], sizes, bitext), model, budget, ranks, arm=arm)
     total = Cost()
     for phase in phases:
         phase.check(model)
@@ -248,10 +249,10 @@ def _prepared(recipe: Recipe, run: Path) -> Prepared | None:
 
 
 def _words(recipe: Recipe, prepared: Prepared) -> dict[str, WordSizes]:
-    """Return the word forms of each arm's first seed. Arms with the same lexicon settings share them."""
+    """Return the word forms of the first seed of each arm, and of the reference. Equal lexicon settings share them."""
     known: dict[str, WordSizes] = {}
     by_arm = {}
-    for arm in recipe.arms:
+    for arm in (*recipe.arms, REFERENCE):
         arm_recipe = resolve_arm(recipe, arm)
         part = arm_recipe.lexicon.model_dump_json()
         if part not in known:
