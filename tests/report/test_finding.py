@@ -71,6 +71,14 @@ def test_an_interval_with_zero_in_it_is_no_gain() -> None:
     assert "no clear difference to English-Clone perplexity" in found.headline
 
 
+@pytest.mark.parametrize(("p", "says"), [(0.049, "English pays for it"), (0.05, "English shows no clear change")])
+def test_a_comparison_that_is_not_primary_counts_by_its_corrected_p(p: float, says: str) -> None:
+    made = with_difference("en", 0.5, 2.0)
+    for row in made["comparisons"]:
+        row |= {"p_holm": p} if row["language"] == "en" else {}
+    assert says in finding(made).headline
+
+
 def test_a_price_paid_in_the_source_is_in_the_headline() -> None:
     assert "English pays for it" in finding(with_difference("en", 0.5, 2.0)).headline
 

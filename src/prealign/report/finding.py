@@ -34,6 +34,8 @@ from prealign.report.tables.tasks import knowledge_scores, most_taught, transfer
 
 Verdict = Literal["better", "worse", "unclear", "untested"]
 
+_LEVEL = 0.05
+"""Level of Holm's p below which a comparison that is not primary counts."""
 _SHOWN_TASKS = ("lm", "retrieval", "sentence_retrieval", "transfer", "knowledge")
 _WORDS: dict[Verdict, str] = {
     "better": "better", "worse": "worse", "unclear": "no clear difference", "untested": "not tested",
@@ -85,6 +87,10 @@ def _row(results: Results, arm: str, language: str, **keys: Any) -> Mapping[str,
 def _verdict(row: Mapping[str, Any], *, lower_is_better: bool) -> Verdict:
     if row.get("unit") != "seeds" or not (is_number(row.get("low")) and is_number(row.get("high"))):
         return "untested"
+    if (
+        is_number(row.get("p_holm")) and row["p_holm"] >= _LEVEL
+    ):  # the interval alone is not corrected for many comparisons
+        return "unclear"
     below: Verdict = "better" if lower_is_better else "worse"
     above: Verdict = "worse" if lower_is_better else "better"
     return below if row["high"] < 0 else above if row["low"] > 0 else "unclear"
