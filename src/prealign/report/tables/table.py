@@ -150,7 +150,8 @@ def test_note(results: Results, task: str) -> list[str]:
         )
     if rows["p_holm"].notna().any():
         note.append(
-            "Holm p: corrected for the arms of one family, those of a recipe, that are compared with the baseline on the same number."
+            "Holm p: corrected for the arms of one family, those of a recipe, that are compared with the baseline on the "
+            "same number."
         )
     return note
 
