@@ -104,7 +104,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(folder: Path)
                 "-o",
                 out,
             ]
-            assert f"error: {out}: " in refused("translate", *command, "--yes")
+            in_the_way = "words.json" if out.startswith("words.json") else out
+            assert f"error: {in_the_way}: " in refused("translate", *command, "--yes")
         assert server.asked == []
         assert lexicon("translate", *command, "--dry-run").exit_code == 0
     assert sorted(path.name for path in folder.iterdir()) == ["out", "words.json"]
