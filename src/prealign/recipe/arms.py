@@ -1,12 +1,11 @@
 """Arms: the named ways to train that an experiment compares. An arm is the recipe with a few settings changed.
 
-1. Pin the settings that distinguish arms to the paper's method (`PAPER`). `prealign` is therefore the paper's PreAlign
-   in every recipe, also in a recipe that sets `sustain.weight`.
+1. Pin the settings that distinguish arms to the paper's method (`PAPER`). So `prealign` is the paper's PreAlign, also
+   in a recipe that sets `sustain.weight`.
 2. Apply the settings of the arm (`Arm.set`).
 3. Take all amounts from the recipe: steps, ratios, loss weights, rates. *The arm decides whether a mechanism is on, the
    recipe decides how much.* For example, arms with sustained alignment use the recipe's `sustain.weight` if it is above
-   0, else 0.1. An amount of 0 in the recipe, such as `switch.ratio: 0`, turns the mechanism off in every arm;
-   `prealign.recipe.effects.ineffective` reports arms that become equal in this way.
+   0, else 0.1. An amount of 0, such as `switch.ratio: 0`, turns it off in every arm (`effects.ineffective` reports this).
 4. For a variant of the recipe, resolve the arm (or variant) that it `extends`, then apply the settings of the variant.
 5. Pin the optional sections (`OPTIONAL`) to None: an absent section is off. Arms and variants that turn one on start from
    the recipe's section, then apply their settings.
