@@ -59,7 +59,7 @@ def provenance(recipe: Recipe, command: str) -> dict[str, Any]:
     """Return the provenance of results: versions, command, time, machine and precision."""
     return {
         "prealign": __version__,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
         "command": command,
         "environment": {
             "python": platform.python_version(),
