@@ -46,36 +46,10 @@ def collect_results(
     unfinished: arm, seed and reason of the runs that ended early. families: of the commands that made the arms, after that
     of the recipe (`Recipe.family`); arms in none of them are one more.
     """
-    made: list[tuple[tuple[str, int], dict[str, Any]]] = []
-    budget, history, dynamics, switching, mixture, transfer, rows, scores = [], [], [], [], [], [], [], []
-    alignment: list[dict[str, Any]] = []
-    initialisations: list[dict[str, Any]] = []
-    parallel: list[dict[str, Any]] = []
-    for (arm, seed), stages in fresh_records(run, marks):
-        made += [((arm, seed), record[ORIGIN]) for record in stages.values()]
-        scores += [score for record in stages.values() for score in record.get("scores", [])]
-        for stage, record in stages.items():
-            if "history" in record:  # a phase
-                name = {"arm": arm, "seed": seed, "stage": stage}
-                kept = ("tokens", "lm_tokens", "flops", "seconds", "steps", "frozen")
-                budget.append(name | {k: record[k] for k in kept if k in record})
-                history.append(name | {"points": record["history"]})
-                dynamics += [name | entry for entry in record["dynamics"]]
-                alignment += [name | entry for entry in record.get("alignment", [])]
-                initialisations += [name | entry for entry in record.get("initialisations", [])]
-        if stages["blocks"]["coverage"] is not None:
-            switching.append({"arm": arm, "seed": seed} | _switching(stages["blocks"]))
-        if "new_rows" in stages["pretrain"]:
-            rows.append({"arm": arm, "seed": seed} | stages["pretrain"]["new_rows"])
-        for language, read in stages["blocks"].get("bitext", {}).get("languages", {}).items():
-            parallel.append({"arm": arm, "seed": seed, "language": language} | read)
-        for language, read in stages["blocks"].get("languages", {}).items():
-            mixture.append({"arm": arm, "seed": seed, "language": language} | read)
-        for task, fine_tuning in stages.get("transfer", {}).get("tasks", {}).items():
-            sizes = ("train_examples", "tested", "truncated")
-            examples = {key: fine_tuning[key] for key in sizes if key in fine_tuning}
-            transfer.append({"arm": arm, "seed": seed, "task": task} | examples)
-    parts = origins(made)
+    records = list(fresh_records(run, marks))
+    of_phases, read = _of_phases(records), _of_text(records)
+    parts = origins((pair, record[ORIGIN]) for pair, stages in records for record in stages.values())
+    scores = [score for _, stages in records for record in stages.values() for score in record.get("scores", [])]
     design = design_of(recipe, disjoint([recipe.family, *families, recipe.arms]))
     held_out = len(prepared.true_lexicon(recipe, recipe.seeds[0])[1])
     return {
@@ -88,23 +62,71 @@ def collect_results(
         "environment": common_facts([part["environment"] for part in parts]),
         **({"parts": parts} if len(parts) > 1 else {}),
         "scores": scores,
-        "budget": budget,
+        "budget": of_phases["budget"],
         "families": design.families,
         "comparisons": compare(design, recipe.seeds, scores, over_items(run, recipe.baseline)),
-        "history": history,
-        "dynamics": dynamics,
-        "alignment": alignment,
-        "switching": switching,
-        "mixture": mixture,
+        **{key: of_phases[key] for key in ("history", "dynamics", "alignment")},
+        **{key: read[key] for key in ("switching", "mixture")},
         "lexicon": prepared.record["lexicon"] | {"held_out": held_out},
         "corpus": prepared.record["corpus"],
         **{key: prepared.record[key] for key in ("tokenizer", "knowledge", "tests") if key in prepared.record},
-        **({"transfer": transfer} if recipe.transfer else {}),
-        **({"new_rows": rows} if rows else {}),
+        **({"transfer": _of_transfer(records)} if recipe.transfer else {}),
+        **({"new_rows": read["new_rows"]} if read["new_rows"] else {}),
         **({"unfinished": list(unfinished)} if unfinished else {}),
-        **({"initialisations": initialisations} if initialisations else {}),
-        **({"bitext": parallel} if parallel else {}),
+        **({"initialisations": of_phases["initialisations"]} if of_phases["initialisations"] else {}),
+        **({"bitext": read["bitext"]} if read["bitext"] else {}),
     }
+
+
+_Records = Sequence[tuple[tuple[str, int], dict[str, Any]]]
+"""(arm, seed) and the record of each of its stages."""
+_Section = list[dict[str, Any]]
+
+
+def _of_phases(records: _Records) -> dict[str, _Section]:
+    """Return the sections with rows of each phase that was trained."""
+    sections: dict[str, _Section] = {
+        key: [] for key in ("budget", "history", "dynamics", "alignment", "initialisations")
+    }
+    amounts = ("tokens", "lm_tokens", "flops", "seconds", "steps", "frozen")
+    for (arm, seed), stages in records:
+        for stage, record in stages.items():
+            if "history" not in record:  # no phase
+                continue
+            name = {"arm": arm, "seed": seed, "stage": stage}
+            sections["budget"].append(name | {key: record[key] for key in amounts if key in record})
+            sections["history"].append(name | {"points": record["history"]})
+            sections["dynamics"] += [name | entry for entry in record["dynamics"]]
+            for key in ("alignment", "initialisations"):
+                sections[key] += [name | entry for entry in record.get(key, [])]
+    return sections
+
+
+def _of_text(records: _Records) -> dict[str, _Section]:
+    """Return the sections on what each run read: its switching, mixture, parallel text, and rows of new tokens."""
+    sections: dict[str, _Section] = {key: [] for key in ("switching", "mixture", "bitext", "new_rows")}
+    for (arm, seed), stages in records:
+        name, blocks = {"arm": arm, "seed": seed}, stages["blocks"]
+        if blocks["coverage"] is not None:
+            sections["switching"].append(name | _switching(blocks))
+        for key, languages in (
+            ("mixture", blocks.get("languages")),
+            ("bitext", blocks.get("bitext", {}).get("languages")),
+        ):
+            sections[key] += [name | {"language": language} | read for language, read in (languages or {}).items()]
+        if "new_rows" in stages["pretrain"]:
+            sections["new_rows"].append(name | stages["pretrain"]["new_rows"])
+    return sections
+
+
+def _of_transfer(records: _Records) -> _Section:
+    """Return the numbers of examples of each fine-tuning."""
+    sizes = ("train_examples", "tested", "truncated")
+    return [
+        {"arm": arm, "seed": seed, "task": task} | {key: tuned[key] for key in sizes if key in tuned}
+        for (arm, seed), stages in records
+        for task, tuned in stages.get("transfer", {}).get("tasks", {}).items()
+    ]
 
 
 def design_of(recipe: Recipe, families: list[list[str]]) -> Design:
