@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import TrainerCallback
 
 import toys
+from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.files import read_json
 from prealign.recipe.arms import with_settings
 from prealign.recipe.sections import Recipe
@@ -85,3 +87,21 @@ def record(arm: ArmRun, stage: str) -> dict[str, Any]:
     """What a finished stage of an arm recorded."""
     found: dict[str, Any] = read_json(arm.folder(stage) / STAGE_FILE)
     return found
+
+
+class _Stop(TrainerCallback):
+    """Ends the process's work after step 3, as a kill would."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
+        return []
+
+
+class Interrupted(ArmRun):
+    """An arm whose stages end after step 3 with KeyboardInterrupt."""
+
+    def dynamics(self) -> list[Dynamics]:
+        return [_Stop()]  # type: ignore[list-item]

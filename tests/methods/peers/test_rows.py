@@ -6,10 +6,8 @@ import shutil
 from typing import Any
 
 import pytest
-from transformers import TrainerCallback
 
 import toy_experiment
-from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.files import read_json
 from prealign.recipe.arms import with_settings
 from prealign.report.results import Results
@@ -41,22 +39,6 @@ def arm(run: Any, name: str) -> ArmRun:
     return ArmRun(name, 0, *run, lambda _: None)
 
 
-class Stop(TrainerCallback):
-    """Ends the process's work after step 3, as a kill would."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-    def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
-        return []
-
-
-class Interrupted(ArmRun):
-    def dynamics(self) -> list[Dynamics]:
-        return [Stop()]  # type: ignore[list-item]
-
-
 @pytest.mark.parametrize("name", ARMS)
 def test_an_arm_that_goes_on_is_the_uninterrupted_one(run: Any, name: str) -> None:
     own, notes = arm(run, name), list[str]()
@@ -65,7 +47,7 @@ def test_an_arm_that_goes_on_is_the_uninterrupted_one(run: Any, name: str) -> No
     whole = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder)
     with pytest.raises(KeyboardInterrupt):
-        Interrupted(name, 0, *run, lambda _: None).execute(last="pretrain")
+        toy_experiment.Interrupted(name, 0, *run, lambda _: None).execute(last="pretrain")
     ArmRun(name, 0, *run, lambda told: notes.extend([told.note] if told.note else [])).execute(last="pretrain")
     assert notes == ["goes on from the checkpoint of step 2"]
     assert (folder / "model.safetensors").read_bytes() == whole

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import TrainerCallback
 
 import toy_experiment
 from prealign.errors import RecipeError
-from prealign.evaluation.retrieval.dynamics import Dynamics
 from prealign.files import read_json
 from prealign.recipe.arms import with_settings
 from prealign.report.page import write_report
@@ -52,22 +50,6 @@ def arm(run: Any, name: str) -> ArmRun:
     return ArmRun(name, 0, *run, lambda _: None)
 
 
-class Stop(TrainerCallback):
-    """Ends the process's work after step 3, as a kill would."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-    def record(self, tokens_per_step: float) -> list[dict[str, Any]]:
-        return []
-
-
-class Interrupted(ArmRun):
-    def dynamics(self) -> list[Dynamics]:
-        return [Stop()]  # type: ignore[list-item]
-
-
 @pytest.mark.parametrize("name", ARMS)
 def test_an_arm_that_was_killed_goes_on_to_the_same_weights(run: Any, name: str) -> None:
     own, notes = arm(run, name), list[str]()
@@ -75,7 +57,7 @@ def test_an_arm_that_was_killed_goes_on_to_the_same_weights(run: Any, name: str)
     whole, record = (folder / "model.safetensors").read_bytes(), toy_experiment.record(own, folder.name)
     shutil.rmtree(folder)
     with pytest.raises(KeyboardInterrupt):
-        Interrupted(name, 0, *run, lambda _: None).execute(last=folder.name)
+        toy_experiment.Interrupted(name, 0, *run, lambda _: None).execute(last=folder.name)
     ArmRun(name, 0, *run, lambda told: notes.extend([told.note] if told.note else [])).execute(last=folder.name)
     assert notes == ["goes on from the checkpoint of step 2"]
     assert (folder / "model.safetensors").read_bytes() == whole
